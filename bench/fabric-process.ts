@@ -68,7 +68,7 @@ const enrol = async (name: string, kind: 'agent' | 'user', roles: string[]) => {
 const operator = await enrol('operator', 'user', ['operator'])
 const caller = await enrol('caller', 'agent', [])
 const admin = (operation: string, args: object) =>
-  askControl(operator.line, { method: 'POST', path: '/v1/admin', value: { operation, args } })
+  askControl(operator.connection, { method: 'POST', path: '/v1/admin', value: { operation, args } })
 await admin('route.put', { name: 'echo', upstream, protocol: 'a2a' })
 const put = (await admin('policy.put', {
   name: 'bench.cedar',

@@ -36,7 +36,7 @@ await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve))
 const address = receiver.address()
 const port = typeof address === 'object' ? address?.port : 0
 const admin = (operation: string, args: object) =>
-  askControl(operator.line, { method: 'POST', path: '/v1/admin', value: { operation, args } })
+  askControl(operator.connection, { method: 'POST', path: '/v1/admin', value: { operation, args } })
 await admin('route.put', { name: 'hello', upstream: `http://127.0.0.1:${port}` })
 await admin('policy.put', {
   name: 'bench.cedar',

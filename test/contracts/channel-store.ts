@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type {
   ChannelStore,
+  LeaseCommand,
   Leased,
-  LeaseOrder,
-  PublishOrder,
+  PublishCommand,
   Settle,
 } from '../../packages/fabric/src/channels/channel-store.ts'
 
@@ -298,7 +298,7 @@ export function channelStoreContract(
   })
 }
 
-const lease: LeaseOrder = {
+const lease: LeaseCommand = {
   channel: 'orders',
   group: 'workers',
   countMax: 100,
@@ -307,7 +307,7 @@ const lease: LeaseOrder = {
   leaseMs: 1000,
 }
 
-export function message(n: number): PublishOrder {
+export function message(n: number): PublishCommand {
   return {
     channel: 'orders',
     messageId: `m${n}`,

@@ -45,7 +45,11 @@ test('a stop lets what is under way end, and the next start finds it whole [oper
     onFault: () => undefined,
   })
   const admin = (operation: string, args: object) =>
-    askControl(operator.line, { method: 'POST', path: '/v1/admin', value: { operation, args } })
+    askControl(operator.connection, {
+      method: 'POST',
+      path: '/v1/admin',
+      value: { operation, args },
+    })
   await admin('route.put', { name: 'slow', upstream: `http://127.0.0.1:${port}` })
   await admin('policy.put', {
     name: 'test.cedar',
@@ -77,7 +81,7 @@ test('a stop lets what is under way end, and the next start finds it whole [oper
     clock: systemClock,
     onFault: () => undefined,
   })
-  const answer = (await askControl(auditor.line, {
+  const answer = (await askControl(auditor.connection, {
     method: 'POST',
     path: '/v1/admin',
     value: { operation: 'policy.explain', args: { exchange } },

@@ -51,7 +51,7 @@ function connect(instance: Server): Promise<Connector> {
 }
 
 const register = (registration: object) =>
-  askControl(hidden.line, {
+  askControl(hidden.connection, {
     method: 'POST',
     path: '/v1/mesh/endpoints',
     value: { ...registration, ttlSeconds: 60 },

@@ -22,7 +22,11 @@ async function asOperator<T>(lab: Lab, work: (ask: Ask) => Promise<T>): Promise<
   try {
     return await work(async (operation, args = {}) => {
       const value = { operation, args }
-      const answer = await askControl(identity.line, { method: 'POST', path: '/v1/admin', value })
+      const answer = await askControl(identity.connection, {
+        method: 'POST',
+        path: '/v1/admin',
+        value,
+      })
       return (answer as { readonly result: unknown }).result
     })
   } finally {

@@ -37,7 +37,7 @@ let receipt: Uint8Array
 
 const admin = async (operation: string, args: object = {}): Promise<Record<string, string>> => {
   const request = { method: 'POST', path: '/v1/admin', value: { operation, args } } as const
-  const { result } = (await askControl(operator.line, request)) as {
+  const { result } = (await askControl(operator.connection, request)) as {
     result: Record<string, string>
   }
   return result

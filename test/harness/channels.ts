@@ -18,7 +18,7 @@ import type { Identity } from '@countersign/sdk'
 import { expect } from 'vitest'
 import { QUEUE_WIRE } from '../../packages/fabric/src/channels/wire.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
-import { createSealer, type Sealer, type SealOrder } from '../../packages/sdk/src/channel/seal.ts'
+import { createSealer, type Sealer, type SealRequest } from '../../packages/sdk/src/channel/seal.ts'
 import type { Attempt } from './attack.ts'
 import { type Draft, refusalOf, send } from './doors.ts'
 import type { Heard } from './raw-http.ts'
@@ -81,7 +81,7 @@ export async function openSealer(
 
 export const secretText = 'the treasure is under the old oak'
 
-export function orderOf(change: Partial<SealOrder> = {}): SealOrder {
+export function orderOf(change: Partial<SealRequest> = {}): SealRequest {
   return {
     body: Buffer.from(secretText),
     contentType: 'text/plain',

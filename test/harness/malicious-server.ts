@@ -54,5 +54,5 @@ export async function openMaliciousServer(
 
 async function register(identity: Identity, endpoints: readonly object[]): Promise<void> {
   const value = { instance: 'malicious', endpoints, ttlSeconds: 600 }
-  await askControl(identity.line, { method: 'POST', path: '/v1/mesh/endpoints', value })
+  await askControl(identity.connection, { method: 'POST', path: '/v1/mesh/endpoints', value })
 }

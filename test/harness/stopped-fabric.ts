@@ -73,5 +73,5 @@ async function startAndCheck({ dir, line }: Stopped): Promise<unknown> {
 
 function ask(identity: Identity, operation: string): Promise<unknown> {
   const value = { operation, args: {} }
-  return askControl(identity.line, { method: 'POST', path: '/v1/admin', value })
+  return askControl(identity.connection, { method: 'POST', path: '/v1/admin', value })
 }

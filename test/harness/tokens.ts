@@ -18,7 +18,7 @@ export async function tokenFor(identity: Identity, order: TokenOrder = {}): Prom
     ...client,
     ...(order.scope === undefined ? {} : { scope: order.scope }),
   }
-  const response = await identity.line.request({
+  const response = await identity.connection.request({
     method: 'POST',
     path: '/oauth/token',
     headers: [['content-type', 'application/x-www-form-urlencoded']],

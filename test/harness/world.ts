@@ -197,7 +197,11 @@ async function enrolIdentity(
 function adminOf(operator: Identity): Admin {
   return async (operation, args = {}) => {
     const value = { operation, args }
-    const answer = await askControl(operator.line, { method: 'POST', path: '/v1/admin', value })
+    const answer = await askControl(operator.connection, {
+      method: 'POST',
+      path: '/v1/admin',
+      value,
+    })
     return (answer as { result: unknown }).result
   }
 }

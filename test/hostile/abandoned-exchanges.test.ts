@@ -47,7 +47,11 @@ const administered =
   (operator: Identity): World['admin'] =>
   async (operation, args = {}) => {
     const value = { operation, args }
-    const answer = await askControl(operator.line, { method: 'POST', path: '/v1/admin', value })
+    const answer = await askControl(operator.connection, {
+      method: 'POST',
+      path: '/v1/admin',
+      value,
+    })
     return (answer as { readonly result: unknown }).result
   }
 
@@ -179,7 +183,7 @@ attack(
         const decided = await decidedIn({ admin }, entries)
         for (let at = 0; at < decided.length; at += 256) {
           const value = JSON.parse(formatMeshEntries(decided.slice(at, at + 256))) as object
-          await askControl(thief.line, { method: 'POST', path: '/v1/mesh/entries', value })
+          await askControl(thief.connection, { method: 'POST', path: '/v1/mesh/entries', value })
         }
         thief.close()
         operator.close()

@@ -38,7 +38,7 @@ const swap: Attempt = async (world) => {
   const second = exchangeOf(await send(world.gateway))
   // A fabric, or an attacker in front of it, that answers with another good receipt.
   const line = {
-    ...world.caller.line,
+    ...world.caller.connection,
     request: () =>
       Promise.resolve({
         status: 200,

@@ -26,7 +26,7 @@ async function withServing(
   try {
     expect(
       (
-        await world.caller.line.request({
+        await world.caller.connection.request({
           ...{ method: 'GET', path: `/agents/${name}/`, headers: [], body: new Uint8Array(0) },
           repeatable: true,
         })

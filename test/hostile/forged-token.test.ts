@@ -64,7 +64,7 @@ const forgeries: Readonly<Record<string, Forge>> = {
 }
 
 async function fetchJson(world: World, path: string): Promise<unknown> {
-  const { body } = await world.caller.line.request({
+  const { body } = await world.caller.connection.request({
     ...{ method: 'GET', path, headers: [], body: new Uint8Array(0), repeatable: true },
   })
   const chunks: Uint8Array[] = []

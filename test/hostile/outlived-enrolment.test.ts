@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { askControl, type Identity, openIdentity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
-import { openLine } from '../../packages/sdk/src/connection/line.ts'
+import { openFabricConnection } from '../../packages/sdk/src/connection/fabric-connection.ts'
 import { acceptGrant, renew } from '../../packages/sdk/src/identity/enroll.ts'
 import { findIdentity } from '../../packages/sdk/src/identity/identity-file.ts'
 import { parseKeys } from '../../packages/sdk/src/identity/keys.ts'
@@ -148,7 +148,11 @@ attack(
         const url = 'https://127.0.0.1:1'
         const value = { instance: 'x', endpoints: [{ url, protocol: 'auto', connector: false }] }
         const register = (identity: Identity, sent: object) =>
-          askControl(identity.line, { method: 'POST', path: '/v1/mesh/endpoints', value: sent })
+          askControl(identity.connection, {
+            method: 'POST',
+            path: '/v1/mesh/endpoints',
+            value: sent,
+          })
         await expectRefusal(world, code, () => register(thief, { ...value, ttlSeconds: 60 }))
         const { url: at } = maliciousServer
         const theirs = [{ url: at, protocol: 'auto', connector: false }]
@@ -209,7 +213,7 @@ attack(
         world,
       ) => {
         const agent = await world.agent('flooded', ['caller'])
-        const { line, trustDomain } = agent
+        const { connection: line, trustDomain } = agent
         const { keys, credential } = await stolen(world, 'flooded')
         const { signal } = new AbortController()
         const renewals: unknown[] = []
@@ -220,7 +224,7 @@ attack(
         await agent.renew()
         for (const answer of [renewals[0], renewals.at(-1)]) {
           const granted = await acceptGrant(answer, { keys, trustDomain, clock: world.clock })
-          const own = openLine({
+          const own = openFabricConnection({
             ...{ url: agent.url, trustDomain, bundles: agent.bundles, clock: world.clock },
             credential: granted.credential,
           })

@@ -43,7 +43,7 @@ async function openThief(victim: Identity, connector: boolean) {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
   const endpoints = [{ url, protocol: 'auto', connector }]
-  await askControl(victim.line, {
+  await askControl(victim.connection, {
     ...{ method: 'POST', path: '/v1/mesh/endpoints' },
     value: { instance: 'thief', endpoints, ttlSeconds: 3600 },
   })

@@ -64,7 +64,7 @@ async function startFirst(host: FabricHost, root: string, afterMs: number): Prom
   const operator = await openIdentity(options)
   try {
     const check = () =>
-      askControl(operator.line, {
+      askControl(operator.connection, {
         method: 'POST',
         path: '/v1/admin',
         value: { operation: 'ledger.check', args: {} },

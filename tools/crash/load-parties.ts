@@ -10,8 +10,8 @@ import type { Channel } from '../../packages/sdk/src/channel/channel.ts'
 import {
   type Agent,
   askControl,
+  type FabricConnection,
   type Identity,
-  type Line,
   openAgent,
   openIdentity,
 } from '../../packages/sdk/src/index.ts'
@@ -56,7 +56,11 @@ export async function openParties(
   const operator = await identityOf('operator', 'user', ['operator'])
   const admin = async <T>(operation: string, args: object = {}): Promise<T> => {
     const value = { operation, args }
-    const answer = await askControl(operator.line, { method: 'POST', path: '/v1/admin', value })
+    const answer = await askControl(operator.connection, {
+      method: 'POST',
+      path: '/v1/admin',
+      value,
+    })
     return (answer as { result: T }).result
   }
   const echo = await openEcho('gateway', observer)
@@ -169,12 +173,12 @@ const recorded = /^\/v1\/channels\/[^/]+\/(?:messages|leases|settlements)$/
 
 /** The same identity; what the fabric acknowledges over its line goes to the observer. */
 function watched(identity: Identity, observer: Observer): Identity {
-  const line: Line = {
-    authority: identity.line.authority,
-    renew: (credential) => identity.line.renew(credential),
-    close: () => identity.line.close(),
+  const line: FabricConnection = {
+    authority: identity.connection.authority,
+    renew: (credential) => identity.connection.renew(credential),
+    close: () => identity.connection.close(),
     async request(request) {
-      const response = await identity.line.request(request)
+      const response = await identity.connection.request(request)
       if (request.method === 'POST' && recorded.test(request.path) && response.status === 200) {
         const exchange = response.headers.find(([name]) => name === 'countersign-exchange')?.[1]
         observer.acknowledge('queue', exchange ?? null, `${identity.name}: ${request.path}`)

@@ -11,7 +11,7 @@ export interface Check {
 /** The result of one step. Every figure in it was measured while the step ran. */
 export interface StepResult {
   readonly checks: readonly Check[]
-  /** For people, next to the checks: a label and what was seen. */
+  /** For people, in addition to the checks: a label and what was seen. */
   readonly seen: readonly (readonly [label: string, text: string])[]
   /** The same for programs. */
   readonly facts: Readonly<Record<string, unknown>>

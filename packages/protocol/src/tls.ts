@@ -85,7 +85,7 @@ export function serverTlsOptions(
 
 export interface ClientTls extends PeerTrust {
   readonly expected: ExpectedPeer
-  /** False for a certificate that is good by itself and no longer stands. */
+  /** False for a certificate that is valid by itself and no longer current. */
   readonly admits?: (peer: PeerIdentity) => boolean
   readonly credential?: TlsCredential
   readonly alpn?: readonly ('h2' | 'http/1.1')[]
@@ -234,7 +234,10 @@ function matchPeer(
 ): PeerIdentity | PeerFault {
   if (peer instanceof PeerFault) return peer
   if (admits?.(peer) === false) {
-    return new PeerFault('PEER_UNEXPECTED', `the certificate of ${peer.spiffeId} no longer stands`)
+    return new PeerFault(
+      'PEER_UNEXPECTED',
+      `the certificate of ${peer.spiffeId} is no longer current`,
+    )
   }
   const matches =
     typeof expected === 'string'

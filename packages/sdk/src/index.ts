@@ -23,7 +23,11 @@ export type { SentMessage } from './channel/channel-sender.ts'
 // The base of the command line and connectors: an identity, its connection to the fabric, and
 // events.
 export { askControl, type ControlRequest } from './connection/control.ts'
-export type { Line, LineRequest, LineResponse } from './connection/line.ts'
+export type {
+  ConnectionRequest,
+  ConnectionResponse,
+  FabricConnection,
+} from './connection/fabric-connection.ts'
 export { findRefusal, RefusedError } from './connection/refused.ts'
 export { type Identity, type IdentityOptions, openIdentity } from './identity/identity.ts'
 export { formatJoin, type Join, parseJoin } from './identity/join.ts'

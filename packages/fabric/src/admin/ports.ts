@@ -19,7 +19,7 @@ import type { LedgerCheck, OpenedEntry } from '../ledger/ledger.ts'
 import type { Refusal } from '../lib/refusal.ts'
 import type { PutFile } from '../policy/policy-change.ts'
 
-/** The dependencies of administration on the other modules. `compose.ts` gathers them. */
+/** The dependencies of administration on the other modules. `compose/` gathers them. */
 export interface AdminDeps {
   readonly agents: AgentAdmin
   readonly keys: KeyAdmin

@@ -11,7 +11,7 @@ import { type BodyBudget, type BodyShare, bodyOverheadBytes, waitingBytes } from
 class Admission {
   readonly share: BodyShare
   readonly bodyBytesMax: number
-  /** The bytes that the request counts for, without its body, until `Incoming.begun`. */
+  /** The bytes that the request counts for, without its body, until `ReceivedRequest.begun`. */
   readonly waitingBytes: number
   readonly #limit: Limit['name']
 

@@ -31,7 +31,7 @@ export function answerBudget(options: AnswerBudgetOptions): BodyBudget {
     identityBytesMax: totalBytesMax * receiverPart,
     addressBytesMax: totalBytesMax * callerPart,
     floorBytes,
-    // Answers have their deadline in the deadline of the exchange.
+    // The deadline of an answer is that of its exchange.
     timeoutMs: Number.POSITIVE_INFINITY,
     rate,
     now: () => clock.monotonic(),

@@ -19,7 +19,7 @@ export interface Leased {
   readonly place: number | null
 }
 
-export interface PublishOrder {
+export interface PublishCommand {
   readonly channel: string
   readonly messageId: string
   /** The same within the channel's window is the same message or a conflict. */
@@ -42,7 +42,7 @@ export type PublishResult =
   | { readonly state: 'conflict' }
   | { readonly state: 'full' }
 
-export interface LeaseOrder {
+export interface LeaseCommand {
   readonly channel: string
   /** Competing consumers share a group; every group sees every message. */
   readonly group: string
@@ -104,8 +104,8 @@ export interface ChannelStats {
  * current one or the lease has run out.
  */
 export interface ChannelStore {
-  publish(orders: readonly PublishOrder[]): Promise<readonly PublishResult[]>
-  lease(order: LeaseOrder): Promise<readonly Leased[]>
+  publish(orders: readonly PublishCommand[]): Promise<readonly PublishResult[]>
+  lease(order: LeaseCommand): Promise<readonly Leased[]>
   settle(orders: readonly Settle[]): Promise<readonly boolean[]>
   dead(channel: string, countMax: number): Promise<readonly DeadLetter[]>
   /** Null when nothing was stored there, or it was swept after all groups were done with it. */

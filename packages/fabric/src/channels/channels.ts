@@ -15,7 +15,7 @@ import type { ChannelRecords } from './channel-records.ts'
 import type { ChannelStore, PublishResult } from './channel-store.ts'
 import { HeldMessages } from './held-messages.ts'
 import { type Hold, LeaseMemory } from './lease-memory.ts'
-import { LeaseTokens, nobodys } from './lease-tokens.ts'
+import { LeaseTokens, unowned } from './lease-tokens.ts'
 import {
   type ChannelCall,
   decidedOnce,
@@ -75,8 +75,8 @@ export class Channels {
       ...{ store: options.store, clock: options.clock, memory },
       ...{ held: this.#held, tokens: this.#tokens },
       statusVersion: () => options.authority.statusVersion,
-      takePart: (call) => {
-        const taken = this.#members.takePart(call)
+      requireMember: (call) => {
+        const taken = this.#members.requireMember(call)
         return taken instanceof Refusal ? taken : taken.channel.name
       },
     })
@@ -88,7 +88,7 @@ export class Channels {
   ): Promise<PublishAnswer | Refusal> {
     // Asked again: since the signatures were verified the sender can have been removed, or the
     // epoch, its key or its time ended. Each header names the key that was verified.
-    const admitted = this.checks.admit(this.#members.takePart(call), messages)
+    const admitted = this.checks.admit(this.#members.requireMember(call), messages)
     if (admitted instanceof Refusal) return admitted
     const { channel, now } = admitted
     const { authority, store } = this.#options
@@ -143,7 +143,7 @@ export class Channels {
   ): Promise<Settled | Refusal> {
     const { group, signingKeyId } = settlement
     // Asked again, since the intent took its time. No wait from here to the store.
-    const taken = this.#members.takePart(call)
+    const taken = this.#members.requireMember(call)
     if (taken instanceof Refusal) return taken
     const { channel, publisher } = taken
     if (signingKeyId !== publisher.signingKeyId) {
@@ -156,7 +156,7 @@ export class Channels {
       ...{ ...item, channel: channel.name, group, now },
       // The fabric gives reasons of its own to what it sets aside: this one is the consumer's.
       reason: item.reason === '' ? '' : `${call.caller}: ${item.reason}`,
-      leaseToken: mayReceive(labels) ? this.#tokens.unbind(item.leaseToken, place) : nobodys,
+      leaseToken: mayReceive(labels) ? this.#tokens.unbind(item.leaseToken, place) : unowned,
     }))
     const settled = await this.#options.store.settle(orders)
     for (const [i, { offset, verdict }] of orders.entries()) {
@@ -171,18 +171,18 @@ export class Channels {
 
   /** The signed descriptor of the present epoch, or of an earlier one that still has messages. */
   async describe(call: ChannelCall, epoch: number | null): Promise<SignedDescriptor | Refusal> {
-    const taken = this.#members.takePart(call)
+    const taken = this.#members.requireMember(call)
     if (taken instanceof Refusal) return taken
     const { name, epoch: present } = taken.channel
     const found = await this.#options.authority.findDescriptor(name, epoch ?? present)
-    const still = this.#members.takePart(call)
+    const still = this.#members.requireMember(call)
     if (still instanceof Refusal) return still
     return found ?? new Refusal('OPERATION_UNKNOWN', `${name} keeps no epoch ${epoch ?? present}`)
   }
 
   /** Puts one key message into the log of the present epoch. Null when it is there. */
   async putKey(call: ChannelCall, bytes: Uint8Array): Promise<Refusal | null> {
-    const taken = this.#members.takePart(call)
+    const taken = this.#members.requireMember(call)
     if (taken instanceof Refusal) return taken
     const signed = parseKeyMessage(bytes)
     if (signed === null) return new Refusal('MESSAGE_MALFORMED', 'not a key message')
@@ -227,7 +227,7 @@ export class Channels {
    * The log of an epoch, with the room that it takes: to be released when its response has left.
    */
   async keys(call: ChannelCall, epoch: number): Promise<LoggedKeys | Refusal> {
-    const taken = this.#members.takePart(call)
+    const taken = this.#members.requireMember(call)
     if (taken instanceof Refusal) return taken
     const { name } = taken.channel
     const bytes = await this.#options.records.keyBytes(name, epoch)
@@ -237,7 +237,7 @@ export class Channels {
       const keys = await this.#options.records.keys(name, epoch)
       // Asked anew: room is waited for, and the log may be of an epoch that began without this
       // caller.
-      const still = this.#members.takePart(call)
+      const still = this.#members.requireMember(call)
       if (!(still instanceof Refusal)) return { keys, hold }
       hold.release()
       return still

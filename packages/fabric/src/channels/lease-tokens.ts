@@ -13,7 +13,7 @@ export interface LeasePlace {
 const sealLength = 22
 
 /** No engine gives out such a token, so no lease is ever found under it. */
-export const nobodys = 'nobodys'
+export const unowned = 'nobodys'
 
 /**
  * Binds the tokens of leases to the members they were handed to. Members of one group share its
@@ -36,7 +36,7 @@ export class LeaseTokens {
     const token = bound.slice(0, -sealLength)
     const given = utf8(bound.slice(-sealLength))
     const expected = utf8(this.#seal(token, place))
-    return given.length === expected.length && timingSafeEqual(given, expected) ? token : nobodys
+    return given.length === expected.length && timingSafeEqual(given, expected) ? token : unowned
   }
 
   #seal(token: string, { channel, group, caller }: LeasePlace): string {

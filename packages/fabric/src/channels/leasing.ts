@@ -63,7 +63,7 @@ export interface LeasedMessages {
   /** Number of messages withheld, since their senders may not publish them at present. */
   readonly withheld: number
   /** Offsets that became dead letters, since their senders were revoked; the first of them. */
-  readonly buried: readonly number[]
+  readonly deadLettered: readonly number[]
   giveBack(): Promise<void>
 }
 
@@ -76,7 +76,7 @@ interface LeasingOptions {
   /** Another one whenever an agent's standing is another. */
   statusVersion(): number
   /** The channel's name, while its caller has a part in it. */
-  takePart(call: ChannelCall): string | Refusal
+  requireMember(call: ChannelCall): string | Refusal
 }
 
 /** Hands out messages to receivers, who wait for them, and takes back what they may not have. */
@@ -113,7 +113,7 @@ export class Leasing {
   ): Promise<LeasedMessages | Refusal> {
     const { clock } = this.#options
     const endsAt = clock.monotonic() + waitMs
-    const account: SenderAccount = { withheld: new Set(), buried: [] }
+    const account: SenderAccount = { withheld: new Set(), deadLettered: [] }
     for (let [looks, wide] = [0, count]; ; ) {
       const hold = await this.#options.memory.reserve(call.caller, leaseBytesMax)
       if (hold instanceof Refusal) return hold
@@ -152,7 +152,7 @@ export class Leasing {
     { hold, signal, account, wide }: Looking,
   ): Promise<(Sifted & { readonly place: LeasePlace }) | Refusal> {
     // Asked anew each time: a receiver that was removed while it waited gets nothing.
-    const taken = this.#options.takePart(call)
+    const taken = this.#options.requireMember(call)
     if (taken instanceof Refusal) return taken
     const place = { channel: taken, group, caller: call.caller }
     const now = this.#options.clock.now()
@@ -194,7 +194,7 @@ export class Leasing {
       readonly count: number
     },
   ): Promise<Sifted> {
-    const taken = this.#options.takePart(call)
+    const taken = this.#options.requireMember(call)
     const refusal = taken instanceof Refusal ? taken : null
     const isGone = refusal !== null || signal?.aborted === true
     if (isGone) {
@@ -210,8 +210,8 @@ export class Leasing {
     for (const { message } of held) {
       if (account.withheld.size < withheldMax) account.withheld.add(message.offset)
     }
-    account.buried.push(...dead.map(({ message: { offset } }) => offset))
-    account.buried.splice(deadShownMax)
+    account.deadLettered.push(...dead.map(({ message: { offset } }) => offset))
+    account.deadLettered.splice(deadShownMax)
     const passed = back.length + held.length + dead.length
     const given = kept.slice(0, count)
     if (passed === 0 && given.length === kept.length) return { kept, passed, isGone, refusal }
@@ -225,7 +225,7 @@ export class Leasing {
     given: readonly Leased[],
   ): Promise<Pick<Sifted, 'kept' | 'refusal'>> {
     for (let kept = given; ; ) {
-      const taken = this.#options.takePart(call)
+      const taken = this.#options.requireMember(call)
       const refusal = taken instanceof Refusal ? taken : null
       const still = refusal === null ? pilesOf(call, kept).kept : []
       if (still.length === kept.length) return { kept, refusal }
@@ -246,7 +246,7 @@ export class Leasing {
     const handles = leased.map(handleOf)
     return {
       withheld: account.withheld.size,
-      buried: account.buried,
+      deadLettered: account.deadLettered,
       messages: leased.map((one) => ({
         ...one,
         leaseToken: this.#options.tokens.bind(one.leaseToken, place),
@@ -307,7 +307,7 @@ function byOffset(a: Leased, b: Leased): number {
 
 interface SenderAccount {
   readonly withheld: Set<number>
-  readonly buried: number[]
+  readonly deadLettered: number[]
 }
 
 interface Looking {

@@ -13,7 +13,7 @@ const keyCacheMax = 4096
 /** An authenticated caller, and the channel that it addressed. */
 export type Participant = Pick<ChannelCall, 'channel' | 'caller'>
 
-export interface TakingPart {
+export interface ChannelMember {
   readonly channel: ChannelRecord
   readonly publisher: Publisher
 }
@@ -33,11 +33,11 @@ export class Membership {
   }
 
   /** Membership applies in addition to policy, not after it: both have to permit the call. */
-  takePart(call: ChannelCall): TakingPart | Refusal {
+  requireMember(call: ChannelCall): ChannelMember | Refusal {
     return call.still() ?? this.memberOf(call)
   }
 
-  memberOf({ channel: name, caller }: Participant): TakingPart | Refusal {
+  memberOf({ channel: name, caller }: Participant): ChannelMember | Refusal {
     const channel = this.#options.authority.find(name)
     if (channel === null) return new Refusal('RECEIVER_UNKNOWN', `channel ${name}`)
     const agent = this.#options.findAgent(caller)

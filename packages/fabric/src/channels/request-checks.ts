@@ -9,7 +9,7 @@ import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { sha256OfParts } from '../lib/sha256.ts'
 import type { HeldMessage, HeldMessages } from './held-messages.ts'
-import type { Membership, Participant, TakingPart } from './membership.ts'
+import type { ChannelMember, Membership, Participant } from './membership.ts'
 import { checkHeaders, checkSignatures } from './publish-check.ts'
 import type { ClaimedMessage, DecodedPublish } from './publish-decoding.ts'
 
@@ -109,9 +109,9 @@ export class RequestChecks {
 
   /** Checks that the messages may be stored at this moment, if their signatures are good. */
   admit(
-    taken: TakingPart | Refusal,
+    taken: ChannelMember | Refusal,
     messages: readonly ClaimedMessage[],
-  ): (TakingPart & { readonly now: number }) | Refusal {
+  ): (ChannelMember & { readonly now: number }) | Refusal {
     if (taken instanceof Refusal) return taken
     const { channel, publisher } = taken
     const { trustDomain, clock } = this.#options

@@ -25,10 +25,10 @@ export function connectorAgent(identity: Identity, clock: Clock): ConnectorOptio
 }
 
 async function request(
-  { line }: Identity,
+  { connection }: Identity,
   { method, path, body, signal }: Parameters<ConnectorAgent['request']>[0],
 ): Promise<{ readonly status: number; readonly body: Uint8Array }> {
-  const response = await line.request({
+  const response = await connection.request({
     method,
     path,
     headers: body === null ? [] : [['content-type', 'application/json']],

@@ -14,7 +14,7 @@ export interface RunningFabric {
   readonly pid: number
 }
 
-/** Names inside a data folder, next to those that the fabric itself keeps there. */
+/** Names inside a data folder, in addition to those that the fabric itself keeps there. */
 export const DATA_FILES = {
   running: 'fabric.json',
   trust: 'trust.json',

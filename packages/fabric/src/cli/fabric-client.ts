@@ -15,10 +15,10 @@ import {
 import {
   AgentError,
   askControl,
+  type ConnectionResponse,
   EventParser,
   findRefusal,
   type Identity,
-  type LineResponse,
   openIdentity,
 } from '@countersign/sdk'
 import type { CliContext, ClientOptions } from './context.ts'
@@ -76,18 +76,22 @@ async function openStored({ clock }: CliContext, dir: string, next: string): Pro
 }
 
 export function clientOf(identity: Identity, origin: string, dataDir: string | null): FabricClient {
-  const { line } = identity
+  const { connection } = identity
   return {
     origin,
     identity,
     dataDir,
     async admin(operation, args) {
       const path = '/v1/admin'
-      const answer = await askControl(line, { method: 'POST', path, value: { operation, args } })
+      const answer = await askControl(connection, {
+        method: 'POST',
+        path,
+        value: { operation, args },
+      })
       return byContract(operation, () => parseAdminAnswer(operation, answer))
     },
     async *watch(signal) {
-      const response = await line.request({
+      const response = await connection.request({
         method: 'POST',
         path: '/v1/admin',
         headers: [
@@ -111,7 +115,7 @@ export function clientOf(identity: Identity, origin: string, dataDir: string | n
   }
 }
 
-async function* readEvents(response: LineResponse): AsyncGenerator<EntryView> {
+async function* readEvents(response: ConnectionResponse): AsyncGenerator<EntryView> {
   const parser = new EventParser(eventBytesMax)
   for await (const chunk of response.body) {
     for (const { event } of parser.read(chunk)) {
@@ -142,13 +146,13 @@ function withdrawn(data: string): Failure {
   return new Failure('refused', `the fabric ended the stream: ${data}`, next)
 }
 
-function headerOf({ headers }: LineResponse, wanted: string): string | null {
+function headerOf({ headers }: ConnectionResponse, wanted: string): string | null {
   return headers.find(([name]) => name === wanted)?.[1] ?? null
 }
 
 /** The body of one request that is not JSON, such as a receipt. Throws the refusal it carries. */
 export async function fetchBytes(client: FabricClient, path: string): Promise<Uint8Array> {
-  const response = await client.identity.line.request({
+  const response = await client.identity.connection.request({
     method: 'GET',
     path,
     headers: [],

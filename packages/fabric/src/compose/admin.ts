@@ -14,7 +14,7 @@ import { fingerprintOf } from './trust.ts'
 
 export interface AdminOptions {
   readonly stores: Stores
-  readonly around: Environment
+  readonly environment: Environment
   readonly detection: Detection
   readonly routes: StoredRoutes
   readonly version: string
@@ -41,10 +41,10 @@ export function composeAdminDeps(options: AdminOptions): AdminDeps {
   }
 }
 
-function agentAdmin({ stores, around, detection, origin }: AdminOptions): AdminDeps['agents'] {
+function agentAdmin({ stores, environment, detection, origin }: AdminOptions): AdminDeps['agents'] {
   const { identity } = stores
   const view = (record: AgentRecord): ListedAgent => {
-    const { score, signals } = detection.riskOf(record.name, around.clock.now())
+    const { score, signals } = detection.riskOf(record.name, environment.clock.now())
     return { ...record, risk: score, signals }
   }
   return {
@@ -113,7 +113,7 @@ function policyAdmin({ stores: { policy } }: AdminOptions): AdminDeps['policies'
   }
 }
 
-function channelAdmin({ stores, around }: AdminOptions): AdminDeps['channels'] {
+function channelAdmin({ stores, environment }: AdminOptions): AdminDeps['channels'] {
   const { channelAuthority: authority, channelStore: store } = stores
   return {
     async list() {
@@ -129,16 +129,21 @@ function channelAdmin({ stores, around }: AdminOptions): AdminDeps['channels'] {
     create: (name, members) => authority.create({ name, members }),
     setMembers: (name, members) => authority.setMembers(name, members),
     dead: (name) => store.dead(name, deadLettersMax),
-    redrive: (name, group, offset) => store.redrive(name, group, offset, around.clock.now()),
+    redrive: (name, group, offset) => store.redrive(name, group, offset, environment.clock.now()),
   }
 }
 
 /** As many as one answer holds; the oldest first, so that redriving them shows the next. */
 const deadLettersMax = 200
 
-async function status({ stores, around, version, origin }: AdminOptions): Promise<FabricStatus> {
+async function status({
+  stores,
+  environment,
+  version,
+  origin,
+}: AdminOptions): Promise<FabricStatus> {
   const { ledger, policy, identity } = stores
-  const { trustDomain } = around.config
+  const { trustDomain } = environment.config
   return {
     version,
     trustDomain,

@@ -81,26 +81,26 @@ export interface Fabric {
  * Builds and starts a fabric from one configuration. Rejects, with nothing left open, if any part
  * is in doubt.
  */
-export async function openFabric(around: Environment): Promise<Fabric> {
-  await installDefaultPolicies(around.config.policyDir)
+export async function openFabric(environment: Environment): Promise<Fabric> {
+  await installDefaultPolicies(environment.config.policyDir)
   let origin = ''
   const closers: Closer[] = []
   const closeAll = async (): Promise<readonly ClosingFault[]> => {
     const faults = await closeInOrder(closers.splice(0).reverse())
     for (const { name, cause } of faults) {
-      around.log('not closed in order', { part: name, error: String(cause) })
+      environment.log('not closed in order', { part: name, error: String(cause) })
     }
     return faults
   }
-  const stores = await openStores(around, () => origin)
+  const stores = await openStores(environment, () => origin)
   closers.push({ name: 'stores', boundMs: storesCloseMs, close: () => stores.close() })
   try {
-    const disk = openDiskWatch(around)
+    const disk = openDiskWatch(environment)
     closers.push({ name: 'disk', close: () => disk.close() })
-    const parts = await composeParts(around, stores, () => origin)
+    const parts = await composeParts(environment, stores, () => origin)
     closers.push({ name: 'upstream', close: () => parts.close() })
     const lifecycle = (event: Lifecycle['event']): Promise<void> =>
-      recordLifecycle(around, stores.feed, {
+      recordLifecycle(environment, stores.feed, {
         event,
         'policy.version': stores.policy.current.version,
       })
@@ -109,7 +109,7 @@ export async function openFabric(around: Environment): Promise<Fabric> {
     // Behind the listener, so that it stands behind every exchange that the listener let end.
     closers.push({ name: 'the entry of the stop', close: () => lifecycle('stopped') })
     closers.push({ name: 'enrolments', close: endEarlierEnrolments(stores, parts) })
-    const gateway = await openListener(around, stores, parts)
+    const gateway = await openListener(environment, stores, parts)
     let graceMs = 0
     closers.push({
       name: 'listener',
@@ -119,19 +119,19 @@ export async function openFabric(around: Environment): Promise<Fabric> {
       },
       close: () => gateway.close(graceMs),
     })
-    const { host, publicUrl } = around.config.listen
+    const { host, publicUrl } = environment.config.listen
     origin = publicUrl ?? `https://${hostOf(host)}:${gateway.port}`
     // Callers that wait for news get an answer at once, so that they do not use up the grace.
     closers.push({ name: 'long polls', close: () => parts.endWaits() })
     closers.push({ name: 'heap', close: keepHeapSmall(gateway.occupiedBytes) })
     closers.push({ name: 'rotation', close: followRotation(stores, gateway, parts) })
-    closers.push({ name: 'policies', close: logPolicyWarnings(around, stores) })
+    closers.push({ name: 'policies', close: logPolicyWarnings(environment, stores) })
     closers.push({
       name: 'metrics',
-      close: observeFabric(around, {
+      close: observeFabric(environment, {
         stores,
         load: gateway.load,
-        isReceiver: (name) => isReceiver(around, { stores, endpoints: parts.endpoints }, name),
+        isReceiver: (name) => isReceiver(environment, { stores, endpoints: parts.endpoints }, name),
         onEntry: (listener) => stores.feed.onEntry(listener),
         version: fabricVersion,
       }),
@@ -160,37 +160,37 @@ const storesCloseMs = 15_000
 
 type Parts = Awaited<ReturnType<typeof composeParts>>
 
-async function composeParts(around: Environment, stores: Stores, origin: () => string) {
-  const { config, clock } = around
+async function composeParts(environment: Environment, stores: Stores, origin: () => string) {
+  const { config, clock } = environment
   const { keys } = stores
   const detection = composeDetection(clock)
   const endpoints = createEndpointRegistry(config.trustDomain, clock)
-  const upstream = composeUpstream(around, stores, await openFilesMax())
+  const upstream = composeUpstream(environment, stores, await openFilesMax())
   const bodies = composeBodies(keys.mask, config.limits.bodyBytes, clock)
-  const calls = limitsOfCalls(around)
+  const calls = limitsOfCalls(environment)
   const deps = composePipeline({
     stores,
-    around,
+    environment,
     redactor: createRedactor({ hashKey: keys.mask }),
     largeBodies: bodies,
     detection,
     routes: endpoints,
     hasChannel: (name) => stores.channelAuthority.find(name) !== null,
   })
-  const enforced = around[dangerouslyReplaceDeps]?.(deps) ?? deps
+  const enforced = environment[dangerouslyReplaceDeps]?.(deps) ?? deps
   const storedRoutes = createStoredRoutes(stores.state, endpoints)
   const admin = composeAdminDeps({
     stores,
-    around,
+    environment,
     detection,
     routes: storedRoutes,
     version: fabricVersion,
     origin,
   })
-  const mesh = composeMeshState(around, stores, { endpoints, detection })
+  const mesh = composeMeshState(environment, stores, { endpoints, detection })
   const control = {
     ...{ deps, endpoints, state: mesh, receipts: createReceiptAccess(stores.ledger) },
-    entries: composeEntryAdmission(around, stores, {
+    entries: composeEntryAdmission(environment, stores, {
       authorization: deps.authorization,
       detection,
     }),
@@ -199,7 +199,7 @@ async function composeParts(around: Environment, stores: Stores, origin: () => s
     ...agentsRoutes({
       deps: enforced,
       routes: endpoints,
-      upstream: createBalancer(upstream, around.random, () => around.clock.monotonic()),
+      upstream: createBalancer(upstream, environment.random, () => environment.clock.monotonic()),
       signer: keys.forward,
       sessions: createMcpSessions(),
       ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
@@ -212,7 +212,7 @@ async function composeParts(around: Environment, stores: Stores, origin: () => s
     ...meshRoutes(control),
     ...channelsRoutes({ deps: enforced, channels: stores.channels }),
   ])
-  configureRoutes(around, endpoints)
+  configureRoutes(environment, endpoints)
   await storedRoutes.restore()
   const endWaits = (): void => {
     mesh.close()
@@ -254,8 +254,12 @@ function composeUpstream(
   })
 }
 
-async function openListener(around: Environment, stores: Stores, parts: Parts): Promise<Gateway> {
-  const { config, clock, random } = around
+async function openListener(
+  environment: Environment,
+  stores: Stores,
+  parts: Parts,
+): Promise<Gateway> {
+  const { config, clock, random } = environment
   const { identity } = stores
   const { listen, limits } = config
   const unread: UnparsedOptions = {
@@ -279,9 +283,9 @@ async function openListener(around: Environment, stores: Stores, parts: Parts): 
     bodyBytesMax: limits.bodyBytes,
     requestMemoryBytesMax: limits.requestMemoryBytes,
     answers: parts.answers,
-    authorities: authoritiesOf(around),
+    authorities: authoritiesOf(environment),
     identify: (presented) => identify(presented, 'gateway', parts.deps),
-    connectionsMax: await connectionsMax(around),
+    connectionsMax: await connectionsMax(environment),
     responseLimits: { stallMs: limits.responseStallMs, unsentBytesMax: limits.unsentBytes },
     routes: parts.routes,
     publicRoutes: publicRoutes({
@@ -295,7 +299,7 @@ async function openListener(around: Environment, stores: Stores, parts: Parts): 
       findPage,
       handleTokens: (request, response, body) => {
         const record: TokenRecord = {
-          issued: (token) => recordToken(around, stores, token),
+          issued: (token) => recordToken(environment, stores, token),
           refused: (refusal) => recordAsked(request, refusal, { ...unread, operation: 'token' }),
         }
         return identity.handleTokens(request as never, response as never, { body, record })

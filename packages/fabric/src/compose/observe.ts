@@ -19,7 +19,7 @@ export function openDiskWatch({ config: { dataDir }, onFatal }: Environment): Di
   return watchDisk(dataDir, (cause) => onFatal('the data folder cannot be used', cause))
 }
 
-/** As many as configured, or as this process can hold next to the files of its stores. */
+/** As many as configured, or as this process can hold in addition to the files of its stores. */
 export async function connectionsMax({ config, log }: Environment): Promise<number> {
   const { connections } = config.limits
   const files = await openFilesMax()
@@ -40,8 +40,8 @@ export interface ObservedParts {
 }
 
 /** Shows a fabric's parts, each from memory: a probe costs nothing and writes nothing. */
-export function observeFabric(around: Environment, parts: ObservedParts): () => void {
-  const { observe, clock } = around
+export function observeFabric(environment: Environment, parts: ObservedParts): () => void {
+  const { observe, clock } = environment
   if (observe === undefined) return () => undefined
   const { metrics } = observe
   const stop = parts.onEntry(
@@ -59,7 +59,7 @@ export function observeFabric(around: Environment, parts: ObservedParts): () => 
   showLedger(observe, parts.stores, clock)
   showListener(metrics, parts.load)
   showChannels(metrics, parts.stores, clock)
-  showCertificates(around, observe, parts.stores)
+  showCertificates(environment, observe, parts.stores)
   return stop
 }
 

@@ -12,7 +12,7 @@ import type { Environment, Stores } from './stores.ts'
 
 export interface PipelineOptions {
   readonly stores: Stores
-  readonly around: Environment
+  readonly environment: Environment
   readonly redactor: Redactor
   readonly largeBodies: LargeBodies
   readonly detection: WatchedDetection
@@ -23,7 +23,7 @@ export interface PipelineOptions {
 
 /** Gathers what the pipeline's stages ask for. */
 export function composePipeline(options: PipelineOptions): PipelineDeps {
-  const { stores, around, redactor, largeBodies, detection } = options
+  const { stores, environment, redactor, largeBodies, detection } = options
   const { identity, policy, ledger } = stores
   const standing = statusChanges(stores, detection)
   let isExhausted = false
@@ -42,8 +42,8 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
     continuesUntil: ({ method, spiffeId, credentialId }) =>
       method === 'certificate' ? identity.renewals.untilOf(spiffeId, credentialId) : 0,
     canRecord: () => !isExhausted,
-    limits: rateLimits(around.config.limits.requestsPerMinute),
-    now: () => around.clock.now(),
+    limits: rateLimits(environment.config.limits.requestsPerMinute),
+    now: () => environment.clock.now(),
   }
   return {
     authenticators: identity.authenticators,
@@ -53,7 +53,7 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
     largeBodies,
     detection,
     standing,
-    now: () => around.clock.now(),
+    now: () => environment.clock.now(),
     append: (draft) => stores.feed.append(draft),
   }
 }
@@ -111,7 +111,7 @@ function findReceiver(
     return { kind, name, roles: [], segment: '', attributes: {} }
   }
   const record = options.stores.identity.directory.find(name)
-  const { agents } = options.around.config
+  const { agents } = options.environment.config
   // An agent may be named like a member that every object has.
   const configured = Object.hasOwn(agents, name) ? agents[name] : undefined
   // A record of a caller by key does not describe it as a receiver, if the configuration does.

@@ -87,8 +87,8 @@ const serverLifetimeMs = 4 * 3_600_000
  * Opens keys, ledger, identity and policy. Rejects, with what was open closed again, when any of
  * them is in doubt: a fabric without one of them would have to guess, and it never does.
  */
-export async function openStores(around: Environment, origin: () => string): Promise<Stores> {
-  const { config, clock, random } = around
+export async function openStores(environment: Environment, origin: () => string): Promise<Stores> {
+  const { config, clock, random } = environment
   const closers: Closer[] = []
   const close = async (): Promise<void> => {
     const faults = await closeInOrder(closers.splice(0).reverse())
@@ -108,10 +108,10 @@ export async function openStores(around: Environment, origin: () => string): Pro
     const secrets = await openFileSecretStore({ dir: dir('secrets'), masterKey, random })
     const keys = await openFabricKeys(secrets, random)
     const state = watchStorage(openSqliteStateStore(dir('state.db')), (cause) =>
-      around.onFatal('the state cannot be kept', cause),
+      environment.onFatal('the state cannot be kept', cause),
     )
     closers.push({ name: 'state', close: () => state.close() })
-    const ledger = await openRecord(around, keys)
+    const ledger = await openRecord(environment, keys)
     closers.push({ name: 'ledger', close: () => ledger.close() })
     const feed = createEntryFeed(ledger)
     const identity = await openIdentity({
@@ -122,27 +122,28 @@ export async function openStores(around: Environment, origin: () => string): Pro
       certificateWriter: derCertificateWriter(),
       replayGuard: memoryReplayGuard({ clock }),
       openTokenServer: oidcTokenServer,
-      record: recordCertificates(around, { feed, ledger }),
+      record: recordCertificates(environment, { feed, ledger }),
       clock,
       random,
       server: { name: 'gateway', names: namesOf(config), lifetimeMs: serverLifetimeMs },
       issuer: () => `${origin()}/oauth`,
       audience: origin,
-      onFailure: (error) => around.log('certificate rotation failed', { error: String(error) }),
+      onFailure: (error) =>
+        environment.log('certificate rotation failed', { error: String(error) }),
     })
     closers.push({ name: 'identity', close: () => identity.close() })
     const policy = await openPolicyModule({
       dir: config.policyDir,
-      parser: around.policyParser ?? createCedarParser(),
+      parser: environment.policyParser ?? createCedarParser(),
       dataClasses: DATA_CLASSES,
       operations: OPERATION_NAMES,
       watch: true,
-      record: recordPolicyChanges(around, feed),
-      onRejected: (error) => around.log('policies not taken', { error: String(error) }),
-      onRepaired: ({ version }) => around.log('policies taken', { version }),
+      record: recordPolicyChanges(environment, feed),
+      onRejected: (error) => environment.log('policies not taken', { error: String(error) }),
+      onRepaired: ({ version }) => environment.log('policies taken', { version }),
     })
     closers.push({ name: 'policies', close: () => policy.close() })
-    const queue = await openQueue(around, identity, keys, dir('channels'))
+    const queue = await openQueue(environment, identity, keys, dir('channels'))
     closers.push({ name: 'channels', close: queue.close })
     const { channels, channelAuthority, channelStore } = queue
     return {
@@ -173,8 +174,8 @@ async function assertNotShared(dir: string): Promise<void> {
 /** For reading a body, waiting for the ledger and writing the answer, besides the stated times. */
 const openSlackMs = 3_600_000
 
-async function openRecord(around: Environment, keys: FabricKeys): Promise<Ledger> {
-  const { config, clock, random } = around
+async function openRecord(environment: Environment, keys: FabricKeys): Promise<Ledger> {
+  const { config, clock, random } = environment
   const { limits } = config
   const { headDir } = config.ledger
   // Refuses a file by its name. The store makes an absent folder, durably.
@@ -183,7 +184,7 @@ async function openRecord(around: Environment, keys: FabricKeys): Promise<Ledger
     store: await openFileLedgerStore({
       directory: join(config.dataDir, 'ledger'),
       ...(headDir === undefined ? {} : { headDirectory: headDir }),
-      onFail: (cause) => around.onFatal('the ledger cannot record', cause),
+      onFail: (cause) => environment.onFatal('the ledger cannot record', cause),
     }),
     origin: `${config.trustDomain}/ledger`,
     issuer: `spiffe://${config.trustDomain}/fabric/gateway`,
@@ -197,22 +198,22 @@ async function openRecord(around: Environment, keys: FabricKeys): Promise<Ledger
       // Nothing that is still under way may be closed.
       openIntentMs: limits.streamMs + limits.upstreamTimeoutMs + openSlackMs,
     },
-    ...(around.acceptClock === undefined ? {} : { acceptClock: around.acceptClock }),
-    log: around.log,
-    onFatal: (cause) => around.onFatal('the ledger cannot record', cause),
+    ...(environment.acceptClock === undefined ? {} : { acceptClock: environment.acceptClock }),
+    log: environment.log,
+    onFatal: (cause) => environment.onFatal('the ledger cannot record', cause),
   })
 }
 
 async function openQueue(
-  around: Environment,
+  environment: Environment,
   { directory: agents, trustDomain }: Identity,
   { forward }: FabricKeys,
   directory: string,
 ) {
-  const { clock, random } = around
+  const { clock, random } = environment
   const findAgent = (name: string) => agents.find(name)
   const records = watchStorage(openSqliteChannelRecords(directory), (cause) =>
-    around.onFatal('the channels cannot be kept', cause),
+    environment.onFatal('the channels cannot be kept', cause),
   )
   const authority = await ChannelAuthority.open({
     ...{ records, findAgent, trustDomain, clock },
@@ -220,13 +221,13 @@ async function openQueue(
   })
   const store = await openSqliteChannelStore({
     ...{ directory, clock, random },
-    onFatal: (error) => around.onFatal('the channels cannot be kept', error),
+    onFatal: (error) => environment.onFatal('the channels cannot be kept', error),
     limitsOf: (name) => authority.find(name)?.bounds ?? CHANNEL_LIMITS_DEFAULT,
   })
   // A quarantined member loses its part: the next message is sealed without it.
   const stop = agents.onChange((record) => {
     authority.agentChanged(record.name).catch((error: unknown) => {
-      around.onFatal('a channel could not change its members', error)
+      environment.onFatal('a channel could not change its members', error)
     })
   })
   const channels = new Channels({ store, records, authority, findAgent, trustDomain, clock })

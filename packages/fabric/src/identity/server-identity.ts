@@ -20,7 +20,7 @@ export interface ServerIdentityOptions {
   readonly clock: Clock
   /** The last part of the SPIFFE ID, `spiffe://<trust domain>/fabric/<name>`. */
   readonly name: string
-  /** Further DNS names and addresses, next to those of the loopback interface. */
+  /** DNS names and addresses in addition to those of the loopback interface. */
   readonly names: readonly string[]
   readonly lifetimeMs?: number
   /**

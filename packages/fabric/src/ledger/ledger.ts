@@ -17,7 +17,7 @@ export type EntryKind = (typeof ENTRY_KINDS)[number]
  */
 export interface EntryDraft {
   readonly kind: EntryKind
-  /** The decision (exchange) that the entry belongs to; an intent and its outcome share it. */
+  /** The exchange that the entry belongs to; an intent and its outcome share it. */
   readonly exchange: string
   /** Unix milliseconds. */
   readonly at: number

@@ -35,12 +35,9 @@ export interface SpaceState {
 export interface SpaceGuardOptions {
   readonly freeBytes: () => Promise<number>
   readonly refuseBytes: number
-  /**
-   * Less than `refuseBytes`: below it nothing is taken but administration and what closes
-   * exchanges.
-   */
+  /** Less than `refuseBytes`: below it only administration and closing entries are accepted. */
   readonly readBytes: number
-  /** Less than `readBytes`: below it not even that is taken which is left room for. */
+  /** Less than `readBytes`: below it nothing at all is accepted. */
   readonly reserveBytes: number
   readonly warnBytes: number
   readonly clock: Clock

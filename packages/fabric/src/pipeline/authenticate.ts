@@ -98,8 +98,8 @@ async function callerOf(
 }
 
 /**
- * Of two proofs of one principal the scoped one counts: next to a certificate, it means that its
- * holder wants less. Of two scoped ones neither opens what the other does not.
+ * Of two proofs of one principal the scoped one counts: together with a certificate, it means that
+ * its holder wants less. Of two scoped ones neither opens what the other does not.
  */
 function narrower(caller: Caller, other: Caller): Caller {
   const { scopes } = other

@@ -171,6 +171,6 @@ export type Forwarder = (
  * request is checked against them before its intent is recorded; a refusal is recorded like every
  * other. The check returns the forwarder that carries the checked request out.
  */
-export interface CheckedForwarder {
+export interface LocalReceiver {
   check(inspected: Inspected): Promise<Forwarder | Refusal>
 }

@@ -6,9 +6,9 @@ import type { EntryDraft } from '../ledger/ledger.ts'
 import { Refusal, StatedRefusal } from '../lib/refusal.ts'
 import type { Decision, Obligations } from '../policy/policy.ts'
 import {
-  type CheckedForwarder,
   type Delivered,
   type Forwarder,
+  type LocalReceiver,
   type StreamEvent,
   withheld,
 } from './delivery.ts'
@@ -215,7 +215,7 @@ describe('enforce', () => {
 
   test('a receiver that checks the request itself does so before the intent [record:intent-first]', async () => {
     const world = new World()
-    const check = (answer: () => Forwarder | Refusal): CheckedForwarder => ({
+    const check = (answer: () => Forwarder | Refusal): LocalReceiver => ({
       async check({ authorized }) {
         world.events.push(`check ${authorized.authenticated.caller.name}`)
         return answer()

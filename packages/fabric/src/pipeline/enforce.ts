@@ -4,12 +4,7 @@ import { Refusal, undecided, type Withdrawal } from '../lib/refusal.ts'
 import { type AuthenticateDeps, type Authenticated, authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
 import { type Answered, type DeliverDeps, deliver } from './deliver.ts'
-import {
-  type CheckedForwarder,
-  type Forwarder,
-  type StillPermitted,
-  Undelivered,
-} from './delivery.ts'
+import { type Forwarder, type LocalReceiver, type StillPermitted, Undelivered } from './delivery.ts'
 import { undeliveredEnding, withheldEnding } from './ending.ts'
 import { inspect } from './inspect.ts'
 import {
@@ -52,7 +47,7 @@ type Ended =
 export async function enforce(
   deps: PipelineDeps,
   unchecked: UncheckedRequest,
-  receiver: Forwarder | CheckedForwarder,
+  receiver: Forwarder | LocalReceiver,
 ): Promise<Outcome> {
   const authenticated = await authenticate(unchecked, deps).catch(undecided)
   if (authenticated instanceof Refusal) return refuse(deps, unchecked, authenticated)
@@ -76,7 +71,7 @@ interface Admitted {
 async function admit(
   deps: PipelineDeps,
   authenticated: Authenticated,
-  receiver: Forwarder | CheckedForwarder,
+  receiver: Forwarder | LocalReceiver,
 ): Promise<Admitted | Refusal> {
   const { fault } = authenticated.unchecked
   if (fault !== null) return fault

@@ -7,7 +7,7 @@ import {
   utf8,
 } from '@countersign/protocol'
 import { Refusal } from '../lib/refusal.ts'
-import type { Finding, RedactionOrder, Redactor } from '../redaction/redactor.ts'
+import type { Finding, RedactionRequest, Redactor } from '../redaction/redactor.ts'
 
 export type Fields = readonly (readonly [string, string])[]
 
@@ -34,7 +34,7 @@ const argumentPrefix = 'mcp-param-'
  */
 export function inspectFields(
   fields: Fields,
-  order: RedactionOrder,
+  order: RedactionRequest,
   redactor: Redactor,
 ): InspectedFields {
   const plain = fields.every(isPlain) ? fields : fields.filter(isPlain)
@@ -93,7 +93,7 @@ function withoutParameters([name, value]: Fields[number]): Fields {
  */
 export function inspectMediaType(
   fields: Fields,
-  order: RedactionOrder,
+  order: RedactionRequest,
   redactor: Redactor,
 ): Refusal | null {
   for (const [name, value] of fields) {
@@ -110,7 +110,7 @@ const hasNames = ([name, value]: Fields[number]): boolean =>
 
 function findingsOf(
   [name, given]: Fields[number],
-  order: RedactionOrder,
+  order: RedactionRequest,
   redactor: Redactor,
 ): readonly Finding[] {
   const value = name.startsWith('mcp-') ? (decodeMirrored(given) ?? given) : given
@@ -158,7 +158,7 @@ export function withContentType(fields: Fields, contentType: string | undefined)
  */
 export function inspectSignature(
   { components, nonce }: Pick<SignedMessage, 'components' | 'nonce'>,
-  order: RedactionOrder,
+  order: RedactionRequest,
   redactor: Redactor,
 ): string | null {
   const drawn = nonce === null || machineId.test(nonce) ? '' : nonce
@@ -177,7 +177,7 @@ export function withoutForeignDigest(fields: Fields, digest: Uint8Array | null):
 /** A path means something to its receiver as a whole: what may not be in it refuses the request. */
 export function inspectPath(
   path: string,
-  order: RedactionOrder,
+  order: RedactionRequest,
   redactor: Redactor,
 ): Refusal | null {
   const query = path.includes('?') ? path.slice(path.indexOf('?') + 1) : ''
@@ -193,7 +193,7 @@ export function inspectPath(
 /** The frame of an event, with what policy masks in its values masked, as in its data. */
 export function maskFrame(
   frame: Fields,
-  order: RedactionOrder,
+  order: RedactionRequest,
   redactor: Redactor,
 ): InspectedFields | Refusal {
   const findings: Finding[] = []
@@ -224,7 +224,7 @@ const cleanTexts = new WeakMap<Redactor, WeakMap<readonly string[], CleanTexts>>
  * Texts in which nothing was found: clients send the same heads again and again, and the same
  * search for the same classes finds the same nothing. Filled by callers, so its size is bounded.
  */
-function cleanTextsOf(redactor: Redactor, { mask, block }: RedactionOrder): Set<string> {
+function cleanTextsOf(redactor: Redactor, { mask, block }: RedactionRequest): Set<string> {
   const byMask = cleanTexts.get(redactor) ?? new WeakMap<readonly string[], CleanTexts>()
   cleanTexts.set(redactor, byMask)
   const known = byMask.get(mask)
@@ -240,7 +240,7 @@ function cleanTextsOf(redactor: Redactor, { mask, block }: RedactionOrder): Set<
  */
 function found(
   text: string,
-  { mask, block, work }: RedactionOrder,
+  { mask, block, work }: RedactionRequest,
   redactor: Redactor,
   contentType = 'text/plain',
 ): readonly Finding[] {

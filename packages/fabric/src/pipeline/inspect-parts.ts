@@ -4,7 +4,7 @@ import { Refusal } from '../lib/refusal.ts'
 import {
   type Finding,
   findingsLimit,
-  type RedactionOrder,
+  type RedactionRequest,
   type Redactor,
 } from '../redaction/redactor.ts'
 import {
@@ -51,7 +51,7 @@ export const noParts: Parts = {
 /** Inspects all of the parts on one account: `order.work` bounds what they cost together. */
 export function inspectParts(
   parts: Parts,
-  order: RedactionOrder,
+  order: RedactionRequest,
   redactor: Redactor,
 ): InspectedParts | Refusal {
   const { path, signature, body } = parts

@@ -6,10 +6,7 @@ import type { Fields } from './inspect-fields.ts'
 import type { InspectedParts } from './inspect-parts.ts'
 import { type BodyRedaction, inspectShared } from './large-bodies.ts'
 
-/**
- * Redaction dependencies of the stage. Sealed messages have their own stage, which reads no
- * plaintext.
- */
+/** Redaction dependencies of the stage. Of a sealed message the stage reads the form alone. */
 export type InspectDeps = BodyRedaction
 
 interface Forwardable {

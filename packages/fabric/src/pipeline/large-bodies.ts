@@ -1,5 +1,5 @@
 import type { Refusal } from '../lib/refusal.ts'
-import type { RedactionOrder, Redactor } from '../redaction/redactor.ts'
+import type { RedactionRequest, Redactor } from '../redaction/redactor.ts'
 import type { Authenticated } from './authenticate.ts'
 import { type InspectedParts, inspectParts, type Parts, sizeOfParts } from './inspect-parts.ts'
 import type { LoopShare } from './loop-share.ts'
@@ -33,7 +33,7 @@ export interface LargeBodies {
   /** Waits for its turn, and refuses rather than wait without bound. */
   inspect(
     parts: Parts,
-    order: RedactionOrder,
+    order: RedactionRequest,
     account: TimeAccount,
   ): Promise<InspectedParts | Refusal>
 }
@@ -48,7 +48,7 @@ export interface BodyRedaction {
 export function inspectShared(
   { redactor, largeBodies }: BodyRedaction,
   parts: Parts,
-  order: RedactionOrder,
+  order: RedactionRequest,
   account: TimeAccount,
 ): InspectedParts | Refusal | Promise<InspectedParts | Refusal> {
   if (largeBodies === undefined) return inspectParts(parts, order, redactor)

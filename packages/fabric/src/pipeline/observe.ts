@@ -18,8 +18,9 @@ const BY_CALLER: ReadonlySet<unknown> = new Set<RefusalCode>([
 
 /**
  * Refusals of names and ids that a caller may have received from the receiver: of a task, a
- * session, an event, a tool, a path, an operation. Otherwise a receiver that hands out a refused
- * id, or one that it gave to an accomplice first, would raise the risk of any agent that uses it.
+ * session, an event, a tool, a path, an operation. They do not raise the caller's risk when the
+ * receiver is an agent: one that hands out a refused id, or gave it to an accomplice first, would
+ * raise the risk of any agent that uses it.
  */
 const BY_NAMES: ReadonlySet<unknown> = new Set<RefusalCode>([
   'MESSAGE_MALFORMED',

@@ -29,7 +29,7 @@ export interface CompiledPolicy {
   readonly cedar: CedarPolicy
   readonly effect: 'permit' | 'forbid'
   readonly obligations: Obligations
-  /** The parts of the scope next to the action; null where every request meets them. */
+  /** The parts of the scope other than the action; null where every request meets them. */
   readonly principalScope: Test | null
   readonly resourceScope: Test | null
   /** Throws `EvaluationError` where Cedar's evaluation fails. */

@@ -25,7 +25,7 @@ export interface Values {
   readonly kind: 'values'
   /** Null for any. */
   readonly only: ReadonlySet<string> | null
-  /** Beginnings of texts that are possible next to those of `only`. */
+  /** Beginnings of texts that are possible in addition to those of `only`. */
   readonly families: readonly string[]
   readonly never: ReadonlySet<string>
   readonly grammar: Grammar | null

@@ -6,7 +6,7 @@ import type { Decision, PolicyRequest } from './policy.ts'
 import type { CompiledPolicySet } from './policy-set.ts'
 import { type Requirement, requirementsOf } from './requirement.ts'
 
-/** One policy next to one request. */
+/** One policy compared with one request. */
 export interface ExplainedPolicy {
   readonly policy: string
   readonly effect: 'permit' | 'forbid'

@@ -136,7 +136,7 @@ function joined(texts: readonly string[]): string {
 }
 
 /**
- * Parts of one condition that cannot hold next to others that can, and an `unless` without effect.
+ * Parts of one condition that cannot hold while others can, and an `unless` without effect.
  */
 function* partLints(conjunct: Conjunct, worlds: readonly Facts[]): Iterable<Lint> {
   const { expression, holds } = conjunct

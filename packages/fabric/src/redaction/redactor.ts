@@ -36,7 +36,7 @@ export interface Redacted {
   readonly contentType?: string
 }
 
-export interface RedactionOrder {
+export interface RedactionRequest {
   readonly mask: readonly string[]
   readonly block: readonly string[]
   /**
@@ -59,5 +59,5 @@ export interface RedactionOrder {
  * size of the body.
  */
 export interface Redactor {
-  redact(body: Uint8Array, contentType: string, order: RedactionOrder): Redacted | Refusal
+  redact(body: Uint8Array, contentType: string, order: RedactionRequest): Redacted | Refusal
 }

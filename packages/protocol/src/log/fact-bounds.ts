@@ -19,7 +19,7 @@ const needed: Readonly<Record<StatementKind, readonly string[]>> = {
   lifecycle: ['event'],
 }
 
-/** Results after which a response was forwarded, so that its sender vouches for it. */
+/** Results after which a response was forwarded, so that the entry must name who attests it. */
 const answered: ReadonlySet<FactValue | undefined> = new Set<ExchangeResult>([
   'delivered',
   'completed',

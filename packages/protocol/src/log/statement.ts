@@ -18,7 +18,7 @@ export type FactValue = string | number | boolean | Uint8Array
 
 /** The content of a leaf: no fact in clear, only a commitment to each. */
 export interface EntryPayload {
-  /** The decision that the entry belongs to. */
+  /** The exchange that the entry belongs to. */
   readonly exchange: string
   readonly kind: StatementKind
   /** Unix milliseconds. */

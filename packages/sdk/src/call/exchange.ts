@@ -9,7 +9,7 @@ import {
   parseSpiffeId,
 } from '@countersign/protocol'
 import { headerReader } from '../connection/control.ts'
-import type { LineResponse } from '../connection/line.ts'
+import type { ConnectionResponse } from '../connection/fabric-connection.ts'
 import { findRefusal } from '../connection/refused.ts'
 import { afterFirst } from '../connection/second-copy.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -80,14 +80,14 @@ export async function exchange(
   identity.assertCurrent()
   const receiver = receiverOf(call.to, identity.trustDomain)
   const path = `/agents/${receiver.name}${checkedPath(call.path)}`
-  const { authority } = identity.line
+  const { authority } = identity.connection
   const headers: HeaderList = [...outgoing(call.headers), ['accept-encoding', 'identity']]
   const unsigned = { method: call.method, path, authority, headers, body: call.body }
   const signer = identity.signing
   const sign = (): SentRequest =>
     signRequest(unsigned, { signer, receiverId: receiver.spiffeId, clock })
   let sent = sign()
-  const response = await identity.line.request({
+  const response = await identity.connection.request({
     ...unsigned,
     headers: sent.headers,
     signal: call.signal,
@@ -100,7 +100,7 @@ export async function exchange(
   return received(response, sent, receiver.name)
 }
 
-function received(response: LineResponse, sent: SentRequest, receiver: string): Exchange {
+function received(response: ConnectionResponse, sent: SentRequest, receiver: string): Exchange {
   const header = headerReader(response.headers)
   const refusal = response.isSecondCopy ? findRefusal(response.status, header) : null
   if (refusal !== null && !refusal.mayHaveActed) {

@@ -77,7 +77,7 @@ async function findReceiptBytes(
   identity: Identity,
   exchange: ExchangeId,
 ): Promise<Uint8Array | null> {
-  const response = await identity.line.request({
+  const response = await identity.connection.request({
     method: 'GET',
     path: `/v1/receipts/${exchange}`,
     headers: [],

@@ -13,7 +13,7 @@ import { checkAbout, fetchReceipt, type Receipt } from './receipt.ts'
 export class Reply {
   readonly status: number
   readonly headers: Headers
-  /** The decision that this exchange is recorded under. */
+  /** The id that this exchange is recorded under. */
   readonly exchange: string | null
   readonly #exchange: Exchange
   readonly #identity: Identity
@@ -85,7 +85,7 @@ export class Reply {
 
   async #readBytes(): Promise<Uint8Array> {
     const { body, receiver } = this.#exchange
-    const account = answerMemoryOf(this.#identity.line).open(receiver, false)
+    const account = answerMemoryOf(this.#identity.connection).open(receiver, false)
     try {
       return await readAll(body, this.#bytesMax, 'ANSWER_TOO_LARGE', account)
     } catch (error) {

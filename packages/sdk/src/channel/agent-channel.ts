@@ -40,18 +40,18 @@ async function open(identity: Identity, name: string, clock: Clock): Promise<Cha
 function channelRequest(identity: Identity, clock: Clock): ChannelRequest {
   return async (method, path, headers, content) => {
     identity.assertCurrent()
-    const { line, signing: signer } = identity
+    const { connection, signing: signer } = identity
     const unsigned = {
       method,
       path,
-      authority: line.authority,
+      authority: connection.authority,
       headers: Object.entries(headers),
       body: content ?? new Uint8Array(0),
     }
     const signAgain = () => signRequest(unsigned, { signer, receiverId: null, clock }).headers
     const repeatable = method === 'GET'
     const signed = { ...unsigned, headers: signAgain(), repeatable, signAgain }
-    const response = await line.request(signed)
+    const response = await connection.request(signed)
     return {
       status: response.status,
       headers: Object.fromEntries(response.headers),

@@ -10,7 +10,7 @@ import type { Clock } from '../lib/clock.ts'
 import { AgentError } from '../lib/fault.ts'
 import type { ChannelCalls, Published } from './channel-calls.ts'
 import { isSealSuite, type SealSuiteId } from './hpke.ts'
-import { createSealer, type Random, type Sealed, type Sealer, type SealOrder } from './seal.ts'
+import { createSealer, type Random, type Sealed, type Sealer, type SealRequest } from './seal.ts'
 import type { SealingIdentity } from './seal-keys.ts'
 
 export interface SenderOptions {
@@ -57,7 +57,7 @@ export class ChannelSender {
     this.#options = options
   }
 
-  async send(order: SealOrder): Promise<SentMessage> {
+  async send(order: SealRequest): Promise<SentMessage> {
     const [sent] = await this.#publish([order], (sealer, [one]) => (one ? [sealer.seal(one)] : []))
     if (sent === undefined) throw new AgentError('ANSWER_MALFORMED', 'no result')
     if (sent instanceof RefusedError) throw sent
@@ -65,7 +65,7 @@ export class ChannelSender {
   }
 
   /** In their order; a message that was not taken has its refusal in its place. */
-  sendBatch(orders: readonly SealOrder[]): Promise<readonly (SentMessage | RefusedError)[]> {
+  sendBatch(orders: readonly SealRequest[]): Promise<readonly (SentMessage | RefusedError)[]> {
     if (orders.length === 0 || orders.length > SEALED_BATCH_MAX) {
       throw new AgentError('REQUEST_MALFORMED', `a batch has 1 to ${SEALED_BATCH_MAX} messages`)
     }
@@ -73,8 +73,8 @@ export class ChannelSender {
   }
 
   async #publish(
-    orders: readonly SealOrder[],
-    seal: (sealer: Sealer, orders: readonly SealOrder[]) => readonly Sealed[],
+    orders: readonly SealRequest[],
+    seal: (sealer: Sealer, orders: readonly SealRequest[]) => readonly Sealed[],
   ): Promise<readonly (SentMessage | RefusedError)[]> {
     const sealer = await this.#sealerFor(orders.length)
     const sealed = seal(sealer, orders)

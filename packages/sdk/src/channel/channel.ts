@@ -19,7 +19,7 @@ import { systemRandom } from '../lib/random.ts'
 import { type ChannelAuthorityKey, ChannelCalls, type ChannelRequest } from './channel-calls.ts'
 import { ChannelReceiver, type ReceivedMessage, type ReceiveOptions } from './channel-receiver.ts'
 import { ChannelSender, type SentMessage } from './channel-sender.ts'
-import type { Random, SealOrder } from './seal.ts'
+import type { Random, SealRequest } from './seal.ts'
 import type { SealingIdentity } from './seal-keys.ts'
 
 /** As long as the broker keeps messages by default. */
@@ -120,7 +120,7 @@ export function openChannel(options: ChannelOptions): Channel {
   }
 }
 
-function toOrder(message: OutgoingMessage): SealOrder {
+function toOrder(message: OutgoingMessage): SealRequest {
   const isText = typeof message.body === 'string'
   const body = typeof message.body === 'string' ? utf8(message.body) : message.body
   const typeDefault = isText ? 'text/plain; charset=utf-8' : 'application/octet-stream'

@@ -14,7 +14,7 @@ import {
 import { expect, test } from 'vitest'
 import { rawPublicKey } from '../identity/keys.ts'
 import { sha256 } from '../lib/sha256.ts'
-import { createSealer, type SealOrder } from './seal.ts'
+import { createSealer, type SealRequest } from './seal.ts'
 import { SealFailure } from './seal-failure.ts'
 import { createOpener } from './seal-open.ts'
 
@@ -95,7 +95,7 @@ const descriptor: ChannelDescriptor = {
   issuedAt: vectors.now,
 }
 
-const orderOf = ({ body, ...vector }: Vector): SealOrder => ({ ...vector, body: bytesOf(body) })
+const orderOf = ({ body, ...vector }: Vector): SealRequest => ({ ...vector, body: bytesOf(body) })
 
 /** All messages of the file in order, with a sealer that draws the file's session and secret. */
 function sealAll(): readonly Uint8Array[] {

@@ -17,7 +17,7 @@ import { describe, expect, test } from 'vitest'
 import { rawPublicKey } from '../identity/keys.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { generateSealingKey, unwrapSecret } from './hpke.ts'
-import { createSealer, type Sealer, type SealOrder } from './seal.ts'
+import { createSealer, type Sealer, type SealRequest } from './seal.ts'
 import { SealFailure } from './seal-failure.ts'
 import { rawSealingKey, type SealingIdentity } from './seal-keys.ts'
 import { createOpener, type Opened, type Opener } from './seal-open.ts'
@@ -78,7 +78,7 @@ const sealerOf = (
     ...changes,
   })
 
-const order = (body: Uint8Array | string, changes: Partial<SealOrder> = {}): SealOrder => ({
+const order = (body: Uint8Array | string, changes: Partial<SealRequest> = {}): SealRequest => ({
   body: typeof body === 'string' ? utf8(body) : body,
   contentType: 'text/plain',
   labels: [],

@@ -49,7 +49,7 @@ export interface SealerOptions {
 }
 
 /** One message to be sealed. */
-export interface SealOrder {
+export interface SealRequest {
   readonly body: Uint8Array
   readonly contentType: string
   /** Sorted, without duplicates; visible to the broker and to policy. */
@@ -76,9 +76,9 @@ export interface Sealer {
   readonly epoch: number
   /** Number of messages that it can still seal; make another one before it reaches zero. */
   readonly left: number
-  seal(order: SealOrder): Sealed
+  seal(order: SealRequest): Sealed
   /** One signature for all, at most `SEALED_BATCH_MAX`. */
-  sealBatch(orders: readonly SealOrder[]): readonly Sealed[]
+  sealBatch(orders: readonly SealRequest[]): readonly Sealed[]
   /**
    * Returns the message that has to be in the channel's key log before the first message is sent.
    */
@@ -137,13 +137,13 @@ class SessionSealer implements Sealer {
     return SEALED_SEQUENCE_MAX + 1 - this.#sequence
   }
 
-  seal(order: SealOrder): Sealed {
+  seal(order: SealRequest): Sealed {
     const { messageId, core, digest } = this.#sealCore(order, false)
     const signature = this.#sign(messageSignatureInput(digest))
     return { messageId, bytes: encodeSealedMessage(core, signature, null) }
   }
 
-  sealBatch(orders: readonly SealOrder[]): readonly Sealed[] {
+  sealBatch(orders: readonly SealRequest[]): readonly Sealed[] {
     if (orders.length === 0 || orders.length > SEALED_BATCH_MAX) throw new RangeError('batch size')
     const cores = orders.map((order) => this.#sealCore(order, true))
     const digests = cores.map(({ digest }) => digest)
@@ -175,7 +175,7 @@ class SessionSealer implements Sealer {
     return concat(encoded, this.#sign(keySignatureInput(encoded)))
   }
 
-  #sealCore(order: SealOrder, batchSigned: boolean): SealedCore {
+  #sealCore(order: SealRequest, batchSigned: boolean): SealedCore {
     const { identity, channel, clock, padding } = this.#options
     if (this.left === 0) throw new RangeError('this session is used up')
     const createdAt = clock.now()
@@ -201,7 +201,7 @@ class SessionSealer implements Sealer {
   }
 
   #encodeHeader(
-    order: SealOrder,
+    order: SealRequest,
     made: Pick<SealedHeader, 'batchSigned' | 'messageId' | 'createdAt'>,
   ): Uint8Array {
     const { orderingKey, body } = order

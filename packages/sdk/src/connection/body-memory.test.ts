@@ -29,9 +29,9 @@ test('an account that is closed, or closed twice, gives back what it took', () =
 })
 
 test('answers of one receiver have half of what all answers have', async () => {
-  const line = {}
-  const memory = answerMemoryOf(line)
-  expect(answerMemoryOf(line)).toBe(memory)
+  const connection = {}
+  const memory = answerMemoryOf(connection)
+  expect(answerMemoryOf(connection)).toBe(memory)
   const mebibytes = (count: number) => count * 1024 * 1024
   const greedy = memory.open('greedy', false)
   expect(greedy.take(mebibytes(64))).toBe(true)

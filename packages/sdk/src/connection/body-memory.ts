@@ -49,9 +49,9 @@ const answers = new WeakMap<object, BodyMemory>()
  * The memory of the answers that are being received over one connection pool:
  * `LIMITS.bodyMemoryBytesMax` of all receivers together, and half of that of one.
  */
-export function answerMemoryOf(line: object): BodyMemory {
-  const known = answers.get(line) ?? new BodyMemory(2 * LIMITS.bodyMemoryBytesMax)
-  answers.set(line, known)
+export function answerMemoryOf(connection: object): BodyMemory {
+  const known = answers.get(connection) ?? new BodyMemory(2 * LIMITS.bodyMemoryBytesMax)
+  answers.set(connection, known)
   return known
 }
 

@@ -2,7 +2,7 @@ import { utf8 } from '@countersign/protocol'
 import { describe, expect, test } from 'vitest'
 import { AgentError } from '../lib/fault.ts'
 import { askControl, headerReader, retrying } from './control.ts'
-import type { Line } from './line.ts'
+import type { FabricConnection } from './fabric-connection.ts'
 
 /** A connection that gives this answer, and keeps what it was asked. */
 function answering(status: number, body: string, headers: readonly [string, string][] = []) {
@@ -10,30 +10,30 @@ function answering(status: number, body: string, headers: readonly [string, stri
   async function* chunks() {
     yield await Promise.resolve(utf8(body))
   }
-  const line = {
+  const connection = {
     request: (request: unknown) => {
       asked.push(request)
       return Promise.resolve({ status, headers, body: chunks(), discard: () => undefined })
     },
-  } as unknown as Line
-  return { line, asked }
+  } as unknown as FabricConnection
+  return { connection, asked }
 }
 
 const never = new AbortController().signal
 
 describe('a request to the fabric', () => {
   test('sends its value as JSON, and reads JSON back', async () => {
-    const { line, asked } = answering(200, '{"a":1}')
+    const { connection, asked } = answering(200, '{"a":1}')
     const request = { method: 'POST', path: '/v1/x', value: { b: 2 } } as const
-    expect(await askControl(line, request)).toEqual({ a: 1 })
+    expect(await askControl(connection, request)).toEqual({ a: 1 })
     expect(asked).toMatchObject([
       { method: 'POST', path: '/v1/x', body: utf8('{"b":2}'), repeatable: false },
     ])
   })
 
   test('may be repeated only when it reads', async () => {
-    const { line, asked } = answering(200, '')
-    expect(await askControl(line, { method: 'GET', path: '/v1/x' })).toBeNull()
+    const { connection, asked } = answering(200, '')
+    expect(await askControl(connection, { method: 'GET', path: '/v1/x' })).toBeNull()
     expect(asked).toMatchObject([{ repeatable: true, headers: [['accept', 'application/json']] }])
   })
 
@@ -43,14 +43,14 @@ describe('a request to the fabric', () => {
     ['a failure that is not a refusal', 500, '{}'],
     ['a redirect', 302, ''],
   ])('does not believe %s', async (_, status, body) => {
-    const asking = askControl(answering(status, body).line, { method: 'GET', path: '/v1/x' })
+    const asking = askControl(answering(status, body).connection, { method: 'GET', path: '/v1/x' })
     await expect(asking).rejects.toMatchObject({ code: 'ANSWER_MALFORMED' })
   })
 
   test('throws the refusal that the answer states', async () => {
     const fields: [string, string][] = [['countersign-refusal', 'NOT_PERMITTED']]
-    const { line } = answering(403, '{}', fields)
-    await expect(askControl(line, { method: 'GET', path: '/v1/x' })).rejects.toMatchObject({
+    const { connection } = answering(403, '{}', fields)
+    await expect(askControl(connection, { method: 'GET', path: '/v1/x' })).rejects.toMatchObject({
       code: 'NOT_PERMITTED',
       status: 403,
     })

@@ -10,7 +10,7 @@ import { AgentError, type FaultCode } from '../lib/fault.ts'
 import { LIMITS } from '../lib/limits.ts'
 import { randomBelow } from '../lib/random.ts'
 import { readAll } from './body.ts'
-import type { Line, LineResponse } from './line.ts'
+import type { ConnectionResponse, FabricConnection } from './fabric-connection.ts'
 import { findRefusal, RefusedError } from './refused.ts'
 
 /** A request to the fabric itself, not to an agent behind it. */
@@ -23,8 +23,11 @@ export interface ControlRequest {
 }
 
 /** Throws the RefusedError that the response carries, and ANSWER_MALFORMED for other failures. */
-export async function askControl(line: Line, request: ControlRequest): Promise<unknown> {
-  const response = await line.request({
+export async function askControl(
+  connection: FabricConnection,
+  request: ControlRequest,
+): Promise<unknown> {
+  const response = await connection.request({
     method: request.method,
     path: request.path,
     headers: [
@@ -45,7 +48,7 @@ export async function askControl(line: Line, request: ControlRequest): Promise<u
   }
 }
 
-function checkSuccess(response: LineResponse): void {
+function checkSuccess(response: ConnectionResponse): void {
   const refusal = findRefusal(response.status, headerReader(response.headers))
   if (refusal !== null) throw refusal
   if (response.status >= 200 && response.status < 300) return

@@ -68,7 +68,7 @@ export class RefusedError extends Error {
   readonly code: RefusalCode
   /** The one fixed sentence of this code. */
   readonly says: string
-  /** The decision to quote to the operator; null when the refusal came before there was one. */
+  /** The exchange id to quote to the operator; null when the refusal came before there was one. */
   readonly exchange: string | null
   /** True when the same message may be tried again unchanged. */
   readonly retry: boolean

@@ -19,7 +19,7 @@ import {
   TrustBundles,
 } from '@countersign/protocol/tls'
 import { askControl } from '../connection/control.ts'
-import type { Line } from '../connection/line.ts'
+import type { FabricConnection } from '../connection/fabric-connection.ts'
 import type { Clock } from '../lib/clock.ts'
 import { AgentError } from '../lib/fault.ts'
 import { type AgentPrivateKeys, rawPublicKey } from './keys.ts'
@@ -48,7 +48,7 @@ export interface EnrollmentTerms {
 
 /** Proves possession of the keys and takes a certificate for them; the token is spent by it. */
 export async function enroll(
-  line: Line,
+  connection: FabricConnection,
   keys: AgentPrivateKeys,
   { token, name, enrollmentKey }: EnrollmentTerms,
 ): Promise<unknown> {
@@ -56,7 +56,7 @@ export async function enroll(
   const signingKey = rawPublicKey(keys.signing)
   const sealingKey = rawPublicKey(keys.sealing)
   const proof = await enrollmentProofBytes({ token, tlsKey, signingKey, sealingKey })
-  return askControl(line, {
+  return askControl(connection, {
     method: 'POST',
     path: '/v1/enroll',
     value: {
@@ -77,7 +77,7 @@ export async function enroll(
  * Asks for a certificate of the TLS key of `keys`, over a connection that shows the present one.
  */
 export async function renew(
-  line: Line,
+  connection: FabricConnection,
   keys: AgentPrivateKeys,
   present: TlsCredential,
   signal: AbortSignal,
@@ -87,7 +87,7 @@ export async function renew(
   const presentSha256 = new Uint8Array(createHash('sha256').update(leaf).digest())
   const tlsProof = toBase64Url(signByTlsKey(keys, renewalProofBytes(presentSha256, tlsKey)))
   const value = { version: 1, tlsKey: toBase64Url(tlsKey), tlsProof }
-  return askControl(line, { method: 'POST', path: '/v1/renew', value, signal })
+  return askControl(connection, { method: 'POST', path: '/v1/renew', value, signal })
 }
 
 async function proveSealingKey(

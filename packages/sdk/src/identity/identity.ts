@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { equalBytes, ListenerSet } from '@countersign/protocol'
 import { type TlsCredential, TrustBundles } from '@countersign/protocol/tls'
 import { retrying } from '../connection/control.ts'
-import { type Line, openLine } from '../connection/line.ts'
+import { type FabricConnection, openFabricConnection } from '../connection/fabric-connection.ts'
 import { RefusedError } from '../connection/refused.ts'
 import type { Clock } from '../lib/clock.ts'
 import { AgentError } from '../lib/fault.ts'
@@ -32,7 +32,7 @@ export interface Identity {
   readonly trust: FabricTrust
   readonly signing: Signer
   readonly sealing: Signer
-  readonly line: Line
+  readonly connection: FabricConnection
   /** The roots as of now; the same object for the life of the agent. */
   readonly bundles: TrustBundles
   credential(): TlsCredential
@@ -53,7 +53,10 @@ export interface IdentityOptions {
   readonly name?: string
   readonly dir: string
   readonly clock: Clock
-  /** Receives the failures in the background; it is tried again while the certificate lasts. */
+  /**
+   * Receives the failures of renewals in the background; a renewal is repeated while the
+   * certificate lasts.
+   */
   readonly onFault: (error: Error) => void
 }
 
@@ -114,9 +117,9 @@ async function enrolled(
   await saveIdentity(dir, draft)
   const pinned = new TrustBundles()
   pinned.set(trustDomain, { sequence: 0, roots: roots.filter((root) => isPinned(root, join)) })
-  const line = openLine({ url: join.url, trustDomain, bundles: pinned, clock })
+  const connection = openFabricConnection({ url: join.url, trustDomain, bundles: pinned, clock })
   try {
-    const answer = await enroll(line, keys, { token: join.token, name, enrollmentKey })
+    const answer = await enroll(connection, keys, { token: join.token, name, enrollmentKey })
     const { bundles } = await acceptGrant(answer, { keys, trustDomain, clock })
     if (bundles.find(trustDomain)?.roots.some((root) => isPinned(root, join)) !== true) {
       throw new AgentError('ROOT_MISMATCHED', 'the grant does not lead to it')
@@ -125,7 +128,7 @@ async function enrolled(
     await saveIdentity(dir, stored)
     return stored
   } finally {
-    line.close()
+    connection.close()
   }
 }
 
@@ -167,7 +170,7 @@ class LiveIdentity implements Identity {
   readonly signing: Signer
   readonly sealing: Signer
   readonly bundles: TrustBundles
-  readonly line: Line
+  readonly connection: FabricConnection
   readonly #parts: Parts
   readonly #listeners = new ListenerSet<TlsCredential>()
   readonly #closing = new AbortController()
@@ -185,7 +188,7 @@ class LiveIdentity implements Identity {
     this.bundles = granted.bundles
     this.signing = { keyId: granted.grant.signingKeyId, privateKey: keys.signing }
     this.sealing = { keyId: granted.grant.sealingKeyId, privateKey: keys.sealing }
-    this.line = openLine({
+    this.connection = openFabricConnection({
       url: stored.url,
       trustDomain: trust.trustDomain,
       bundles: this.bundles,
@@ -264,7 +267,7 @@ class LiveIdentity implements Identity {
     this.#closing.abort(new AgentError('AGENT_CLOSED'))
     clearTimeout(this.#timer)
     this.#listeners.clear()
-    this.line.close()
+    this.connection.close()
   }
 
   #tick(): void {
@@ -281,7 +284,7 @@ class LiveIdentity implements Identity {
       // A key of its own, so that a stolen one is of no use with the certificates that follow.
       const keys = { ...this.#parts.keys, tls: generateTlsKey() }
       const present = this.#granted.credential
-      const answer = await retrying(() => renew(this.line, keys, present, signal), signal)
+      const answer = await retrying(() => renew(this.connection, keys, present, signal), signal)
       const granted = await acceptGrant(answer, { keys, trustDomain, clock: options.clock })
       if (granted.spiffeId !== this.spiffeId) {
         throw new AgentError('ANSWER_MALFORMED', 'the renewal is for another agent')
@@ -293,7 +296,7 @@ class LiveIdentity implements Identity {
       await saveIdentity(options.dir, { ...stored, keys: formatKeys(keys), granted: answer })
       this.#granted = granted
       this.#failure = null
-      this.line.renew(granted.credential)
+      this.connection.renew(granted.credential)
       this.#listeners.notify(granted.credential)
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error))

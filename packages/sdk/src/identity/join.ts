@@ -22,9 +22,10 @@ const tokenPattern = /^[A-Za-z0-9_-]{8,1024}$/
 
 /** `https://host:port/#<token>.<base64url sha256 of the root>`; throws JOIN_MALFORMED. */
 export function parseJoin(text: string): Join {
-  const line = text.trim()
-  if (line.length > joinBytesMax || !URL.canParse(line)) throw new AgentError('JOIN_MALFORMED')
-  const url = new URL(line)
+  const connection = text.trim()
+  if (connection.length > joinBytesMax || !URL.canParse(connection))
+    throw new AgentError('JOIN_MALFORMED')
+  const url = new URL(connection)
   if (url.protocol === 'http:') {
     throw new AgentError('JOIN_MALFORMED', 'it begins with http, and a fabric speaks https only')
   }

@@ -12,7 +12,7 @@ import {
 } from '@countersign/protocol'
 import { TrustBundles } from '@countersign/protocol/tls'
 import { readAll } from '../connection/body.ts'
-import { openLine } from '../connection/line.ts'
+import { openFabricConnection } from '../connection/fabric-connection.ts'
 import { describeNetworkFault } from '../connection/network-fault.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
 import { AgentError } from '../lib/fault.ts'
@@ -80,9 +80,9 @@ export async function fetchTrust(join: Join, clock: Clock): Promise<{ document: 
   const { trustDomain } = claimed
   const bundles = new TrustBundles()
   bundles.set(trustDomain, { sequence: 0, roots: [root] })
-  const line = openLine({ url: join.url, trustDomain, bundles, clock })
+  const connection = openFabricConnection({ url: join.url, trustDomain, bundles, clock })
   try {
-    const { status, body } = await line.request({
+    const { status, body } = await connection.request({
       method: 'GET',
       path: '/v1/trust',
       headers: [['accept', 'application/json']],
@@ -98,7 +98,7 @@ export async function fetchTrust(join: Join, clock: Clock): Promise<{ document: 
     }
     return { document }
   } finally {
-    line.close()
+    connection.close()
   }
 }
 

@@ -120,7 +120,8 @@ function findForwardSignature(request: SignableRequest): MessageSignature | Forw
     return rejected(error.message)
   }
   const [one, ...others] = all.filter(({ params }) => params.tag === forwardTag)
-  if (one === undefined) return new ForwardFault('SIGNATURE_MISSING', 'nobody forwarded this')
+  if (one === undefined)
+    return new ForwardFault('SIGNATURE_MISSING', 'no fabric or connector forwarded this')
   return others.length === 0 ? one : rejected('two forward signatures')
 }
 

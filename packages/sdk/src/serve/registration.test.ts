@@ -16,7 +16,7 @@ function openIdentity() {
     asked.push(JSON.parse(Buffer.from(sent).toString()).endpoints)
     return Promise.resolve({ status: fabric.status, headers: [], body: body() })
   }
-  return { identity: { line: { request } } as unknown as Identity, asked, fabric }
+  return { identity: { connection: { request } } as unknown as Identity, asked, fabric }
 }
 
 beforeEach(() => {

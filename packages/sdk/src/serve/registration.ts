@@ -29,7 +29,7 @@ export async function registerEndpoint(
   const closing = new AbortController()
   const { signal } = closing
   const say = (endpoints: readonly (typeof endpoint)[], until: AbortSignal): Promise<unknown> =>
-    askControl(identity.line, {
+    askControl(identity.connection, {
       method: 'POST',
       path: '/v1/mesh/endpoints',
       value: { instance: endpoint.url, endpoints, ttlSeconds },

@@ -1,8 +1,8 @@
 import type {
   ChannelStats,
   DeadLetter,
-  LeaseOrder,
-  PublishOrder,
+  LeaseCommand,
+  PublishCommand,
   PublishResult,
   Settle,
 } from '../../channels/channel-store.ts'
@@ -24,7 +24,7 @@ export interface Span {
   readonly length: number
 }
 
-export interface PublishItem extends Omit<PublishOrder, 'sealed'> {
+export interface PublishItem extends Omit<PublishCommand, 'sealed'> {
   readonly sealed: Span
   readonly limits: ChannelLimits
 }
@@ -43,7 +43,7 @@ export type Command =
   | { readonly kind: 'publish'; readonly items: readonly PublishItem[] }
   | {
       readonly kind: 'lease'
-      readonly order: LeaseOrder
+      readonly order: LeaseCommand
       readonly token: string
       readonly limits: ChannelLimits
     }

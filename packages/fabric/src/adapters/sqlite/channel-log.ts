@@ -2,8 +2,8 @@ import type { DatabaseSync } from 'node:sqlite'
 import type {
   ChannelStats,
   DeadLetter,
-  LeaseOrder,
-  PublishOrder,
+  LeaseCommand,
+  PublishCommand,
   PublishResult,
   Settle,
 } from '../../channels/channel-store.ts'
@@ -87,7 +87,7 @@ export class ChannelLog {
     }
   }
 
-  publish(order: PublishOrder, limits: ChannelLimits): PublishResult {
+  publish(order: PublishCommand, limits: ChannelLimits): PublishResult {
     const channel = this.#channelOf(order.channel)
     const { id } = channel
     const seen = this.#sql.findDedup.get(id, order.idempotencyHash, order.now)
@@ -117,7 +117,7 @@ export class ChannelLog {
    * Overdue deliveries first, then what the group has not seen, then what was passed over; every
    * attempt is counted here.
    */
-  lease(order: LeaseOrder, token: string, limits: ChannelLimits): LeaseFound {
+  lease(order: LeaseCommand, token: string, limits: ChannelLimits): LeaseFound {
     const channel = this.#channelOf(order.channel)
     const group = this.#groupOf(channel, order.group)
     if (group === null) return { messages: [], goesOn: false }
@@ -158,9 +158,9 @@ export class ChannelLog {
       if (message === null) {
         this.#release(group, delivery, now)
       } else if (message.expires_at <= now) {
-        this.#bury(channel, group, { delivery, message, reason: 'EXPIRED', now })
+        this.#deadLetter(channel, group, { delivery, message, reason: 'EXPIRED', now })
       } else if (delivery.attempts >= attemptsMax) {
-        this.#bury(channel, group, { delivery, message, reason: 'ATTEMPTS_EXHAUSTED', now })
+        this.#deadLetter(channel, group, { delivery, message, reason: 'ATTEMPTS_EXHAUSTED', now })
       } else if (!leased.fits(message)) {
         break
       } else {
@@ -198,7 +198,7 @@ export class ChannelLog {
         const { ordering } = message
         const fresh = { offset, due: NEVER, token: null, attempts: 0, ordering }
         if (message.expires_at <= now) {
-          this.#bury(channel, group, { delivery: fresh, message, reason: 'EXPIRED', now })
+          this.#deadLetter(channel, group, { delivery: fresh, message, reason: 'EXPIRED', now })
         } else if (
           ordering !== null &&
           this.#sql.findOrdering.get(group.id, ordering) !== undefined
@@ -241,7 +241,7 @@ export class ChannelLog {
     } else {
       const reason = order.verdict === 'reject' ? order.reason : 'ATTEMPTS_EXHAUSTED'
       const message = this.#findMessage(channel, order.offset)
-      this.#bury(channel, group, { delivery, message, reason, now: order.now })
+      this.#deadLetter(channel, group, { delivery, message, reason, now: order.now })
     }
     return true
   }
@@ -327,12 +327,16 @@ export class ChannelLog {
       const { ordering } = message
       const fresh = { offset, due: NEVER, token: null, attempts: 0, ordering }
       const delivery = row === undefined ? fresh : (row as unknown as DeliveryRow)
-      this.#bury(channel, group, { delivery, message, reason: 'EXPIRED', now })
+      this.#deadLetter(channel, group, { delivery, message, reason: 'EXPIRED', now })
     }
   }
 
   /** Takes it out of the group's work and into the dead letters, in the one open transaction. */
-  #bury(channel: Channel, group: Group, { delivery, message, reason, now }: Burial): void {
+  #deadLetter(
+    channel: Channel,
+    group: Group,
+    { delivery, message, reason, now }: DeadLetterCause,
+  ): void {
     const { offset, attempts } = delivery
     const messageId = message?.message_id ?? ''
     this.#sql.putDead.run(channel.id, group.id, offset, messageId, attempts, reason, now)
@@ -382,7 +386,7 @@ class LeaseBasket {
   #bytes = 0
   #isFull = false
 
-  constructor({ countMax, bytesMax }: Pick<LeaseOrder, 'countMax' | 'bytesMax'>) {
+  constructor({ countMax, bytesMax }: Pick<LeaseCommand, 'countMax' | 'bytesMax'>) {
     this.#countMax = countMax
     this.#bytesMax = bytesMax
   }
@@ -404,7 +408,7 @@ class LeaseBasket {
 }
 
 interface Leasing {
-  readonly order: LeaseOrder
+  readonly order: LeaseCommand
   readonly token: string
   readonly leased: LeaseBasket
   readonly attemptsMax: number
@@ -417,7 +421,7 @@ interface Redrive {
   readonly now: number
 }
 
-interface Burial {
+interface DeadLetterCause {
   readonly delivery: DeliveryRow
   readonly message: MessageRow | null
   readonly reason: string

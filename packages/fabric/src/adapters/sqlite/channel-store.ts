@@ -1,7 +1,7 @@
 import { closeSync, fsyncSync, openSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Worker } from 'node:worker_threads'
-import type { ChannelStore, PublishOrder, StoredMessage } from '../../channels/channel-store.ts'
+import type { ChannelStore, PublishCommand, StoredMessage } from '../../channels/channel-store.ts'
 import { startWorker } from '../../concurrency/start-worker.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { makeFolder } from '../../lib/named-path.ts'
@@ -287,7 +287,7 @@ function withBase(waiting: readonly Waiting[]): readonly Command[] {
 }
 
 function toItems(
-  orders: readonly PublishOrder[],
+  orders: readonly PublishCommand[],
   limitsOf: (channel: string) => ChannelLimits,
 ): { readonly items: readonly PublishItem[]; readonly sealed: readonly Uint8Array[] } {
   let at = 0

@@ -127,7 +127,7 @@ function policyText({ name, caller }: ProtectOrder): string {
   return `// Written by \`countersign protect\`. Delete this file to take the permission back.
 
 @id("protect-${name}")
-@description("${caller} calls ${name}, and nobody else does by this policy.")
+@description("${caller} calls ${name}; this policy permits no other caller.")
 permit(
   principal == Agent::"${caller}",
   action == Action::"call",

@@ -64,7 +64,7 @@ async function requestToken(
     resource: order.audience,
   })
   if (order.scope.length > 0) form.set('scope', order.scope.join(' '))
-  const response = await identity.line.request({
+  const response = await identity.connection.request({
     method: 'POST',
     path: '/oauth/token',
     headers: [

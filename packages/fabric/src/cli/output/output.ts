@@ -10,7 +10,7 @@ export interface Output {
   show<T>(value: T, render: (value: T) => Printed): void
   /** One element of a stream: a line of JSON, or what `render` makes of it. */
   line<T>(value: T, render: (value: T) => Printed): void
-  /** For people only, next to the answer. */
+  /** For people only, in addition to the answer. */
   note(text: string): void
   progress(text: string): Progress
 }

@@ -158,7 +158,7 @@ const idle = /[\\`](?![bfnrtv0])/g
 const quoting = /[\\`]/g
 
 /**
- * Gives whatever in `text` may be an id that have an owner, where it is unmistakable: between
+ * Returns the parts of `text` that may be an id with an owner, where it is unmistakable: between
  * the edges of words, in either case, in any layer of escapes. Linear: each place at which an id
  * may begin is followed for a bounded number of characters.
  */

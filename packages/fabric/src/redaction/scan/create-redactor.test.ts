@@ -3,12 +3,12 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Refusal } from '../../lib/refusal.ts'
 import { markerBytesMax } from '../detectors/operators.ts'
-import { DATA_CLASSES, type Redacted, type RedactionOrder } from '../redactor.ts'
+import { DATA_CLASSES, type Redacted, type RedactionRequest } from '../redactor.ts'
 import { createRedactor, type RedactorOptions } from './create-redactor.ts'
 
 const hashKey = new Uint8Array(32).fill(9)
 const redactor = createRedactor({ hashKey })
-const everything: RedactionOrder = { mask: DATA_CLASSES, block: [] }
+const everything: RedactionRequest = { mask: DATA_CLASSES, block: [] }
 const card = '4111 1111 1111 1111'
 const plainCard = card.replaceAll(' ', '')
 

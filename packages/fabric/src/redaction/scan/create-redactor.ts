@@ -17,7 +17,7 @@ import {
   findingsLimit,
   isDataClass,
   type Redacted,
-  type RedactionOrder,
+  type RedactionRequest,
   type Redactor,
 } from '../redactor.ts'
 import { decodeBody } from '../text/decode-body.ts'
@@ -75,7 +75,7 @@ export function createRedactor(options: RedactorOptions): Redactor {
 function redact(
   settings: Settings,
   message: { body: Uint8Array; contentType: string },
-  order: RedactionOrder,
+  order: RedactionRequest,
 ): Redacted | Refusal {
   const { body: given, contentType } = message
   const unknown = order.mask.find(isUnknown) ?? order.block.find(isUnknown)
@@ -115,7 +115,7 @@ const isUnknown = (name: string): boolean => !isDataClass(name)
 function inspect(
   body: Uint8Array,
   reading: Reading,
-  room: { inspection: Inspection; limits: RedactionLimits; order: RedactionOrder },
+  room: { inspection: Inspection; limits: RedactionLimits; order: RedactionRequest },
 ): Refusal | null {
   const { inspection, limits, order } = room
   try {
@@ -152,7 +152,7 @@ const textPlace: LeafPlace = { kind: 'text', path: () => 'text', fieldContext: (
 function conclude(
   body: Uint8Array,
   reading: Reading,
-  { inspection, order }: { inspection: Inspection; order: RedactionOrder },
+  { inspection, order }: { inspection: Inspection; order: RedactionRequest },
 ): Redacted | Refusal {
   if (inspection.count === 0) return { body, findings: [] }
   const hits = inspection.hitsSince(0)

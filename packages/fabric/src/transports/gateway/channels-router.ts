@@ -20,7 +20,7 @@ import { QUEUE_WIRE } from '../../channels/wire.ts'
 import type { FactValue } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { admitControl, answerControl } from '../../pipeline/control.ts'
-import type { CheckedForwarder, Delivered, Forwarder } from '../../pipeline/delivery.ts'
+import type { Delivered, Forwarder, LocalReceiver } from '../../pipeline/delivery.ts'
 import { enforce, type PipelineDeps } from '../../pipeline/enforce.ts'
 import type { Inspected } from '../../pipeline/inspect.ts'
 import { mayReceive } from '../../pipeline/recheck.ts'
@@ -151,14 +151,14 @@ async function inHold(work: (keep: (hold: Hold) => void) => Promise<Reply>): Pro
   }
 }
 
-function deliveredLease({ messages, hold, withheld, buried }: LeasedMessages): Delivered {
+function deliveredLease({ messages, hold, withheld, deadLettered }: LeasedMessages): Delivered {
   const frames = messages.map(({ message, ...rest }) => ({ ...rest, ...message }))
   const facts = {
     messages: messages.length,
     offsets: messages.map(({ message }) => message.offset).join(' '),
     // Because of what their senders may or may not do by now.
     ...(withheld > 0 ? { 'messages.held': withheld } : {}),
-    ...(buried.length > 0 ? { 'offsets.dead': buried.join(' ') } : {}),
+    ...(deadLettered.length > 0 ? { 'offsets.dead': deadLettered.join(' ') } : {}),
   }
   const body = encodeLeases(frames)
   // From here on, only what the response carries is kept.
@@ -282,10 +282,10 @@ async function exchange(
   deps: PipelineDeps,
   context: RequestContext,
   target: Target,
-  receiver: CheckedForwarder | Refusal,
+  receiver: LocalReceiver | Refusal,
 ): Promise<Reply> {
   const fault = receiver instanceof Refusal ? receiver : null
-  const checked: CheckedForwarder = {
+  const checked: LocalReceiver = {
     async check(inspected) {
       const forwarder = receiver instanceof Refusal ? receiver : await receiver.check(inspected)
       if (forwarder instanceof Refusal) return forwarder

@@ -117,14 +117,17 @@ const meshState: MeshAnswer = async (options, context) => {
   })
 }
 
+const registering: Asked = { action: 'record', operation: 'mesh.register' }
+const recording: Asked = { action: 'record', operation: 'mesh.entries' }
+
 const meshEndpoints: MeshAnswer = async (options, context) => {
   // Other agents rely on the endpoints of a name: a key or a token that may find agents, narrowed
   // or stolen, must not move one.
-  const request = await admit(options, context, { action: 'record', operation: 'mesh.register' })
+  const request = await admit(options, context, registering)
   if (request instanceof Refusal) return request
   const { caller: admitted } = request.authenticated
   const registration = parse(options, context, parseMeshRegistration)
-  if (registration instanceof Refusal) return refuse(options, context, registration)
+  if (registration instanceof Refusal) return refuse(options, context, registering, registration)
   const expiresAt = context.at + registration.ttlSeconds * 1000
   const endpoints = registration.endpoints.map((endpoint) => ({
     ...endpoint,
@@ -136,19 +139,19 @@ const meshEndpoints: MeshAnswer = async (options, context) => {
 }
 
 const meshEntries: MeshAnswer = async (options, context) => {
-  const request = await admit(options, context, { action: 'record', operation: 'mesh.entries' })
+  const request = await admit(options, context, recording)
   if (request instanceof Refusal) return request
   const { caller: admitted } = request.authenticated
   const entries = parse(options, context, parseMeshEntries)
-  if (entries instanceof Refusal) return refuse(options, context, entries)
+  if (entries instanceof Refusal) return refuse(options, context, recording, entries)
   const claim = await options.entries.claim(entries, admitted, context.at)
-  if (claim instanceof Refusal) return refuse(options, context, claim)
+  if (claim instanceof Refusal) return refuse(options, context, recording, claim)
   // Claims are checked against the disk and by signatures, during which a connector can lose its
   // right.
   const lost = recheck(request, options.deps.authorization)
   if (lost !== null) {
     claim.release()
-    return refuse(options, context, lost.beforeDelivery())
+    return refuse(options, context, recording, lost.beforeDelivery())
   }
   const { indexes, limits, failure } = await options.entries
     .record(entries, { claim, at: context.at, producer: admitted.spiffeId })
@@ -158,24 +161,23 @@ const meshEntries: MeshAnswer = async (options, context) => {
   if (isNothing && failure !== null && failure.refusal === null) throw failure.cause
   const refusal = claim.refusal ?? (failure && (failure.refusal ?? refusalOfFailure(failure.cause)))
   if (refusal === null) return jsonReply({ indexes })
-  const told = await refuse(options, context, refusal)
+  const refused = await refuse(options, context, recording, refusal)
   // Without a record of the refusal, the connector sends its entries again; each is recorded
   // once.
-  if (told !== refusal) return told
+  if (refused !== refusal) return refused
   const named = limits.some((limit) => limit !== null) ? { limits } : {}
   const headers = exchangeHeaders(context.exchange)
   return isNothing ? refusal : jsonReply({ indexes, ...named }, headers)
 }
 
-/** For what an admitted caller may not do after all: on record, as every refusal is. */
+/** Refuses an admitted caller after all, under the operation that it was admitted to. */
 async function refuse(
   { deps }: ControlOptions,
   context: RequestContext,
+  asked: Asked,
   refusal: Refusal,
 ): Promise<Refusal> {
-  const target = { kind: 'fabric', name: 'fabric', protocol: 'admin', tool: '' } as const
-  const operation = context.path.slice('/v1/'.length).replace('/', '.')
-  const unchecked = uncheckedRequest(context, { ...target, action: 'record', operation }, refusal)
+  const unchecked = uncheckedFor(context, asked, refusal)
   const { unrecorded } = await refuseUnparsedRequest(deps, unchecked, refusal)
   return unrecorded ?? refusal
 }

@@ -19,7 +19,7 @@ import {
 } from '../../protocols/a2a/task-reader.ts'
 import { type Classified, type Classify, classifyRequest } from '../../protocols/classify.ts'
 import type { Work } from '../../protocols/reading/reading-steps.ts'
-import type { RedactionOrder } from '../../redaction/redactor.ts'
+import type { RedactionRequest } from '../../redaction/redactor.ts'
 import { type BodyJob, type JobOutcome, ThreadLane } from './thread-lane.ts'
 
 /** Limit of one job of the quick lane: no other job waits longer for it. */
@@ -119,7 +119,7 @@ export class BodyThread implements LargeBodies {
 
   async inspect(
     parts: Parts,
-    { mask, block }: RedactionOrder,
+    { mask, block }: RedactionRequest,
     account: TimeAccount,
   ): Promise<InspectedParts | Refusal> {
     const order = { mask, block }

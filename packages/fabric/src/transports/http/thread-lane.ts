@@ -11,7 +11,7 @@ import type { TaskQuestion } from '../../protocols/a2a/task-reader.ts'
 import type { Head } from '../../protocols/reading/head.ts'
 import type { IdFilter } from '../../protocols/reading/known-ids.ts'
 import type { RouteProtocol } from '../../protocols/reading/route-protocol.ts'
-import type { RedactionOrder } from '../../redaction/redactor.ts'
+import type { RedactionRequest } from '../../redaction/redactor.ts'
 
 /** Main thread to worker; one at a time. */
 export type BodyJob = BodyWork & {
@@ -41,7 +41,7 @@ type BodyWork =
   | {
       readonly name: 'inspect'
       readonly parts: Parts
-      readonly order: RedactionOrder
+      readonly order: RedactionRequest
     }
 
 /** A refusal as a thread can pass it on. */

@@ -26,7 +26,7 @@ import type { UpstreamResponse } from '../../routes/upstream.ts'
  * The refusal with which the other side cut the stream; that side has already sent it to its
  * JSON-RPC client.
  */
-export class ToldRefusal {
+export class ReportedRefusal {
   readonly refusal: Refusal
 
   constructor(refusal: Refusal) {
@@ -60,7 +60,7 @@ export interface OutboundStream {
  */
 export function outboundEvents(
   stream: OutboundStream,
-  ended: (told: ToldRefusal) => void,
+  ended: (told: ReportedRefusal) => void,
 ): InspectedEvents {
   const left = new Interruption<'left'>()
   const generator = pass(stream, left, ended)
@@ -76,7 +76,7 @@ export function outboundEvents(
 async function* pass(
   stream: OutboundStream,
   left: Interruption<'left'>,
-  ended: (told: ToldRefusal) => void,
+  ended: (told: ReportedRefusal) => void,
 ): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
   const { deps, admitted, response, share, fail, receiver, record, ended: over } = stream
   const watch = watchStatus(admitted, deps.authorization, deps.standing)
@@ -132,7 +132,7 @@ function otherText(): Refusal {
  * Null for an event of the receiver. An event in the name of the fabric is the other side's word on
  * how the stream ended, or an imitation, which is refused by this side.
  */
-function readTold(event: StreamEvent, receiver: string | null): ToldRefusal | Refusal | null {
+function readTold(event: StreamEvent, receiver: string | null): ReportedRefusal | Refusal | null {
   if (!event.frame.some(([, value]) => isFabricName(value))) return null
   const rejected = new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
   const [frame, ...others] = event.frame
@@ -144,16 +144,16 @@ function readTold(event: StreamEvent, receiver: string | null): ToldRefusal | Re
   if (receiver !== null) {
     const stated = REFUSALS[code].retry ? rejected : readStatement(code, receiver)
     const isRejected = stated.code === 'RESPONSE_REJECTED' && !(stated instanceof StatedRefusal)
-    return isRejected ? stated : new ToldRefusal(stated)
+    return isRejected ? stated : new ReportedRefusal(stated)
   }
   const detail = `reported by the gateway: ${code}`
   if (code === 'WITHDRAWN' && isWithdrawalReason(reason)) {
-    return new ToldRefusal(new Withdrawal(reason, detail))
+    return new ReportedRefusal(new Withdrawal(reason, detail))
   }
   // Another code would imply to the caller that nothing was delivered.
   const known = mayHaveActed(code) ? code : 'OUTCOME_UNKNOWN'
   const named = typeof limit === 'string' ? parseLimitText(limit) : null
-  return new ToldRefusal(new Refusal(known, detail, null, { limit: named }))
+  return new ReportedRefusal(new Refusal(known, detail, null, { limit: named }))
 }
 
 /** The fabric writes a refusal in fewer bytes; more would be parsed here at the cost of others. */

@@ -57,7 +57,7 @@ import {
   signOutbound,
   uncheckedOutbound,
 } from './outbound-request.ts'
-import { outboundEvents, type ToldRefusal } from './outbound-stream.ts'
+import { outboundEvents, type ReportedRefusal } from './outbound-stream.ts'
 import { MESH_WIRE } from './wire.ts'
 
 export type { OutboundRoute } from './outbound-answer.ts'
@@ -321,7 +321,7 @@ function streamed(
   { answer, response, share, admitted, unchecked, order, deadline }: Streamed,
   { exchange }: OutboundCall,
 ): Reply {
-  let told: ToldRefusal | null = null
+  let told: ReportedRefusal | null = null
   const isFromFabric = order.route.prefix !== ''
   const { caller } = admitted.authenticated
   const record = (ending: IntendedEnding) => recordStreamEnd(unchecked, ending, caller, deps)

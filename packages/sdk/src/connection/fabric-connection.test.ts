@@ -5,7 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import { serverTlsOptions, TrustBundles } from '@countersign/protocol/tls'
 import { afterEach, expect, test } from 'vitest'
 import { forge, forgeDomain, forgedAt } from '../../../../test/hostile/tls-forge.ts'
-import { type Line, openLine } from './line.ts'
+import { type FabricConnection, openFabricConnection } from './fabric-connection.ts'
 
 const minute = 60_000
 const { root, intermediate } = forgeDomain()
@@ -36,13 +36,13 @@ async function openLineToFabric() {
   await once(server, 'listening')
   const bundles = new TrustBundles()
   bundles.set('a.test', { sequence: 1, roots: [root.certificate] })
-  const line: Line = openLine({
+  const connection: FabricConnection = openFabricConnection({
     url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`,
     ...{ trustDomain: 'a.test', bundles },
     clock: { now: () => now, monotonic: () => 0 },
   })
   closing.push(() => {
-    line.close()
+    connection.close()
     server.closeAllConnections()
     server.close()
   })
@@ -54,7 +54,7 @@ async function openLineToFabric() {
     async ask() {
       const body = new Uint8Array(0)
       const head = { method: 'GET', path: '/', headers: [], body, repeatable: true } as const
-      const response = await line.request(head)
+      const response = await connection.request(head)
       for await (const _ of response.body);
     },
   }

@@ -22,7 +22,7 @@ import { LIMITS } from '../lib/limits.ts'
 import { describeNetworkFault } from './network-fault.ts'
 import { afterFirst } from './second-copy.ts'
 
-export interface LineRequest {
+export interface ConnectionRequest {
   readonly method: string
   /** Path and query, as they stand in the request line. */
   readonly path: string
@@ -39,7 +39,7 @@ export interface LineRequest {
 }
 
 /** A response head, and a body that has not been read yet. */
-export interface LineResponse {
+export interface ConnectionResponse {
   readonly status: number
   /** Lower-case names; a repeated name is several pairs. */
   readonly headers: HeaderList
@@ -52,20 +52,20 @@ export interface LineResponse {
 }
 
 /** Connections to one fabric, kept alive, each proved to be the fabric of the trust domain. */
-export interface Line {
+export interface FabricConnection {
   /** Host and port, as they stand in the Host field. */
   readonly authority: string
   /**
    * Rejects with FABRIC_UNREACHABLE when nothing was sent, with OUTCOME_UNKNOWN when something was,
    * with the reason of `signal`, or with ROOT_MISMATCHED.
    */
-  request(request: LineRequest): Promise<LineResponse>
+  request(request: ConnectionRequest): Promise<ConnectionResponse>
   /** New connections show `credential`; those that stand finish what they carry. */
   renew(credential: TlsCredential): void
   close(): void
 }
 
-export interface LineOptions {
+export interface FabricConnectionOptions {
   /** Origin of the fabric. */
   readonly url: string
   readonly trustDomain: string
@@ -77,12 +77,12 @@ export interface LineOptions {
 /** Connections at once; more calls wait for one of them. */
 const socketsMax = 128
 
-export function openLine(options: LineOptions): Line {
+export function openFabricConnection(options: FabricConnectionOptions): FabricConnection {
   const { hostname, port, host } = new URL(options.url)
   const target = { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? 443 : Number(port) }
   let agent = createAgent(options, options.credential)
   let closed = false
-  const once = async (request: LineRequest): Promise<LineResponse> => {
+  const once = async (request: ConnectionRequest): Promise<ConnectionResponse> => {
     // Lets the end of an idle connection that has arrived already be noticed before it is reused.
     if (Object.keys(agent.freeSockets).length > 0) await nextTurn()
     endOutlived(agent)
@@ -138,7 +138,10 @@ interface KeptAgent extends Agent {
   keepAlive: boolean
 }
 
-function createAgent(options: LineOptions, credential: TlsCredential | undefined): KeptAgent {
+function createAgent(
+  options: FabricConnectionOptions,
+  credential: TlsCredential | undefined,
+): KeptAgent {
   const agent = new Agent({
     ...fabricTlsOptions(options, credential),
     keepAlive: true,
@@ -173,7 +176,7 @@ function endOutlived(agent: Agent): void {
 
 /** Any agent of the domain holds a certificate of the domain; only a fabric may be the fabric. */
 function fabricTlsOptions(
-  { bundles, trustDomain, clock }: LineOptions,
+  { bundles, trustDomain, clock }: FabricConnectionOptions,
   credential: TlsCredential | undefined,
 ): ClientTlsOptions {
   const tls = clientTlsOptions({
@@ -200,10 +203,10 @@ interface Target {
   readonly port: number
   readonly authority: string
   readonly agent: Agent
-  readonly options: LineOptions
+  readonly options: FabricConnectionOptions
 }
 
-function send(request: LineRequest, target: Target): Promise<LineResponse> {
+function send(request: ConnectionRequest, target: Target): Promise<ConnectionResponse> {
   request.signal?.throwIfAborted()
   return new Promise((resolve, reject) => {
     const out = httpsRequest({
@@ -239,7 +242,7 @@ function send(request: LineRequest, target: Target): Promise<LineResponse> {
   })
 }
 
-function outgoingHeaders(request: LineRequest, authority: string): OutgoingHttpHeaders {
+function outgoingHeaders(request: ConnectionRequest, authority: string): OutgoingHttpHeaders {
   const headers: Record<string, string | string[]> = { host: authority }
   for (const [name, value] of request.headers) {
     const present = headers[name]
@@ -258,7 +261,7 @@ const unproved = new WeakSet<Duplex>()
 const watches = new WeakMap<Duplex, PeerWatch>()
 
 /** Node looked at the certificate during the handshake; from here on this does. */
-function guardSocket(socket: TLSSocket, options: LineOptions): void {
+function guardSocket(socket: TLSSocket, options: FabricConnectionOptions): void {
   unproved.add(socket)
   const now = (): number => options.clock.now()
   const connecting = setTimeout(() => {
@@ -340,7 +343,7 @@ const certificateFaults: ReadonlySet<string> = new Set([
   'CERT_UNTRUSTED',
 ])
 
-function toResponse(response: IncomingMessage): LineResponse {
+function toResponse(response: IncomingMessage): ConnectionResponse {
   const headers: [string, string][] = []
   for (let at = 0; at + 1 < response.rawHeaders.length; at += 2) {
     headers.push([(response.rawHeaders[at] ?? '').toLowerCase(), response.rawHeaders[at + 1] ?? ''])

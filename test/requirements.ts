@@ -461,7 +461,7 @@ export const REQUIREMENTS = {
   'record:append-only': {
     promise: 'Every later checkpoint is provably an extension of every earlier one.',
     on: fabric,
-    attacks: ['rewritten-history', 'entries-of-others', 'repeated-ending'],
+    attacks: ['rewritten-history', 'entries-of-others', 'repeated-ending', 'withheld-ending'],
   },
   'record:attestor': {
     promise:

@@ -17,6 +17,8 @@ export interface Claim {
    * Those that are on record already, word for word: their answer was lost. By index in the ledger.
    */
   readonly recorded: ReadonlyMap<MeshEntry | MalformedError, number>
+  /** The limits that kept entries from being admitted. */
+  readonly limits: ReadonlyMap<MeshEntry | MalformedError, string>
   /** Of the first entry that was not admitted. */
   readonly refusal: Refusal | null
   /** Called once the admitted entries are durable, or will never be. */
@@ -41,7 +43,7 @@ export interface Appended {
 
 /** A claim that stands, with the time and the producer that the fabric states. */
 export interface Claimed {
-  readonly claim: Pick<Claim, 'admitted' | 'recorded'>
+  readonly claim: Pick<Claim, 'admitted' | 'recorded' | 'limits'>
   readonly at: number
   readonly producer: string
 }
@@ -57,7 +59,7 @@ export async function recordClaimed(
   { claim, at: time, producer }: Claimed,
 ): Promise<Appended> {
   const failures: AppendFailure[] = []
-  const limits: (string | null)[] = entries.map(() => null)
+  const limits: (string | null)[] = entries.map((entry) => claim.limits.get(entry) ?? null)
   const append = async (entry: MeshEntry | MalformedError, at: number): Promise<number | null> => {
     const known = claim.recorded.get(entry)
     if (known !== undefined) return known

@@ -163,3 +163,36 @@ test('an intent of a caller that was quarantined while its entry was proved is n
   expect(await claimedAs('active')).toBe(1)
   expect(await claimedAs('quarantined')).toBe('spiffe://a.test/agent/ann is quarantined')
 })
+
+test('the end of an exchange is held against copies of its own connector, and of no other', async () => {
+  const exchange = createId('exc', now, new Uint8Array(10))
+  const facts = { result: 'unknown', code: 'OUTCOME_UNKNOWN' }
+  const ending = () => ({ kind: 'indeterminate', exchange, facts }) as const
+  const beside = { ...ending(), exchange: createId('exc', now, new Uint8Array(10).fill(1)) }
+  const other: Connector = { spiffeId: 'spiffe://a.test/agent/eve', name: 'eve' }
+  const proving = Promise.withResolvers<readonly []>()
+  const intent = { index: 0, producer: connector.spiffeId, requestSignature: null }
+  const admission = createEntryAdmission({
+    findPrincipal: () => ({ kind: 'agent', status: 'active', keys: null }),
+    hasReceiver: () => false,
+    trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
+    verify: verifyEd25519,
+    isProvenRequest: () => Promise.resolve(true),
+    decisionFault: () => null,
+    ledger: { append, explain: () => proving.promise, openIntent: () => intent },
+  })
+  const stolen = admission.claim([ending()], other, now)
+  const own = admission.claim([ending()], connector, now)
+  const copy = await admission.claim([ending()], connector, now)
+  expect(copy).toMatchObject({ code: 'OVERLOADED', limit: 'mesh.endingsAtOnce, 1' })
+  const later = ending()
+  const mixed = admission.claim([later, beside], connector, now)
+  proving.resolve([])
+  expect(await stolen).toMatchObject({ code: 'NOT_PERMITTED' })
+  const claim = await own
+  if (claim instanceof Refusal) throw new Error(claim.detail)
+  expect(claim.admitted.size).toBe(1)
+  expect(await mixed).toMatchObject({ limits: new Map([[later, 'mesh.endingsAtOnce, 1']]) })
+  claim.release()
+  expect(await admission.claim([ending()], connector, now)).not.toBeInstanceOf(Refusal)
+})

@@ -104,10 +104,11 @@ export function createEntryAdmission(options: EntryAdmissionOptions): EntryAdmis
     async claim(entries, connector, now) {
       const refusals: Refusal[] = []
       const held: MeshEntry[] = []
+      const limits = new Map<MeshEntry, string>()
       const refuse = (detail: string): void => {
         refusals.push(new Refusal('NOT_PERMITTED', detail))
       }
-      const release = (): void => claims.release(held)
+      const release = (): void => claims.release(held, connector)
       try {
         // Each is held before its claim is awaited, so that two cannot both find an exchange free.
         for (const [at, entry] of entries.entries()) {
@@ -119,9 +120,15 @@ export function createEntryAdmission(options: EntryAdmissionOptions): EntryAdmis
             continue
           }
           const fault = entryFault(options, entry, { connector, now })
-          const taken = fault ?? claims.hold(entry, connector)
-          if (taken === null) held.push(entry)
-          else refuse(taken)
+          if (fault !== null) {
+            refuse(fault)
+            continue
+          }
+          const refusal = claims.hold(entry, connector)
+          const limit = refusal?.limit ?? null
+          if (refusal === null) held.push(entry)
+          else refusals.push(refusal)
+          if (limit !== null) limits.set(entry, limit)
         }
         const admitted = new Set<MeshEntry>()
         const recorded = new Map<MeshEntry, number>()
@@ -143,7 +150,7 @@ export function createEntryAdmission(options: EntryAdmissionOptions): EntryAdmis
         }
         const [refusal = null] = refusals
         const isAny = admitted.size + recorded.size > 0
-        if (isAny || refusal === null) return { admitted, recorded, refusal, release }
+        if (isAny || refusal === null) return { admitted, recorded, limits, refusal, release }
         release()
         return refusal
       } catch (cause) {

@@ -1,4 +1,6 @@
 import type { MeshEntry } from '@countersign/protocol'
+import { overLimit } from '../lib/limits.ts'
+import { Refusal } from '../lib/refusal.ts'
 
 /** The agent whose connector records, as it was authenticated. */
 export interface Connector {
@@ -9,6 +11,10 @@ export interface Connector {
 export const isOpening = (kind: MeshEntry['kind']): boolean =>
   kind === 'intent' || kind === 'refusal'
 
+/** Copies of the end of an exchange that are under way from its connector at once. */
+const endingsLimit = { name: 'mesh.endingsAtOnce', value: 1, unit: 'count' } as const
+const endingsPauseMs = 1_000
+
 /**
  * Tracks the exchanges to which a connector may add: only the connector that recorded an intent may
  * record how it ended, and none may record an exchange in which it is not the receiver, except
@@ -17,24 +23,25 @@ export const isOpening = (kind: MeshEntry['kind']): boolean =>
  */
 export class ExchangeClaims {
   readonly #openProducer: (exchange: string) => string | null
-  /** Exchanges of entries that are being recorded. */
+  /** Keys of entries that are being recorded. */
   readonly #held = new Set<string>()
 
   constructor(openProducer: (exchange: string) => string | null) {
     this.#openProducer = openProducer
   }
 
-  /**
-   * Holds the exchange of `entry` and returns null, or returns why no honest connector sends it.
-   */
-  hold(entry: MeshEntry, connector: Connector): string | null {
-    const fault = this.#fault(entry, connector)
-    if (fault === null) this.#held.add(entry.exchange)
-    return fault
+  /** Holds the exchange of `entry` and returns null, or returns why it cannot be recorded now. */
+  hold(entry: MeshEntry, connector: Connector): Refusal | null {
+    const key = keyOf(entry, connector)
+    if (this.#held.has(key)) return heldRefusal(entry)
+    const fault = isOpening(entry.kind) ? this.#openingFault(entry, connector) : null
+    if (fault !== null) return new Refusal('NOT_PERMITTED', fault)
+    this.#held.add(key)
+    return null
   }
 
-  release(entries: readonly MeshEntry[]): void {
-    for (const { exchange } of entries) this.#held.delete(exchange)
+  release(entries: readonly MeshEntry[], connector: Connector): void {
+    for (const entry of entries) this.#held.delete(keyOf(entry, connector))
   }
 
   /**
@@ -47,13 +54,28 @@ export class ExchangeClaims {
       : `${exchange} is not open at ${connector.name}`
   }
 
-  #fault({ kind, exchange, facts }: MeshEntry, connector: Connector): string | null {
-    if (this.#held.has(exchange)) return `${exchange} is being recorded`
-    if (!isOpening(kind)) return null
+  #openingFault({ kind, exchange, facts }: MeshEntry, connector: Connector): string | null {
     if (this.#openProducer(exchange) !== null) return `${exchange} is open already`
     const isOwnRefusal = kind === 'refusal' && facts['caller'] === connector.spiffeId
     return isOwnRefusal || facts['receiver'] === connector.name
       ? null
       : `${connector.name} is not the receiver of ${exchange}`
   }
+}
+
+/**
+ * One connector opens an exchange. Its right to close it is checked later, so that the end of an
+ * exchange is held for its connector: another one, which reads the exchange's id in the public log,
+ * must not keep it from being recorded.
+ */
+function keyOf({ kind, exchange }: MeshEntry, { spiffeId }: Connector): string {
+  return isOpening(kind) ? exchange : `${spiffeId} ${exchange}`
+}
+
+/** The end of an exchange is sent again after a limit; the one on its way can still fail. */
+function heldRefusal({ kind, exchange }: MeshEntry): Refusal {
+  const detail = `${exchange} is being recorded`
+  return isOpening(kind)
+    ? new Refusal('NOT_PERMITTED', detail)
+    : overLimit('OVERLOADED', endingsLimit, detail, endingsPauseMs)
 }

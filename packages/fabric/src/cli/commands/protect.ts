@@ -158,6 +158,7 @@ function formatProtected(done: Protected, { terminal }: Output): string {
     ]),
     `\nTry it:\n  ${done.example.replaceAll('\n', '\n  ')}`,
     '\nThe header Countersign-Exchange of the response names the exchange, for `explain` and `receipt`.',
+    'For clients in TypeScript and Python see docs/clients.md.',
     'Each run creates one more key, and earlier ones stay good: see `key list` and `key revoke`.',
     'Nothing is masked or blocked yet: that is up to policies, see @mask and @block in docs/policy.md.',
   ].join('\n')

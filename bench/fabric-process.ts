@@ -22,19 +22,19 @@ export interface FabricReady {
 }
 
 /** The controls that can be removed, one at a time, to measure the cost of each. */
-const without: Readonly<Record<string, (rooms: PipelineDeps) => PipelineDeps>> = {
-  nothing: (rooms) => rooms,
-  ledger: (rooms) => ({
-    ...rooms,
+const without: Readonly<Record<string, (deps: PipelineDeps) => PipelineDeps>> = {
+  nothing: (deps) => deps,
+  ledger: (deps) => ({
+    ...deps,
     append: ({ exchange, kind }) =>
       Promise.resolve({ exchange, kind, index: 0, leafHash: new Uint8Array(32) }),
   }),
-  redaction: (rooms) => ({ ...rooms, redactor: { redact: (body) => ({ body, findings: [] }) } }),
-  detection: (rooms) => ({ ...rooms, detection: { observe: () => [] } }),
-  'rate-limit': (rooms) => ({
-    ...rooms,
+  redaction: (deps) => ({ ...deps, redactor: { redact: (body) => ({ body, findings: [] }) } }),
+  detection: (deps) => ({ ...deps, detection: { observe: () => [] } }),
+  'rate-limit': (deps) => ({
+    ...deps,
     authorization: {
-      ...rooms.authorization,
+      ...deps.authorization,
       limits: {
         spend: () => Promise.resolve({ limit: 1, remaining: 1, resetMs: 0, exhausted: false }),
       },
@@ -57,7 +57,7 @@ const fabric = await openFabric({
     process.stderr.write(`${reason}: ${String(cause)}\n`)
     process.exit(1)
   },
-  [dangerouslyReplaceDeps]: without[removed] ?? ((rooms) => rooms),
+  [dangerouslyReplaceDeps]: without[removed] ?? ((deps) => deps),
 })
 const order = { segment: '', attributes: {}, ttlSeconds: 900 }
 const enrol = async (name: string, kind: 'agent' | 'user', roles: string[]) => {

@@ -207,10 +207,10 @@ async function openPlace(directory: string) {
     keyId: 'fabric',
     sign: (bytes: Uint8Array) => sign(null, bytes, fabric.privateKey),
   }
-  const rooms = { records, findAgent, trustDomain: 'bench.test', clock: systemClock }
-  const authority = await ChannelAuthority.open({ ...rooms, signer })
+  const deps = { records, findAgent, trustDomain: 'bench.test', clock: systemClock }
+  const authority = await ChannelAuthority.open({ ...deps, signer })
   await authority.create({ name: 'bench', members: ['alice', 'bob'] })
-  const channels = new Channels({ ...rooms, store, authority })
+  const channels = new Channels({ ...deps, store, authority })
   return {
     store,
     channelOf(name: string) {

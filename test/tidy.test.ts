@@ -55,7 +55,7 @@ describe('imports', () => {
     expectNone(packageDirectionFaults(sources()))
   })
 
-  test('rooms of the server do not know one another', () => {
+  test('modules of the server do not import one another', () => {
     expectNone(folderDirectionFaults(sources()))
   })
 

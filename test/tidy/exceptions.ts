@@ -81,5 +81,5 @@ export const LONG_FILES: Exceptions = []
 /** Functions longer than the function budget, as `path#name`. */
 export const LONG_FUNCTIONS: Exceptions = []
 
-/** Imports against the direction between rooms, as `importer -> imported`. */
+/** Imports against the direction between modules, as `importer -> imported`. */
 export const DIRECTIONS: Exceptions = []

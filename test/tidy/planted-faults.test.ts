@@ -42,14 +42,26 @@ const caused = (faults: readonly string[]): readonly string[] =>
 
 describe('a planted fault is found:', () => {
   test.each([
-    ['a room that knows a room', 'ledger/a.ts', `import { x } from '../policy/b.ts'`],
-    ['a room that knows a room’s types', 'ledger/a.ts', `import type { X } from '../policy/b.ts'`],
-    ['a room that calls the pipeline', 'policy/a.ts', `import { x } from '../pipeline/enforce.ts'`],
+    ['a module that knows a module', 'ledger/a.ts', `import { x } from '../policy/b.ts'`],
+    [
+      'a module that knows a module’s types',
+      'ledger/a.ts',
+      `import type { X } from '../policy/b.ts'`,
+    ],
+    [
+      'a module that calls the pipeline',
+      'policy/a.ts',
+      `import { x } from '../pipeline/enforce.ts'`,
+    ],
     ['a transport that decides', 'transports/mesh/a.ts', `import { x } from '../../policy/b.ts'`],
     ['a transport that knows another', 'transports/mesh/a.ts', `export * from '../queue/b.ts'`],
-    ['an adapter that runs a room', 'adapters/redis/a.ts', `import { x } from '../../ledger/b.ts'`],
+    [
+      'an adapter that runs a module',
+      'adapters/redis/a.ts',
+      `import { x } from '../../ledger/b.ts'`,
+    ],
     ['an engine that knows an engine', 'adapters/redis/a.ts', `import { x } from '../sqlite/b.ts'`],
-    ['lib that knows a room', 'lib/a.ts', `const x = await import('../ledger/b.ts')`],
+    ['lib that knows a module', 'lib/a.ts', `const x = await import('../ledger/b.ts')`],
   ])('%s', (_, file, text) => {
     expect(caused(folderDirectionFaults([server(file, text)]))).toHaveLength(1)
   })

@@ -36,7 +36,7 @@ const name = z.string().refine(isAgentName, 'a name has lower-case letters, digi
 /** Of what an operation creates: a principal, a route, a channel. */
 const assignable = name.refine((text) => !isReservedName(text), 'a reserved name')
 const upstream = z.url({ protocol: /^https?$/ }).refine(isReachable, 'plain http is for loopback')
-/** As long as the room lets a key live. */
+/** The longest lifetime of a key, as the identity module allows it. */
 const secondsMax = 366 * 24 * 3600
 const countMax = z.int().min(1).max(500).default(50)
 

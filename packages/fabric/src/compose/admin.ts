@@ -21,7 +21,7 @@ export interface AdminOptions {
   origin(): string
 }
 
-/** Fits the rooms to what administration asks of them. */
+/** Adapts the modules to the ports of administration. */
 export function composeAdminDeps(options: AdminOptions): AdminDeps {
   const { stores } = options
   const { ledger, feed } = stores

@@ -14,7 +14,7 @@ import { createReceiptAccess } from '../ledger/receipt-access.ts'
 import { keepHeapSmall } from '../lib/heap.ts'
 import { fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
 import { identify } from '../pipeline/authenticate.ts'
-import { refuseUnparsedRequest } from '../pipeline/control.ts'
+import { recordRefusedRequest } from '../pipeline/control.ts'
 import { installDefaultPolicies } from '../policy/policy-files.ts'
 import { createMcpSessions } from '../protocols/mcp/mcp-sessions.ts'
 import { createRedactor } from '../redaction/scan/create-redactor.ts'
@@ -265,7 +265,7 @@ async function openListener(
   const unread: UnparsedOptions = {
     trust: { bundles: identity.bundles, now: clock.now },
     async refuse(unchecked, refusal) {
-      const { caller, unrecorded } = await refuseUnparsedRequest(parts.deps, unchecked, refusal)
+      const { caller, unrecorded } = await recordRefusedRequest(parts.deps, unchecked, refusal)
       const reply = problemReply(unrecorded ?? refusal, unchecked.exchange)
       return { reply, isUnauthenticated: caller === null, isRecorded: unrecorded === null }
     },

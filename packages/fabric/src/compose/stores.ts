@@ -40,7 +40,7 @@ import { OPERATION_NAMES } from './operation-names.ts'
  * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
  * show what it costs; nothing else may, so it is a symbol and no setting can reach it.
  */
-export const dangerouslyReplaceDeps: unique symbol = Symbol('replace rooms')
+export const dangerouslyReplaceDeps: unique symbol = Symbol('replace deps')
 
 /** The dependencies of a whole fabric, in addition to its configuration. */
 export interface Environment {

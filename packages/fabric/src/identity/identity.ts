@@ -87,7 +87,9 @@ export interface Identity {
   close(): Promise<void>
 }
 
-/** Opens the room, creating keys and certificates at the first start. The caller must close it. */
+/**
+ * Opens the module, creating keys and certificates at the first start. The caller must close it.
+ */
 export async function openIdentity(options: IdentityOptions): Promise<Identity> {
   const { trustDomain, store, clock, random, replayGuard } = options
   const directory = await openDirectory(store)

@@ -10,7 +10,7 @@ import { Serializer } from '../concurrency/serializer.ts'
 import type { AgentRecord, Directory } from './directory.ts'
 import { type JointChanges, noChanges, type StateStore } from './state-store.ts'
 
-/** The directory as the identity room itself uses it. */
+/** The directory as the identity module itself uses it. */
 export interface StoredDirectory extends Directory {
   /**
    * Replaces the record of `name` with `change` of the present one (null when there is none), after

@@ -1,4 +1,6 @@
-/** Every bound of the room. Tests make them small; operators have no reason to change most. */
+/**
+ * Every bound of the ledger module. Tests make them small; operators have no reason to change most.
+ */
 export interface LedgerLimits {
   /** Entries and bytes of one write-ahead record: what one group shares its two syncs with. */
   readonly groupEntriesMax: number

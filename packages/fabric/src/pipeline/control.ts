@@ -59,7 +59,7 @@ export async function answerControl<Value>(
   return refusal
 }
 
-export interface RefusedUnparsed {
+export interface RecordedRefusal {
   /** The caller that the connection proved; null for an unauthenticated client. */
   readonly caller: Caller | null
   /** The refusal to answer with where the given one is not on record, as on a full disk. */
@@ -70,11 +70,11 @@ export interface RefusedUnparsed {
  * Records what could not be read, under the name of the caller that the connection proved. Nothing
  * is decided here: the caller receives a refusal in any case.
  */
-export async function refuseUnparsedRequest(
+export async function recordRefusedRequest(
   deps: PipelineDeps,
   unchecked: UncheckedRequest,
   refusal: Refusal,
-): Promise<RefusedUnparsed> {
+): Promise<RecordedRefusal> {
   const authenticated =
     unchecked.presented === null ? null : await authenticate(unchecked, deps).catch(undecided)
   const isKnown = authenticated !== null && !(authenticated instanceof Refusal)

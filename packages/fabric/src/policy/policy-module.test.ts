@@ -42,7 +42,7 @@ let recorded: PolicyChange[]
 let record: RecordPolicyChange
 
 beforeEach(async () => {
-  parent = await mkdtemp(join(tmpdir(), 'policy-room-'))
+  parent = await mkdtemp(join(tmpdir(), 'policy-module-'))
   dir = join(parent, 'policies')
   await mkdir(dir)
   deps = null
@@ -90,7 +90,7 @@ function effectOf({ current }: OpenPolicyModule): string {
   }).effect
 }
 
-describe('the policy room', () => {
+describe('the policy module', () => {
   test('an empty folder and a missing one deny everything', async () => {
     expect(effectOf(await open(false))).toBe('deny')
     await rm(dir, { recursive: true })

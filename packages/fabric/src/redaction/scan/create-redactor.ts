@@ -115,9 +115,9 @@ const isUnknown = (name: string): boolean => !isDataClass(name)
 function inspect(
   body: Uint8Array,
   reading: Reading,
-  room: { inspection: Inspection; limits: RedactionLimits; order: RedactionRequest },
+  deps: { inspection: Inspection; limits: RedactionLimits; order: RedactionRequest },
 ): Refusal | null {
-  const { inspection, limits, order } = room
+  const { inspection, limits, order } = deps
   try {
     if (reading === 'json') inspectJson(body, inspection, limits.depthMax)
     else if (reading === 'form') inspectForm(body, inspection)

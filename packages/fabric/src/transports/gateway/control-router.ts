@@ -3,7 +3,7 @@ import type { EntryAdmission } from '../../ledger/entry-admission.ts'
 import type { ReceiptAccess } from '../../ledger/receipt-access.ts'
 import { exchangeIdFault, Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
-import { admitControl, answerControl, refuseUnparsedRequest } from '../../pipeline/control.ts'
+import { admitControl, answerControl, recordRefusedRequest } from '../../pipeline/control.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { readControl } from '../../pipeline/large-bodies.ts'
 import { recheck } from '../../pipeline/recheck.ts'
@@ -178,7 +178,7 @@ async function refuse(
   refusal: Refusal,
 ): Promise<Refusal> {
   const unchecked = uncheckedFor(context, asked, refusal)
-  const { unrecorded } = await refuseUnparsedRequest(deps, unchecked, refusal)
+  const { unrecorded } = await recordRefusedRequest(deps, unchecked, refusal)
   return unrecorded ?? refusal
 }
 

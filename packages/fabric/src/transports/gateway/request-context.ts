@@ -40,7 +40,7 @@ export function integerIn(
   return Number(text)
 }
 
-/** An arrival for the fabric itself or for a channel. */
+/** The unchecked request for the fabric itself or for a channel. */
 export function uncheckedRequest(
   context: RequestContext,
   target: Omit<Target, 'labels'> & { readonly labels?: readonly string[] },

@@ -31,7 +31,7 @@ import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { identify } from '../../pipeline/authenticate.ts'
-import { refuseUnparsedRequest } from '../../pipeline/control.ts'
+import { recordRefusedRequest } from '../../pipeline/control.ts'
 import { type Delivered, type Forwarder, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { refusalOfFailure } from '../../pipeline/record.ts'
@@ -272,7 +272,7 @@ async function refuse(
     target: { ...call, tool: '', labels: [] },
     message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
   }
-  const { unrecorded } = await refuseUnparsedRequest(deps, unchecked, refusal)
+  const { unrecorded } = await recordRefusedRequest(deps, unchecked, refusal)
   if (unrecorded !== null) return meshRefusal(unrecorded, exchange)
   return { ...meshRefusal(refusal, exchange), closes: true }
 }

@@ -307,6 +307,14 @@ describe('documented configuration', () => {
     expect(guide).toBe(withTable(guide))
   })
 
+  test('the table has a row for each key of a setting with alternatives', () => {
+    const table = readFileSync(guideFile, 'utf8')
+    expect(table).toMatch(
+      /^\| `masterKey\.from` \| `key-file`, `passphrase-file`, `environment`, `keyring` \|/m,
+    )
+    expect(table).toMatch(/^\| `masterKey\.path` \| text \|/m)
+  })
+
   test('the defaults of the table are those that are in force', () => {
     const rows = [...readFileSync(guideFile, 'utf8').matchAll(/^\| `([\w.]+)` \|.*\| `(.+)` \|/gm)]
     expect(rows.length).toBeGreaterThan(10)

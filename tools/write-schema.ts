@@ -31,8 +31,10 @@ const meanings: Readonly<Record<string, string>> = {
   dataDir: 'The data folder. Relative to the folder in which the fabric is started.',
   'listen.host': 'The address to listen on. Others than loopback make the gateway reachable.',
   'listen.port': 'The port to listen on; 0 takes a free one.',
-  'masterKey.from': 'The source of the master key.',
-  'masterKey.path': 'With `key-file` and `passphrase-file`: the file.',
+  'masterKey.from':
+    'The source of the key that seals the fabric’s own keys; `environment` is COUNTERSIGN_MASTER_KEY. There is no default key, only a default place.',
+  'masterKey.path':
+    'The file. Required with `passphrase-file`; with `key-file` by default in `countersign` of the configuration folder of the user.',
   'limits.bodyBytes': 'Largest body of a request or answer through the gateway.',
   'limits.requestsPerMinute': 'Of one caller to one receiver.',
   'limits.connections': 'Open at once.',
@@ -64,7 +66,8 @@ export function formatTable(): string {
 }
 
 function rowsOf(node: Node, at: string): readonly Row[] {
-  if (node.oneOf !== undefined) return unionRows(node, at)
+  const alternatives = (node.oneOf ?? node.anyOf ?? []).filter(isMap)
+  if (alternatives.length > 0) return unionRows(alternatives, node.default, at)
   const inner = Object.entries(node.properties ?? {})
   if (inner.length > 0) {
     return inner.flatMap(([name, child]) => rowsOf(child, at === '' ? name : `${at}.${name}`))
@@ -76,11 +79,13 @@ function rowsOf(node: Node, at: string): readonly Row[] {
   return [rowOf(node, at)]
 }
 
+const isMap = ({ properties }: Node): boolean => properties !== undefined
+
 /** The members of all alternatives, each once. */
-function unionRows({ oneOf = [], default: byDefault }: Node, at: string): readonly Row[] {
-  const names = [...new Set(oneOf.flatMap(({ properties = {} }) => Object.keys(properties)))]
+function unionRows(alternatives: readonly Node[], byDefault: unknown, at: string): readonly Row[] {
+  const names = [...new Set(alternatives.flatMap(({ properties = {} }) => Object.keys(properties)))]
   return names.map((name) => {
-    const found = oneOf.flatMap(({ properties = {} }) => properties[name] ?? [])
+    const found = alternatives.flatMap(({ properties = {} }) => properties[name] ?? [])
     const texts = found.flatMap((each) => each.const ?? [])
     const chosen = (byDefault as Readonly<Record<string, unknown>> | undefined)?.[name]
     const first = texts.length > 0 ? { enum: texts } : (found[0] ?? {})
@@ -90,7 +95,7 @@ function unionRows({ oneOf = [], default: byDefault }: Node, at: string): readon
 
 function rowOf(node: Node, key: string): Row {
   const says = node.description ?? meanings[key]
-  if (says === undefined) throw new Error(`nobody says what ${key} means`)
+  if (says === undefined) throw new Error(`the schema does not describe ${key}`)
   const { default: value } = node
   const byDefault = value === undefined ? '' : `\`${JSON.stringify(value)}\``
   return { key, kind: kindOf(node), byDefault, says: says.replaceAll('|', '\\|') }
@@ -102,8 +107,11 @@ function kindOf(node: Node): string {
   if (node.type === 'boolean') return '`true`, `false`'
   if (node.type === 'array') return 'list of texts'
   if (node.type === 'object') return 'map of texts, whole numbers and flags'
-  return 'text'
+  if (node.type === 'string' || node.anyOf?.every(isText) === true) return 'text'
+  throw new Error(`the table has no words for ${JSON.stringify(node)}`)
 }
+
+const isText = ({ type }: Node): boolean => type === 'string'
 
 const tableMark = /(<!-- configuration -->\n)[^]*?(\n<!-- end -->)/
 

@@ -30,6 +30,8 @@ describe('the master key', () => {
     ['masterKey: { from: passphrase-file }', 'masterKey.path'],
     ['masterKey: { from: environment, path: /srv/keys/master.key }', '"path"'],
     ['masterKey: { from: vault }', 'masterKey'],
+    ['masterKey: { from: vault }', '`key-file`, `passphrase-file`, `environment` or `keyring`'],
+    ['masterKey: key-file', '`key-file`, `passphrase-file`, `environment` or `keyring`'],
     ['masterKey: { file: /srv/keys/master.key }', '"file"'],
   ])('refuses %s, and names %s', (text, named) => {
     expect(() => read(text)).toThrow(ConfigError)
@@ -85,6 +87,10 @@ describe('a key or value that was misspelt', () => {
     ['agents: { a: { upstream: "http://127.0.0.1:9", protocol: mpc } }', '`mcp`'],
   ])('%s is asked whether %s was meant', (text, meant) => {
     expect(() => read(text)).toThrow(`did you mean ${meant}?`)
+  })
+
+  test('a key of another source of the master key is not suggested for itself', () => {
+    expect(() => read('masterKey: { from: environment, path: x }')).toThrow(/"path"$/)
   })
 
   test('that resembles none gets no suggestion', () => {

@@ -66,6 +66,11 @@ function parseDocumentText(file: ConfigText | null): ConfigDocument {
 
 type Issue = z.core.$ZodIssue
 
+/** Reports whether a fault of one alternative leaves open which of them was meant. */
+function isOfAll({ code, path: [at] }: Issue): boolean {
+  return at === 'from' || (code === 'invalid_type' && at === undefined)
+}
+
 /** The faults within a key or an alternative, which the issue around them does not name. */
 function faultLines(issue: Issue, above: readonly PropertyKey[]): readonly string[] {
   const path = [...above, ...issue.path]
@@ -74,7 +79,7 @@ function faultLines(issue: Issue, above: readonly PropertyKey[]): readonly strin
       ? issue.issues.map((each) => ({ ...each, path: [] }))
       : issue.code === 'invalid_union'
         ? // The alternative whose `from` was meant; without one, all are at fault.
-          (issue.errors.find((each) => each.every(({ path: [at] }) => at !== 'from')) ?? [])
+          (issue.errors.find((each) => !each.some(isOfAll)) ?? [])
         : []
   if (inner.length > 0) return inner.flatMap((each) => faultLines(each, path))
   const where = path.map(String).join('.') || '(top level)'

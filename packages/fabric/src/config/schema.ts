@@ -63,15 +63,21 @@ const listen = z
   .prefault({})
 
 const masterKey = z
-  .union([
-    z.strictObject({
-      from: z.literal('key-file').default('key-file'),
-      path: z.string().min(1).optional(),
-    }),
-    z.strictObject({ from: z.literal('passphrase-file'), path: z.string().min(1) }),
-    z.strictObject({ from: z.literal('environment') }),
-    z.strictObject({ from: z.literal('keyring') }),
-  ])
+  .union(
+    [
+      z.strictObject({
+        from: z.literal('key-file').default('key-file'),
+        path: z.string().min(1).optional(),
+      }),
+      z.strictObject({ from: z.literal('passphrase-file'), path: z.string().min(1) }),
+      z.strictObject({ from: z.literal('environment') }),
+      z.strictObject({ from: z.literal('keyring') }),
+    ],
+    {
+      error:
+        'write `{ from: … }` with `key-file`, `passphrase-file`, `environment` or `keyring`, and for the first two a `path`',
+    },
+  )
   .default({ from: 'key-file' })
   .describe(
     'The key that seals the fabric’s own keys. There is no default key, only a default place.',

@@ -16,7 +16,9 @@ interface Described {
 export function suggestion(issue: z.core.$ZodIssue, path: readonly PropertyKey[]): string {
   if (issue.code === 'unrecognized_keys') {
     const known = keysAt(path)
-    return meant(issue.keys.map((key) => nearest(key, known) ?? elsewhere(key)))
+    // A key of another alternative is spelt correctly.
+    const unknown = issue.keys.filter((key) => !known.includes(key))
+    return meant(unknown.map((key) => nearest(key, known) ?? elsewhere(key)))
   }
   if (issue.code === 'invalid_value' && typeof issue.input === 'string') {
     return meant([nearest(issue.input, issue.values.map(String))])

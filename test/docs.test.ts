@@ -10,9 +10,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse as parseYaml } from 'yaml'
 import { run } from '../packages/fabric/src/cli/run.ts'
+import { OPERATION_NAMES } from '../packages/fabric/src/compose/operation-names.ts'
 import { parseConfig } from '../packages/fabric/src/config/config.ts'
 import { readEnvironment } from '../packages/fabric/src/config/read.ts'
 import { configJsonSchema, configSchema } from '../packages/fabric/src/config/schema.ts'
+import { OPERATORS_DEFAULT } from '../packages/fabric/src/redaction/detectors/operators.ts'
+import { DATA_CLASSES } from '../packages/fabric/src/redaction/redactor.ts'
 import { guideFile, schemaFile, withTable } from '../tools/write-schema.ts'
 import { exists, files, read, root } from './tidy/source.ts'
 
@@ -345,6 +348,48 @@ function valueAt(value: unknown, key: string): unknown {
     .split('.')
     .reduce<unknown>((inner, name) => (inner as Record<string, unknown> | undefined)?.[name], value)
 }
+
+describe('documented policy', () => {
+  /** The cells of the rows of docs/policy.md that follow this head. */
+  function rowsUnder(head: string): readonly (readonly string[])[] {
+    const [, after = ''] = read('docs/policy.md').split(`\n${head}\n`)
+    const [table = ''] = after.split('\n\n')
+    const rows = table.split('\n').filter((line) => !/^[|-]+$/.test(line))
+    return rows.map((line) =>
+      line
+        .split('|')
+        .map((cell) => cell.trim())
+        .slice(1, -1),
+    )
+  }
+
+  const namesIn = (cell = ''): readonly string[] =>
+    [...cell.matchAll(/`"?([^`"]+)"?`/g)].map(([, name = '']) => name)
+
+  test('the table of operations is that of the warnings', () => {
+    const documented = rowsUnder('| Protocol | Action | Operations |').flatMap(
+      ([protocol, actions, operations]) =>
+        namesIn(actions).map((action) => [...namesIn(protocol), action, namesIn(operations)]),
+    )
+    const known = Object.entries(OPERATION_NAMES.of).flatMap(([protocol, actions]) =>
+      Object.entries(actions).map(([action, operations]) => [protocol, action, operations]),
+    )
+    expect(documented).toEqual(known)
+    for (const name of OPERATION_NAMES.named)
+      expect(read('docs/policy.md')).toContain(`\`"${name}"\``)
+  })
+
+  test('the table of data classes is that of the detectors, with the form of each mask', () => {
+    const rows = rowsUnder('| Class | Finds | Masked as |')
+    expect(rows.flatMap(([name]) => namesIn(name))).toEqual(DATA_CLASSES)
+    const ends = { mask: ' *', hash: ':', replace: ']', redact: '' } as const
+    for (const [at, dataClass] of DATA_CLASSES.entries()) {
+      const marker = namesIn(rows[at]?.[2])[0] ?? ''
+      const start = `[${dataClass.toUpperCase()}${ends[OPERATORS_DEFAULT[dataClass]]}`
+      expect(marker.slice(0, start.length)).toBe(start)
+    }
+  })
+})
 
 describe('decisions', () => {
   test('every decision stands in the index', () => {

@@ -303,7 +303,7 @@ export const REQUIREMENTS = {
   'authorize:rate': {
     promise: 'A caller over its rate is refused with the time to wait, and others are not.',
     on: everywhere,
-    attacks: ['exhausted-allowance', 'refusal-flood'],
+    attacks: ['exhausted-allowance', 'refusal-flood', 'stated-rejection'],
   },
   'authorize:approval': {
     promise: 'What needs an approval does not pass without one for exactly this request.',

@@ -11,7 +11,7 @@ import { admitAnonymous, admitCaller } from '../../budgets/admission.ts'
 import { BodyBudget, floorBytes } from '../../budgets/body-budget.ts'
 import type { Presented } from '../../identity/caller.ts'
 import { networkOf } from '../../lib/limits.ts'
-import { Refusal } from '../../lib/refusal.ts'
+import { Refusal, StatedRefusal } from '../../lib/refusal.ts'
 import type { Identified } from '../../pipeline/authenticate.ts'
 import { refusalOfFailure } from '../../pipeline/record.ts'
 import { comesFromForeignPage } from '../../protocols/http/foreign-page.ts'
@@ -306,8 +306,10 @@ async function answer(
     // refusal.
     return problemReply(refusalOfFailure(cause), exchange)
   })
-  const { refusal } = reply
-  const isRefused = refusal !== undefined && unauthenticatedCodes.has(refusal.code)
+  const { refusal = null } = reply
+  // A receiver states the same codes, of callers that proved who they are.
+  const isOwn = refusal !== null && !(refusal instanceof StatedRefusal)
+  const isRefused = isOwn && unauthenticatedCodes.has(refusal.code)
   // Out of signature checks, the sender is not identified either.
   const isUnidentified = isRefused || received.refused?.code === 'RATE_LIMITED'
   if (isUnidentified) options.unauthenticatedLimits.count(socket.remoteAddress ?? '')

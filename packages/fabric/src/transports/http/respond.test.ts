@@ -2,7 +2,7 @@ import { createServer, get, type IncomingMessage, type ServerResponse } from 'no
 import { connect as connectHttp2, createServer as createHttp2 } from 'node:http2'
 import type { AddressInfo, Server } from 'node:net'
 import { expect, test } from 'vitest'
-import { Refusal } from '../../lib/refusal.ts'
+import { Refusal, StatedRefusal } from '../../lib/refusal.ts'
 import { type NodeResponse, type Reply, writeReply } from './respond.ts'
 
 /** A stream that never sends anything, and whether it was released. */
@@ -108,10 +108,23 @@ test.each([
 })
 
 test.each([
-  ['closes behind a refusal for the size of the request', true, 'close'],
-  ['stays open behind a reply whose field only looks like one', false, 'keep-alive'],
-])('the connection %s', async (_, isRefusal, connection) => {
-  const refusal = isRefusal ? { refusal: new Refusal('MESSAGE_TOO_LARGE', '') } : {}
+  [
+    'closes behind a refusal for the size of the request',
+    { refusal: new Refusal('MESSAGE_TOO_LARGE', '') },
+    'close',
+  ],
+  [
+    'stays open behind the same refusal, if a receiver states it',
+    {
+      refusal: new StatedRefusal('MESSAGE_TOO_LARGE', '', {
+        statedBy: 'spiffe://a.test/agent/echo',
+        limit: null,
+      }),
+    },
+    'keep-alive',
+  ],
+  ['stays open behind a reply whose field only looks like one', {}, 'keep-alive'],
+])('the connection %s', async (_, refusal, connection) => {
   const headers = [['countersign-refusal', 'MESSAGE_TOO_LARGE']] as const
   const reply: Reply = { status: 413, headers, body: new Uint8Array(0), ...refusal }
   const server = createServer((_request, response) => {

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import { utf8 } from '@countersign/protocol'
 import { drained, hasUnsent, sendBytes } from '@countersign/protocol/tls'
-import type { Refusal } from '../../lib/refusal.ts'
+import { type Refusal, StatedRefusal } from '../../lib/refusal.ts'
 import type { StillPermitted, StreamEvent } from '../../pipeline/delivery.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
 import type { InspectedEvents } from '../../pipeline/stream.ts'
@@ -84,9 +84,12 @@ export function leavingSignal(response: NodeResponse): AbortSignal {
   return leaving.signal
 }
 
-/** More of the request may be on its way than is worth waiting for. */
+/**
+ * More of the request may be on its way than is worth waiting for; not of one that reached its
+ * receiver, which then states the refusal.
+ */
 function leavesUnparsed({ refusal, closes = false }: Reply): boolean {
-  return closes || refusal?.code === 'MESSAGE_TOO_LARGE'
+  return closes || (refusal?.code === 'MESSAGE_TOO_LARGE' && !(refusal instanceof StatedRefusal))
 }
 
 function closeAfter(response: NodeResponse): void {

@@ -28,7 +28,7 @@ import type { News } from '../../identity/newcomers.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { networkOf } from '../../lib/limits.ts'
 import type { Random } from '../../lib/random.ts'
-import { Refusal } from '../../lib/refusal.ts'
+import { Refusal, StatedRefusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { identify } from '../../pipeline/authenticate.ts'
 import { recordRefusedRequest } from '../../pipeline/control.ts'
@@ -281,9 +281,14 @@ function meshRefusal(refusal: Refusal, exchange: string): Reply {
   return refusalReply(refusal, { exchange, wireOf: ({ code }) => MESH_WIRE[code] })
 }
 
-/** Some refusals end the connection: what its peer proved at the handshake no longer holds. */
+/**
+ * Some refusals end the connection: what its peer proved at the handshake no longer holds. The
+ * statements of the agent behind this connector change nothing in that.
+ */
 async function writeMeshReply(response: NodeResponse, reply: Reply): Promise<void> {
-  const closes = reply.refusal !== undefined && MESH_WIRE[reply.refusal.code].closes
+  const { refusal = null } = reply
+  const isOwn = refusal !== null && !(refusal instanceof StatedRefusal)
+  const closes = isOwn && MESH_WIRE[refusal.code].closes
   const headers = closes ? [...reply.headers, ['connection', 'close'] as const] : reply.headers
   await writeReply(response, { ...reply, headers })
 }

@@ -37,7 +37,7 @@ const swap: Attempt = async (world) => {
   const first = await receiptOf(world, exchangeOf(await send(world.gateway)))
   const second = exchangeOf(await send(world.gateway))
   // A fabric, or an attacker in front of it, that answers with another good receipt.
-  const line = {
+  const connection = {
     ...world.caller.connection,
     request: () =>
       Promise.resolve({
@@ -49,7 +49,7 @@ const swap: Attempt = async (world) => {
         discard: () => undefined,
       }),
   }
-  const misled = Object.create(world.caller, { line: { value: line } }) as typeof world.caller
+  const misled = Object.create(world.caller, { connection: { value: connection } }) as typeof world.caller
   await expect(fetchReceipt(misled, second)).rejects.toMatchObject({
     code: expect.stringMatching(/^RECEIPT_/) as string,
   })

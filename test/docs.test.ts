@@ -70,6 +70,20 @@ const elsewhere: readonly {
   readonly says: string
 }[] = [
   { command: 'npm ci', by: '.ci/run', says: 'npm ci' },
+  { command: 'npm run build', by: 'tools/smoke.ts', says: "run('npm', ['run', 'build']" },
+  { command: 'mkdir -p ../packed', by: 'tools/smoke.ts', says: 'mkdtempSync(' },
+  {
+    command:
+      'npm pack --workspace packages/protocol --workspace packages/sdk --workspace packages/fabric --pack-destination ../packed',
+    by: 'tools/smoke.ts',
+    says: "run('npm', ['pack', ...workspaces, '--pack-destination', folder]",
+  },
+  {
+    command: 'npm install ../packed/countersign-*.tgz',
+    by: 'tools/smoke.ts',
+    says: "run('npm', ['install', ",
+  },
+  { command: 'npx countersign up', by: 'tools/smoke.ts', says: "const args = ['up', " },
   {
     command: 'countersign up',
     by: 'packages/fabric/src/cli/commands/up.test.ts',

@@ -101,14 +101,29 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true })
 })
 
-// The console shows the exchange's id only where there is room for it, above 1,280 px.
-const wideScreen = { width: 1440, height: 900 }
+/** A zone other than UTC, so that a time in local form would show. */
+const reader = { timezoneId: 'America/New_York', viewport: { width: 1280, height: 800 } }
 
 async function openPage(path: string): Promise<Page> {
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: wideScreen })
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, ...reader })
   const page = await context.newPage()
   await page.goto(`${fabric.origin}${path}`)
   return page
+}
+
+async function openConsole(): Promise<Page> {
+  const { key } = await admin('key.create', { agent: 'operator', ttlSeconds: 600 })
+  const page = await openPage(`/console#key=${key}`)
+  await page.getByRole('button', { name: 'Open the console' }).click()
+  await page.getByText('live', { exact: true }).waitFor()
+  return page
+}
+
+/** Returns the exchange id of one more call. */
+async function callOnce(): Promise<string> {
+  const reply = await caller.call('billing', { method: 'POST', path: '/', json: { pay: 'once' } })
+  await reply.text()
+  return reply.exchange ?? ''
 }
 
 async function judge(page: Page, bytes: Uint8Array): Promise<string> {
@@ -164,10 +179,51 @@ describe.skipIf(!hasChromium)('pages in Chromium', () => {
     })
     await reply.text()
     await page
-      .locator('#decisions code', { hasText: (reply.exchange ?? '').slice(0, 16) })
+      .locator('#decisions')
+      .getByText(reply.exchange ?? '', { exact: true })
       .waitFor()
     expect(await page.locator('#decisions tr').count()).toBeGreaterThan(before)
     expect(page.url()).not.toContain('key=')
+    await page.context().close()
+  })
+
+  test('the console shows whole exchange ids, and times in UTC', async () => {
+    const page = await openConsole()
+    const id = await callOnce()
+    const row = page.locator(`#${id}`)
+    const code = row.locator('code')
+    expect(await code.textContent()).toBe(id)
+    // Whole means visible as well: nothing of the table lies outside of its panel.
+    const hidden = await page.locator('.panel:has(table)').evaluate((panel) => {
+      return panel.scrollWidth - panel.clientWidth
+    })
+    expect(hidden).toBe(0)
+    await code.click()
+    expect(await page.evaluate(() => document.getSelection()?.toString())).toBe(id)
+    expect(await row.getAttribute('aria-expanded')).toBe('false')
+    const began = Date.parse((await row.locator('.time').textContent()) ?? '')
+    expect(await row.locator('.time').textContent()).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/)
+    expect(Math.abs(began - Date.now())).toBeLessThan(3_600_000)
+    // Rows of later exchanges wait for the end of the selection.
+    const next = await callOnce()
+    expect(await page.evaluate(() => document.getSelection()?.toString())).toBe(id)
+    await page.locator('h1').click()
+    await page.locator(`#${next}`).waitFor()
+    await page.context().close()
+  })
+
+  test('a row of the console opens its exchange, by mouse and by keyboard', async () => {
+    const page = await openConsole()
+    const row = page.locator(`#${await callOnce()}`)
+    const id = (await row.getAttribute('id')) ?? ''
+    await row.locator('.time').click()
+    const details = page.locator('tr.details')
+    await details.getByText(`countersign explain ${id}`, { exact: true }).waitFor()
+    await details.getByText('gateway', { exact: true }).waitFor()
+    await row.focus()
+    await page.keyboard.press('Enter')
+    await details.waitFor({ state: 'detached' })
+    expect(await page.locator('th.wide').textContent()).toBe('Transport')
     await page.context().close()
   })
 

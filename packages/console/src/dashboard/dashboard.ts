@@ -5,6 +5,7 @@ import {
   legibleValue,
   MalformedError,
 } from '@countersign/protocol'
+import { formatUtc } from '../times.ts'
 import { type Decision, mergeDecision } from './decisions.ts'
 import { ask, NotAdmitted, watch } from './fabric.ts'
 
@@ -22,6 +23,8 @@ const element = (id: string): HTMLElement => {
 }
 
 let decisions: readonly Decision[] = []
+/** The exchange whose row is open. */
+let opened: string | null = null
 
 /**
  * The key in the fragment of a link, as `countersign console` prints it; no server ever receives
@@ -142,36 +145,91 @@ function take(entry: EntryView): void {
 
 /**
  * Administration that went well is most of what a quiet fabric does, and least of what it is for.
+ * New rows wait while the operator selects text of the table, because they would end the selection.
  */
 function showDecisions(): void {
+  if (isSelecting()) return
   const all = (element('administration') as HTMLInputElement).checked
   const shown = decisions.filter(
     ({ receiver, tone }) => all || receiver !== 'fabric' || tone === 'bad',
   )
-  element('decisions').replaceChildren(...shown.map(decisionRow))
+  const focused = document.activeElement?.id
+  element('decisions').replaceChildren(...shown.flatMap(decisionRows))
+  if (focused?.startsWith('exc_') === true) document.getElementById(focused)?.focus()
+}
+
+function isSelecting(): boolean {
+  const selection = document.getSelection()
+  if (selection === null || selection.isCollapsed) return false
+  return element('decisions').contains(selection.anchorNode)
+}
+
+function decisionRows(decision: Decision): readonly HTMLElement[] {
+  const row = decisionRow(decision)
+  return decision.exchange === opened ? [row, detailsRow(decision)] : [row]
 }
 
 function decisionRow(decision: Decision): HTMLElement {
-  const row = document.createElement('tr')
-  const time = new Date(decision.at).toLocaleTimeString()
+  const isOpened = decision.exchange === opened
+  const row = text('tr', isOpened ? 'decision opened' : 'decision', '')
+  row.id = decision.exchange
+  row.tabIndex = 0
+  row.setAttribute('aria-expanded', String(isOpened))
   const outcome = text('td', decision.tone, legibleValue(decision.outcome))
   if (decision.masked !== '') outcome.append(text('small', 'warn', ` masked ${decision.masked}`))
-  const exchange = text('td', 'wide', '')
-  const id = text('code', '', `${decision.exchange.slice(0, 16)}…`)
-  id.title = decision.exchange
-  exchange.append(id)
+  const exchange = text('td', 'exchange', '')
+  exchange.append(text('code', '', decision.exchange))
   row.append(
-    text('td', 'time', time),
+    timeCell(decision.at),
     text('td', '', legibleValue(decision.caller)),
     text('td', '', legibleValue(decision.receiver)),
-    text('td', '', legible(decision.operation)),
+    text('td', 'what', legible(decision.operation)),
     text('td', 'wide', decision.transport),
     outcome,
     text('td', '', legibleValue(decision.recordedBy)),
     exchange,
   )
+  const toggle = () => {
+    opened = isOpened ? null : decision.exchange
+    showDecisions()
+  }
+  // A click that selects the id selects, and does not open.
+  row.addEventListener('click', () => isSelecting() || toggle())
+  row.addEventListener('keydown', ({ key }) => key === 'Enter' && toggle())
   return row
 }
+
+/** Breaks, if it has to, between the date and the time. */
+function timeCell(at: number): HTMLElement {
+  const [date = '', ...time] = formatUtc(at).split(' ')
+  const cell = text('td', 'time', '')
+  cell.append(text('span', '', date), ' ', text('span', '', time.join(' ')))
+  return cell
+}
+
+/** The commands that continue from here, with the whole id to copy. */
+function detailsRow({ exchange, transport }: Decision): HTMLElement {
+  const list = document.createElement('dl')
+  const facts = [
+    ['Exchange', exchange],
+    ['Transport', transport],
+    ['Decision', `countersign explain ${exchange}`],
+    ['Receipt', `countersign receipt ${exchange} --out call.receipt`],
+  ] as const
+  for (const [name, value] of facts) {
+    const held = text('dd', '', '')
+    held.append(text('code', '', value))
+    list.append(text('dt', '', name), held)
+  }
+  const cell = document.createElement('td')
+  cell.colSpan = columns
+  cell.append(list)
+  const row = text('tr', 'details', '')
+  row.append(cell)
+  return row
+}
+
+const columns = 8
 
 /** Always as text: names and operations come from agents, and an agent may be hostile. */
 function text(tag: string, className: string, content: string): HTMLElement {
@@ -182,6 +240,13 @@ function text(tag: string, className: string, content: string): HTMLElement {
 }
 
 element('administration').addEventListener('change', showDecisions)
+
+let wasSelecting = false
+document.addEventListener('selectionchange', () => {
+  const ended = wasSelecting && !isSelecting()
+  wasSelecting = isSelecting()
+  if (ended) showDecisions()
+})
 
 element('sign-in').addEventListener('submit', (event) => {
   event.preventDefault()

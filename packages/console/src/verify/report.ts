@@ -18,6 +18,7 @@ import {
   sourceOf,
   type VerifiedReceipt,
 } from '@countersign/protocol'
+import { formatUtc } from '../times.ts'
 
 /** The result of a verification, in sentences; the page only lays it out. */
 export interface Report {
@@ -133,7 +134,7 @@ function summary(receipt: VerifiedReceipt): string {
   const operation = wordOr(receipt.operation, 'a message')
   const producer = receipt.entries[0]?.producer ?? null
   const source = producer === null ? '' : `, according to the connector of ${visible(producer)}`
-  return `${caller} asked ${receiver} for ${operation} on ${time(receipt.at)}${source}.`
+  return `${caller} asked ${receiver} for ${operation} on ${formatUtc(receipt.at)}${source}.`
 }
 
 function exchangeSection(receipt: VerifiedReceipt): Section {
@@ -144,8 +145,8 @@ function exchangeSection(receipt: VerifiedReceipt): Section {
     ...(hasTool(receipt) ? [{ label: 'Tool', value: attributed(receipt, 'tool') }] : []),
     ...(receipt.object === null ? [] : [{ label: 'Object', value: visible(receipt.object) }]),
     ...(receipt.reason === null ? [] : [{ label: 'Reason', value: visible(receipt.reason) }]),
-    { label: 'Began', value: time(receipt.at) },
-    { label: 'Closed', value: time(receipt.closedAt) },
+    { label: 'Began', value: formatUtc(receipt.at) },
+    { label: 'Closed', value: formatUtc(receipt.closedAt) },
     { label: 'Exchange', value: receipt.exchange },
   ]
   return { title: 'The exchange', lines }
@@ -176,7 +177,7 @@ function signedLines({ signature }: Attestation, half: string): readonly Line[] 
   if (signature === null) return []
   return [
     { label: `${half} key`, value: visible(signature.keyId) },
-    { label: `${half} signed`, value: time(signature.created * 1000) },
+    { label: `${half} signed`, value: formatUtc(signature.created * 1000) },
     { label: `${half} covers`, value: [...signature.covered.keys()].join(' ') },
   ]
 }
@@ -232,12 +233,6 @@ function factText(value: FactValue): string {
 
 function disclosed(text: string | null): string {
   return text === null ? '(not disclosed)' : visible(text)
-}
-
-function time(unixMs: number): string {
-  const date = new Date(unixMs)
-  if (Number.isNaN(date.getTime())) return `${unixMs} ms after 1970`
-  return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`
 }
 
 function wordOr(text: string | null, otherwise: string): string {

@@ -12,7 +12,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openAgent } from '@countersign/sdk'
 
-const [senderJoin = '', receiverJoin = '', channelName = ''] = process.argv.slice(2)
+const [senderJoin, receiverJoin, channelName] = process.argv.slice(2)
+// Before anything is enrolled: a join string is good once.
+if (senderJoin === undefined || receiverJoin === undefined || channelName === undefined) {
+  throw new Error('usage: sealed-channel.ts <join of the sender> <join of the receiver> <channel>')
+}
 const home = await mkdtemp(join(tmpdir(), 'countersign-example-'))
 const sender = await openAgent({ join: senderJoin, dir: join(home, 'sender') })
 const receiver = await openAgent({ join: receiverJoin, dir: join(home, 'receiver') })

@@ -1,4 +1,6 @@
+import { spawnSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 
 const root = new URL('../../../', import.meta.url)
@@ -19,4 +21,12 @@ test('every program in the guide is taken from an example that runs', async () =
     expect(code, `${file}#${name}`).toBe(await region(file, name))
     expect(code).not.toBe('')
   }
+})
+
+test('the program with a channel asks for it before it spends a join string', () => {
+  const program = fileURLToPath(new URL('examples/sealed-channel.ts', root))
+  const words = ['--conditions=countersign-source', program, 'join-of-sender', 'join-of-receiver']
+  const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' })
+  expect(status).toBe(1)
+  expect(stderr).toContain('usage: sealed-channel.ts <join of the sender>')
 })

@@ -9,6 +9,7 @@ import {
   parseName,
   parsePort,
   parseSeconds,
+  timeOption,
 } from './option-values.ts'
 
 describe('a duration', () => {
@@ -20,6 +21,11 @@ describe('a duration', () => {
     ['30d', 2_592_000],
   ])('of %s is %i seconds', (text, seconds) => {
     expect(parseSeconds(text)).toBe(seconds)
+  })
+
+  test('as a default is shown as a user would write it', () => {
+    const option = timeOption('--ttl <time>', 'how long it is good', '90d')
+    expect([option.defaultValue, option.defaultValueDescription]).toEqual([7_776_000, '90d'])
   })
 
   test.each(['', 'm', '-1', '1.5h', '1w', '1e9', ' 1', '1 m'])('is not %j', (text) => {

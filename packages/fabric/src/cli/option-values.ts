@@ -4,7 +4,7 @@ import {
   isReservedName,
   loopbackHostnames,
 } from '@countersign/protocol'
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 
 const units = { s: 1, m: 60, h: 3_600, d: 86_400 } as const
 
@@ -13,6 +13,13 @@ export function parseSeconds(text: string): number {
   const [, count = '', unit = 's'] = /^(\d{1,9})([smhd])?$/.exec(text) ?? []
   if (count === '') throw new InvalidArgumentError('A duration is a number with s, m, h or d.')
   return Number(count) * units[unit as keyof typeof units]
+}
+
+/** An option that takes a duration, with a default that help shows as a user would write it. */
+export function timeOption(flags: string, description: string, byDefault: string): Option {
+  return new Option(flags, description)
+    .argParser(parseSeconds)
+    .default(parseSeconds(byDefault), byDefault)
 }
 
 /** `2026-11-29T03:00:00.123Z`, in Unix milliseconds. */

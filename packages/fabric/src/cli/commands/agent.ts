@@ -8,7 +8,7 @@ import {
   collectNames,
   parseAssignableName,
   parseName,
-  parseSeconds,
+  timeOption,
 } from '../option-values.ts'
 import type { Style } from '../output/paint.ts'
 import { formatTime } from '../output/quantities.ts'
@@ -51,7 +51,7 @@ export function addAgentCommands(program: Command, context: CliContext): void {
         'a fact for policies; may be given again',
         collectAttributes,
       )
-      .option('--ttl <time>', 'how long the join string is good', parseSeconds, 900),
+      .addOption(timeOption('--ttl <time>', 'how long the join string is good', '15m')),
   ).action((name: string, options: EnrollOptions) => enrollAgent(context, name, options))
   addStatusCommands(agent, context)
 }

@@ -1,15 +1,13 @@
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { withFabric } from '../fabric-client.ts'
-import { collectNames, parseAssignableName, parseSeconds } from '../option-values.ts'
+import { collectNames, parseAssignableName, timeOption } from '../option-values.ts'
 import { formatTime } from '../output/quantities.ts'
 
 interface CreateOptions extends ClientOptions {
   readonly scope?: readonly string[]
   readonly ttl: number
 }
-
-const ninetyDays = 90 * 24 * 3600
 
 export function addKeyCommands(program: Command, context: CliContext): void {
   const key = program
@@ -25,7 +23,7 @@ export function addKeyCommands(program: Command, context: CliContext): void {
         'reach only this agent or channel; may be given again',
         collectNames,
       )
-      .option('--ttl <time>', 'how long it is good', parseSeconds, ninetyDays),
+      .addOption(timeOption('--ttl <time>', 'how long it is good', '90d')),
   ).action((agent: string, options: CreateOptions) => createKey(context, agent, options))
   addClientOptions(key.command('list').description('every key, without its secret')).action(
     (options: ClientOptions) => listKeys(context, options),

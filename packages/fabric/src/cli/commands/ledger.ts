@@ -16,7 +16,7 @@ interface RecentOptions extends ClientOptions {
 export function addLedgerCommands(program: Command, context: CliContext): void {
   const ledger = program.command('ledger').description('what was recorded')
   addClientOptions(
-    ledger.command('check').description('derive the whole ledger anew from its files'),
+    ledger.command('check').description('recompute the whole ledger from its files'),
   ).action((options: ClientOptions) => checkLedger(context, options))
   addClientOptions(
     ledger

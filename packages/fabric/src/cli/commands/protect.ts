@@ -6,7 +6,7 @@ import { DATA_FILES, findDataFolder, findRunning } from '../data-folder.ts'
 import { exampleCall } from '../example-call.ts'
 import { type FabricClient, withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
-import { parseAgentUrl, parseAssignableName, parsePort, parseSeconds } from '../option-values.ts'
+import { parseAgentUrl, parseAssignableName, parsePort, timeOption } from '../option-values.ts'
 import { legible } from '../output/display-width.ts'
 import type { Output } from '../output/output.ts'
 import { formatTime } from '../output/quantities.ts'
@@ -24,8 +24,6 @@ interface ProtectOptions extends ClientOptions, StartOptions {
   readonly up?: boolean
 }
 
-const ninetyDays = 90 * 24 * 3600
-
 export function addProtectCommand(program: Command, context: CliContext): void {
   addClientOptions(
     program
@@ -37,7 +35,7 @@ export function addProtectCommand(program: Command, context: CliContext): void {
         new Option('--protocol <name>', 'what it speaks').choices(PROTOCOLS).default('auto'),
       )
       .option('--caller <name>', 'who may call it; <name>-caller without it', parseAssignableName)
-      .option('--ttl <time>', 'how long the key is good', parseSeconds, ninetyDays)
+      .addOption(timeOption('--ttl <time>', 'how long the key is good', '90d'))
       .option('--up', 'start a fabric in the foreground when none is running')
       .option('--port <number>', 'with --up: listen there', parsePort),
   ).action((url: string, options: ProtectOptions) => runProtect(context, url, options))

@@ -106,8 +106,8 @@ function showReady(fabric: StartedFabric, output: Output): void {
       return short.startsWith('..') ? path : short || '.'
     }
     const steps = [
-      ['npx countersign protect http://127.0.0.1:9000 --as shop', 'guard an agent'],
-      ['npx countersign agent enroll planner', 'invite an agent'],
+      ['npx countersign protect http://127.0.0.1:9000 --as shop', 'protect an agent'],
+      ['npx countersign agent enroll planner', 'enrol an agent'],
       ['npx countersign ledger watch', 'see every decision'],
     ] as const
     const width = Math.max(...steps.map(([command]) => command.length))

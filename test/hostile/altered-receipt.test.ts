@@ -49,7 +49,9 @@ const swap: Attempt = async (world) => {
         discard: () => undefined,
       }),
   }
-  const misled = Object.create(world.caller, { connection: { value: connection } }) as typeof world.caller
+  const misled = Object.create(world.caller, {
+    connection: { value: connection },
+  }) as typeof world.caller
   await expect(fetchReceipt(misled, second)).rejects.toMatchObject({
     code: expect.stringMatching(/^RECEIPT_/) as string,
   })

@@ -19,7 +19,10 @@ import { memoryReplayGuard } from '../../packages/fabric/src/adapters/memory/rep
 import { memoryStateStore } from '../../packages/fabric/src/adapters/memory/state-store.ts'
 import { oidcTokenServer } from '../../packages/fabric/src/adapters/oidc/token-server.ts'
 import { derCertificateWriter } from '../../packages/fabric/src/adapters/x509/der-certificate-writer.ts'
-import type { RecordCertificate } from '../../packages/fabric/src/identity/enrollment.ts'
+import type {
+  FindNoRoom,
+  RecordCertificate,
+} from '../../packages/fabric/src/identity/enrollment.ts'
 import { type Identity, openIdentity } from '../../packages/fabric/src/identity/identity.ts'
 import type { JoinTerms } from '../../packages/fabric/src/identity/join-tokens.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
@@ -54,6 +57,8 @@ export function testClock() {
 }
 
 /** A ledger that takes every certificate. */
+/** There is always room. */
+export const recordsAll: FindNoRoom = () => Promise.resolve(null)
 export const recordNothing: RecordCertificate = () => Promise.resolve(null)
 
 /** The identity room on memory adapters. `url` is asked for late, as with a real listener. */
@@ -75,6 +80,7 @@ export async function openTestIdentity(
     replayGuard: memoryReplayGuard({ clock }),
     openTokenServer: oidcTokenServer,
     record,
+    findNoRoom: recordsAll,
     clock,
     random: systemRandom,
     server: { name: 'gateway', names: [] },

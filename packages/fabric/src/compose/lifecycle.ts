@@ -1,5 +1,5 @@
 import { createId } from '@countersign/protocol'
-import type { CertificateFacts, RecordCertificate } from '../identity/enrollment.ts'
+import type { CertificateFacts, FindNoRoom, RecordCertificate } from '../identity/enrollment.ts'
 import type { VerifiedToken } from '../identity/token-server.ts'
 import type { EntryFeed } from '../ledger/entry-feed.ts'
 import type { EntryDraft, EntryPurpose } from '../ledger/ledger.ts'
@@ -60,6 +60,11 @@ export function recordCertificates(
     return null
   }
   return (facts) => record(facts).catch(refusalOfFailure)
+}
+
+/** Nothing is written; the answer may be outdated by the time of the entry, which asks again. */
+export function findNoRoomForEnrolment({ ledger }: Pick<Stores, 'ledger'>): FindNoRoom {
+  return () => ledger.assertSpace(null).then(() => null, refusalOfFailure)
 }
 
 /** Records a token before its agent has it; rejects when it is not on record. */

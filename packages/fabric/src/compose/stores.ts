@@ -32,7 +32,7 @@ import type { PolicyParser } from '../policy/parser.ts'
 import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module.ts'
 import { DATA_CLASSES } from '../redaction/redactor.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
-import { recordCertificates, recordPolicyChanges } from './lifecycle.ts'
+import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from './lifecycle.ts'
 import type { Observations } from './observe.ts'
 import { OPERATION_NAMES } from './operation-names.ts'
 
@@ -123,6 +123,7 @@ export async function openStores(environment: Environment, origin: () => string)
       replayGuard: memoryReplayGuard({ clock }),
       openTokenServer: oidcTokenServer,
       record: recordCertificates(environment, { feed, ledger }),
+      findNoRoom: findNoRoomForEnrolment({ ledger }),
       clock,
       random,
       server: { name: 'gateway', names: namesOf(config), lifetimeMs: serverLifetimeMs },

@@ -9,6 +9,7 @@ import {
   newAgentSecrets,
   openTestIdentity,
   recordNothing,
+  recordsAll,
   renewalRequest,
 } from '../../../../test/contracts/identity-lab.ts'
 import { systemRandom } from '../lib/random.ts'
@@ -19,7 +20,10 @@ import { type JoinTerms, openJoinTokens } from './join-tokens.ts'
 import { Renewals } from './renewals.ts'
 import { openDirectory } from './stored-directory.ts'
 
-const unwatched = { record: recordNothing, enrolledAgain: () => undefined }
+const unwatched = {
+  ...{ record: recordNothing, findNoRoom: recordsAll },
+  enrolledAgain: () => undefined,
+}
 
 let deps: Awaited<ReturnType<typeof openTestIdentity>>
 beforeEach(async () => {

@@ -16,6 +16,7 @@ import { Refusal } from '../lib/refusal.ts'
 import type { Caller } from './caller.ts'
 import { type Authority, assertP256, type IssuedCertificate } from './certificate-authority.ts'
 import type { AgentKeys, AgentRecord } from './directory.ts'
+import { EnrolmentTurns } from './enrolment-turns.ts'
 import type { JoinToken, JoinTokens } from './join-tokens.ts'
 import { provesEd25519, provesP256, provesX25519 } from './possession.ts'
 import type { Renewals } from './renewals.ts'
@@ -48,6 +49,8 @@ export interface CertificateFacts {
  */
 export type RecordCertificate = (certificate: CertificateFacts) => Promise<Refusal | null>
 
+export type FindNoRoom = () => Promise<Refusal | null>
+
 interface Ports {
   readonly authority: Authority
   readonly directory: StoredDirectory
@@ -57,16 +60,19 @@ interface Ports {
   readonly renewals: Renewals
   /** Called before the certificate takes any effect. */
   readonly record: RecordCertificate
+  /** Refuses an enrolment that could not be recorded, before it waits for its turn. */
+  readonly findNoRoom: FindNoRoom
   /** Called when an agent that was enrolled before has enrolled again. */
   readonly enrolledAgain: (name: string) => void
   readonly clock: Clock
 }
 
 export function createEnrollment(ports: Ports): Enrollment {
+  const turns = new EnrolmentTurns()
   return {
     enroll: async (body) => {
       const request = parseOrRefuse(parseEnrollmentRequest, body)
-      return request instanceof Refusal ? request : enroll(ports, request)
+      return request instanceof Refusal ? request : enroll(ports, turns, request)
     },
     renew: async (caller, body) => {
       const request = parseOrRefuse(parseRenewalRequest, body)
@@ -77,6 +83,7 @@ export function createEnrollment(ports: Ports): Enrollment {
 
 async function enroll(
   ports: Ports,
+  turns: EnrolmentTurns,
   request: EnrollmentRequest,
 ): Promise<EnrollmentGrant | Refusal> {
   const token = ports.joinTokens.find(request.token)
@@ -88,8 +95,10 @@ async function enroll(
   }
   const keys = await proveKeys(request, ports.enrollmentKey)
   if (keys instanceof Refusal) return keys
+  const full = await ports.findNoRoom()
+  if (full !== null) return full
   const { trustDomain } = ports.authority
-  const { kind, name } = token
+  const { id, kind, name } = token
   const spiffeId = formatSpiffeId({ trustDomain, kind, name, instance: null })
   // Issue, record, then use up the token. A crash before the last step leaves a certificate that
   // was never handed out, or its entry without an effect; the token is good for another try. In
@@ -99,7 +108,7 @@ async function enroll(
   const grant = grantOf(ports.authority, { name, keys: keys.agent }, issued)
   const made = { name, keys: keys.agent, generation }
   const record = () => ports.record(factsOf('enrolled', issued))
-  const refusal = await admit(ports, request.token, { ...made, record })
+  const refusal = await turns.run(id, () => admit(ports, request.token, { ...made, record }))
   if (refusal !== null) return refusal
   ports.renewals.enrolled(spiffeId, issued)
   if (generation > 1) ports.enrolledAgain(name)

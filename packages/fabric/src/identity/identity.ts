@@ -13,7 +13,12 @@ import type { Authenticator, Caller, Presented } from './caller.ts'
 import { type Authority, openAuthority } from './certificate-authority.ts'
 import type { CertificateWriter } from './certificate-writer.ts'
 import type { AgentRecord, AgentStatus } from './directory.ts'
-import { createEnrollment, type Enrollment, type RecordCertificate } from './enrollment.ts'
+import {
+  createEnrollment,
+  type Enrollment,
+  type FindNoRoom,
+  type RecordCertificate,
+} from './enrollment.ts'
 import { type JoinTokens, openJoinTokens } from './join-tokens.ts'
 import { createMessageSignatures } from './message-signature.ts'
 import type { MessageSignatures } from './message-signatures.ts'
@@ -37,6 +42,8 @@ export interface IdentityOptions {
   readonly openTokenServer: OpenTokenServer
   /** Called before an agent receives a certificate, which waits for it. */
   readonly record: RecordCertificate
+  /** Called before an enrolment begins. */
+  readonly findNoRoom: FindNoRoom
   readonly clock: Clock
   readonly random: Random
   /** The fabric's own certificate: last part of its SPIFFE ID, further DNS names and addresses. */
@@ -116,7 +123,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
   const enrolledAgain = new ListenerSet<string>()
   const enrollment = createEnrollment({
     ...{ authority, directory, joinTokens, enrollmentKey, renewals, clock },
-    record: options.record,
+    ...{ record: options.record, findNoRoom: options.findNoRoom },
     enrolledAgain: (name) => enrolledAgain.notify(name),
   })
   return {

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, type MockInstance, test, vi } from 'vitest'
 import {
   chainOf,
   enrollAgent,
@@ -7,8 +7,10 @@ import {
   openTestIdentity,
   renewalRequest,
 } from '../../../../test/contracts/identity-lab.ts'
+import { deadline } from '../../../../test/harness/deadline.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Caller } from './caller.ts'
+import type { Authority } from './certificate-authority.ts'
 import type { CertificateFacts, RecordCertificate } from './enrollment.ts'
 import { openDirectory } from './stored-directory.ts'
 
@@ -24,16 +26,29 @@ const takesAll: RecordCertificate = (certificate) => {
   return Promise.resolve(null)
 }
 
+let issue: MockInstance<Authority['issue']>
+
 beforeEach(async () => {
   recorded = []
   record = takesAll
   lab = await openTestIdentity(undefined, (certificate) => record(certificate))
 })
 
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
 async function joinAs(name: string) {
   const { text, token } = await lab.identity.joinTokens.create({ name, roles: ['new'] })
   const body = await enrollmentRequest(text, newAgentSecrets())
   return { id: token.id, enroll: () => lab.identity.enrollment.enroll(body) }
+}
+
+/** Waits until `count` enrolments have their certificates, and want to be recorded. */
+async function issued(count: number): Promise<void> {
+  const { results } = issue.mock
+  await vi.waitFor(() => expect(results).toHaveLength(count), deadline)
+  await Promise.all(results.map(({ value }) => value as unknown))
 }
 
 /** The state as another process finds it that starts in this moment. */
@@ -100,6 +115,47 @@ describe('an enrolment is on record before it takes effect [record:certificates]
     const answers = await Promise.all(Array.from({ length: 5 }, enroll))
     expect(answers.filter((answer) => !(answer instanceof Refusal))).toHaveLength(1)
     expect(recorded).toHaveLength(1)
+  })
+
+  test('a quarantine waits behind one enrolment that cannot be recorded, and not behind many', async () => {
+    await enrollAgent(lab.identity, { name: 'evil' })
+    issue = vi.spyOn(lab.identity.authority, 'issue')
+    const joining = await Promise.all(['alice', 'bob', 'carol'].map(joinAs))
+    const writing = Promise.withResolvers<Refusal>()
+    let asked = 0
+    record = () => {
+      asked += 1
+      return asked === 1 ? writing.promise : new Promise(() => undefined)
+    }
+    for (const { enroll } of joining) {
+      for (let copy = 0; copy < 5; copy++) void enroll()
+    }
+    await issued(15)
+    await vi.waitFor(() => expect(asked).toBe(1), deadline)
+    const quarantined = lab.identity.setStatus('evil', 'quarantined', 'a test')
+    writing.resolve(full)
+    expect(await quarantined).toMatchObject({ status: 'quarantined' })
+  })
+
+  test('of many with one join string, one asks a ledger that cannot record', async () => {
+    issue = vi.spyOn(lab.identity.authority, 'issue')
+    const { enroll } = await joinAs('alice')
+    const writing = Promise.withResolvers<Refusal>()
+    let asked = 0
+    record = () => {
+      asked += 1
+      return writing.promise
+    }
+    const answers = Promise.all(Array.from({ length: 10 }, enroll))
+    await issued(10)
+    await vi.waitFor(() => expect(asked).toBe(1), deadline)
+    writing.resolve(full)
+    const codes = (await answers).map((answer) => (answer instanceof Refusal ? answer.code : null))
+    expect(codes.filter((code) => code === 'LEDGER_UNAVAILABLE')).toHaveLength(1)
+    expect(codes.filter((code) => code === 'UNDECIDED')).toHaveLength(9)
+    expect(asked).toBe(1)
+    record = takesAll
+    expect(await enroll()).not.toBeInstanceOf(Refusal)
   })
 
   test('one that is refused has no entry, also where its signing key is of another', async () => {

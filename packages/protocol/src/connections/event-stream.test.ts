@@ -51,6 +51,10 @@ describe('the blocks of an event stream', () => {
   test('begin behind one byte order mark, which stands at the start of the stream only', () => {
     expect(read('\ufeffa\n\n\ufeffb\n\n', [1]).blocks).toEqual(['a\n', '\ufeffb\n'])
     expect(read('\ufeff\ufeffa\n\n').blocks).toEqual(['\ufeffa\n'])
+    for (const blank of ['\n', '\r', '\r\n', '\n\n']) {
+      expect(read(`${blank}\ufeffa\n\n`).blocks).toEqual(['\ufeffa\n'])
+      expect(read(`${blank}\ufeffa\n\n`, [1]).blocks).toEqual(['\ufeffa\n'])
+    }
   })
 
   test('a stream that ends inside a line is told from one whose last line is whole', () => {

@@ -81,7 +81,11 @@ export class EventBlocks {
       }
       const block = this.#blockUpTo(chunk, start, at)
       start = at + 1
-      if (block.length === 0) continue
+      if (block.length === 0) {
+        // A blank line is not the byte order mark, which stands before everything else.
+        this.#isFirst = false
+        continue
+      }
       this.#at = start
       return this.#give(block)
     }

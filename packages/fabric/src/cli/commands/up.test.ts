@@ -117,6 +117,70 @@ test('a protected agent answers the caller that got the key', async () => {
   })
 })
 
+const policyOf = (name: string) => join(data, 'policies', name)
+
+test('a caller that is protected for again keeps its key, and an edited policy keeps its mask', async () => {
+  const protect = async (...args: readonly string[]) => {
+    const done = await countersign('protect', upstreamUrl, '--as', 'kept', '--json', ...args)
+    expect(done.status, done.stderr).toBe(0)
+    return JSON.parse(done.stdout) as {
+      readonly url: string
+      readonly key: string
+      readonly policy: string
+      readonly policyKept: boolean
+      readonly policiesOfOthers: readonly string[]
+    }
+  }
+  const first = await protect()
+  expect(await protect()).toMatchObject({ policy: 'protect-kept.cedar', policyKept: false })
+  const file = policyOf('protect-kept.cedar')
+  const edited = readFileSync(file, 'utf8').replace('@description', '@mask("card")\n@description')
+  writeFileSync(file, edited)
+  const show = async () => (await countersign('policy', 'show')).stdout
+  await expect.poll(show).toContain('@mask("card")')
+  expect(await protect()).toMatchObject({ policy: 'protect-kept.cedar', policyKept: true })
+  const second = await protect('--caller', 'c2')
+  expect(second).toMatchObject({
+    policy: 'protect-kept-c2.cedar',
+    policyKept: false,
+    policiesOfOthers: ['protect-kept.cedar'],
+  })
+  expect(readFileSync(file, 'utf8')).toBe(edited)
+  for (const { key } of [first, second]) expect((await curl(first.url, key)).status).toBe(200)
+  // The next file of the second caller would have the name of another agent's.
+  const other = await countersign('protect', upstreamUrl, '--as', 'kept-c2', '--json')
+  expect(JSON.parse(other.stdout)).toMatchObject({ policy: 'protect-kept-c2-kept-c2-caller.cedar' })
+  expect((await curl(first.url, second.key)).status).toBe(200)
+})
+
+test('an existing route is pointed elsewhere by --replace alone', async () => {
+  const urls = async (name: string) =>
+    (
+      JSON.parse((await countersign('route', 'list', '--json')).stdout) as {
+        readonly name: string
+        readonly urls: readonly string[]
+        readonly protocol: string
+      }[]
+    ).filter((route) => route.name === name)
+  const protect = (url: string, ...args: readonly string[]) =>
+    countersign('protect', url, '--as', 'pointed', ...args)
+  expect((await protect(upstreamUrl, '--protocol', 'http')).status).toBe(0)
+  const before = await urls('pointed')
+  for (const [to, ...args] of [[`${upstreamUrl}/x`], [upstreamUrl, '--protocol', 'mcp']] as const) {
+    const { status, stdout, stderr } = await protect(to, ...args)
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toContain('pointed is the name of http://')
+    expect(stderr).toContain('--replace')
+    expect(await urls('pointed')).toEqual(before)
+  }
+  expect((await protect(upstreamUrl)).stdout).toContain(
+    'protect-pointed.cedar; it permits pointed-caller to call pointed, and nobody else',
+  )
+  expect(await urls('pointed')).toEqual(before)
+  expect((await protect(`${upstreamUrl}/x`, '--replace')).status).toBe(0)
+  expect(await urls('pointed')).toMatchObject([{ protocol: 'http', urls: [`${upstreamUrl}/x`] }])
+})
+
 test('the receipt of that call verifies, and fails with one byte changed', async () => {
   const file = join(dir, 'receipt')
   expect((await countersign('receipt', answered.exchange, '--out', file)).status).toBe(0)

@@ -45,6 +45,7 @@ export interface Fault {
 
 const errno = { EIO: 5, EMFILE: 24, ENOSPC: 28, EROFS: 30 } as const
 
+const secretOfCa = 'secrets/ca+intermediate.secret'
 const atOnce = 'at once'
 const twoSeconds = '2 s'
 const theStart = 'the start'
@@ -292,14 +293,22 @@ export const startFaults: readonly Fault[] = [
     fault: 'the secrets are gone',
     ends: 3,
     within: theStart,
-    says: /./,
-    message: 'the name of the missing key',
+    says: /secrets has no index of secrets, so the key ledger\/log and all others are missing, but/,
+    message: '… has no index of secrets, so the key ledger/log and all others are missing',
     next: 'restore all of `secrets/`',
     prepare: (lab) => renameSync(join(lab.data, 'secrets'), lab.path('secrets')),
-    repair(lab) {
-      rmSync(join(lab.data, 'secrets'), { recursive: true, force: true })
-      renameSync(lab.path('secrets'), join(lab.data, 'secrets'))
-    },
+    // The refused start left nothing in its place: a rename into a folder would fail.
+    repair: (lab) => renameSync(lab.path('secrets'), join(lab.data, 'secrets')),
+  },
+  {
+    fault: 'one secret is gone',
+    ends: 3,
+    within: theStart,
+    says: /secret ca\/intermediate is missing/,
+    message: 'secret … is missing',
+    next: 'restore all of `secrets/`',
+    prepare: (lab) => renameSync(join(lab.data, secretOfCa), lab.path('secret')),
+    repair: (lab) => renameSync(lab.path('secret'), join(lab.data, secretOfCa)),
   },
   {
     fault: 'the ledger’s files cannot be read (EIO)',

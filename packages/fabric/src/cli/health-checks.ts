@@ -41,6 +41,7 @@ export const HEALTH_CHECKS: readonly (readonly [
   ['node', checkNode],
   ['data folder', ({ config }) => checkDataFolder(config.dataDir)],
   ['master key', ({ config }) => checkMasterKey(config.masterKey, config.dataDir)],
+  ['secrets', ({ config }) => checkSecrets(config)],
   ['fabric', ({ config }) => checkRunning(config.dataDir)],
   ['ledger lock', ({ config }) => checkLedgerLock(config.dataDir)],
   ['ledger', checkLedger],
@@ -117,6 +118,18 @@ async function checkMasterKey(place: MasterKeyPlace, dataDir: string): Promise<V
     return fail(`other users can read ${place.path}`, `chmod 600 ${place.path}`)
   }
   return ok(place.path.replace(homedir(), '~'))
+}
+
+async function checkSecrets(config: Config): Promise<Verdict> {
+  const { inspectSecrets } = await import('../compose/secrets.ts')
+  try {
+    const count = await inspectSecrets(config)
+    if (count === null) return ok('will be made by `countersign up`')
+    return ok(`${formatCount(count, 'secret')}, each opened by the master key`)
+  } catch (error) {
+    if (toFailure(error).exit !== 'internal' || !(error instanceof Error)) throw error
+    return fail(error.message, 'see "Start failures" in docs/operate/recover.md')
+  }
 }
 
 async function checkRunning(dataDir: string): Promise<Verdict> {

@@ -35,6 +35,7 @@ import { type FabricKeys, openFabricKeys } from './keys.ts'
 import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from './lifecycle.ts'
 import type { Observations } from './observe.ts'
 import { OPERATION_NAMES } from './operation-names.ts'
+import { assertSecretsKept, SECRETS_FOLDER } from './secrets.ts'
 
 /**
  * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
@@ -98,6 +99,7 @@ export async function openStores(environment: Environment, origin: () => string)
   try {
     makeFolder(config.dataDir)
     for (const dir of [config.dataDir, config.policyDir]) await assertNotShared(dir)
+    await assertSecretsKept(config.dataDir)
     const masterKey = await openConfiguredMasterKey(
       config.masterKey,
       config.dataDir,
@@ -105,7 +107,7 @@ export async function openStores(environment: Environment, origin: () => string)
       openOsKeyring,
     )
     const dir = (name: string) => join(config.dataDir, name)
-    const secrets = await openFileSecretStore({ dir: dir('secrets'), masterKey, random })
+    const secrets = await openFileSecretStore({ dir: dir(SECRETS_FOLDER), masterKey, random })
     const keys = await openFabricKeys(secrets, random)
     const state = watchStorage(openSqliteStateStore(dir('state.db')), (cause) =>
       environment.onFatal('the state cannot be kept', cause),

@@ -45,6 +45,24 @@ export async function openFileSecretStore(options: FileSecretStoreOptions): Prom
   return store
 }
 
+/**
+ * Opens every secret that the index names, and changes nothing. Resolves to their number; rejects
+ * with the name of the first one that is missing or damaged.
+ */
+export function inspectFileSecrets(
+  options: Pick<FileSecretStoreOptions, 'dir' | 'masterKey' | 'files'>,
+): Promise<number> {
+  const random = () => {
+    throw new TypeError('an inspection seals nothing')
+  }
+  return new FileSecretStore({ ...options, random }).inspect()
+}
+
+/** Returns whether a file of the folder of secrets is the index or a secret. */
+export function isSecretFile(name: string): boolean {
+  return name === indexFile || name.endsWith(secretEnding)
+}
+
 class FileSecretStore implements SecretStore {
   readonly #dir: string
   readonly #files: FileLayer
@@ -69,17 +87,40 @@ class FileSecretStore implements SecretStore {
     // Also when it was there: a crash may have come between making it and this.
     await this.#files.syncDirectory(dirname(this.#dir))
     const names = await this.#files.list(this.#dir)
+    const bytes = await this.#read(indexFile)
+    const index = bytes === null ? null : this.#readIndex(bytes)
+    // Before anything is written: who restores a part must find the rest as it was.
+    this.#assertPresent(names)
     for (const name of names) {
       // Removes the remainder of a write that a crash interrupted and that was never acknowledged.
       if (name.endsWith(temporaryEnding)) await this.#files.remove(this.#path(name))
     }
+    if (index === null) return this.#create(names)
+    await this.#settle(index)
+  }
+
+  async inspect(): Promise<number> {
     const bytes = await this.#read(indexFile)
-    if (bytes === null) return this.#create(names)
+    if (bytes === null) throw indexMissing()
+    this.#readIndex(bytes)
+    this.#assertPresent(await this.#files.list(this.#dir))
+    for (const name of this.#versions.keys()) (await this.#find(name))?.fill(0)
+    return this.#versions.size
+  }
+
+  #readIndex(bytes: Uint8Array): Envelope {
     const index = parseEnvelope(bytes, 'index')
     if (!index.wraps.some((wrap) => wrap.key === this.#key.id)) throw wrongKey()
     this.#versions = parseVersions(unsealEnvelope(index, this.#key))
     this.#indexVersion = index.version
-    await this.#settle(index)
+    return index
+  }
+
+  #assertPresent(files: readonly string[]): void {
+    const found = new Set(files)
+    const missing = [...this.#versions.keys()].filter((name) => !found.has(secretFileName(name)))
+    const [first] = missing
+    if (first !== undefined) throw secretMissing(missing.join(', '))
   }
 
   find(name: string): Promise<Uint8Array | null> {
@@ -114,7 +155,7 @@ class FileSecretStore implements SecretStore {
 
   async #create(names: readonly string[]): Promise<void> {
     if (names.some((name) => name.endsWith(secretEnding))) {
-      throw new SecretRejected('the index of secrets is missing; restore it from a backup')
+      throw indexMissing()
     }
     await this.#writeIndex([this.#key])
   }
@@ -133,7 +174,7 @@ class FileSecretStore implements SecretStore {
     const bytes = await this.#read(secretFileName(name))
     if (bytes === null) {
       if (known === 0) return null
-      throw new SecretRejected(`secret ${name} is missing; restore it from a backup`)
+      throw secretMissing(name)
     }
     const envelope = parseEnvelope(bytes, name)
     if (envelope.name !== name) throw new SecretRejected(`secret ${name} was swapped for another`)
@@ -256,6 +297,14 @@ class FileSecretStore implements SecretStore {
       })
     })
   }
+}
+
+function indexMissing(): SecretRejected {
+  return new SecretRejected('the index of secrets is missing; restore it from a backup')
+}
+
+function secretMissing(names: string): SecretRejected {
+  return new SecretRejected(`secret ${names} is missing; restore it from a backup`)
 }
 
 function wrongKey(): SecretRejected {

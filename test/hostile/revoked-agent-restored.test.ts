@@ -22,9 +22,12 @@ const staysRevoked =
           if (verb === 'revoke') await asked
           else await expect(asked).rejects.toMatchObject({ code: 'AGENT_REVOKED' })
         }
-        await expect(world.admin('key.create', { agent: name })).rejects.toMatchObject({
-          code: 'AGENT_REVOKED',
-        })
+        for (const made of [
+          world.admin('key.create', { agent: name }),
+          world.admin('agent.enroll', { name }),
+        ]) {
+          await expect(made).rejects.toMatchObject({ code: 'AGENT_REVOKED' })
+        }
         expect(await world.admin('agent.show', { name })).toMatchObject({ status: 'revoked' })
         const isRefused = async () => {
           const heard = await send(world[transport], { to: 'echo', as })

@@ -94,7 +94,11 @@ export const OPERATIONS = {
       ttlSeconds: z.int().min(10).max(900).default(900),
     }),
     object: ['name'],
-    run: (deps, order) => deps.agents.invite(order),
+    // Its join string would be refused once it is used, which the operator learns here.
+    run: (deps, order) =>
+      deps.agents.find(order.name)?.status === 'revoked'
+        ? revokedForGood(order.name)
+        : deps.agents.invite(order),
   }),
   'agent.quarantine': statusOperation('quarantined'),
   'agent.restore': statusOperation('active'),

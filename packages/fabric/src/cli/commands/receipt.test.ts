@@ -16,6 +16,12 @@ test.each([
   expect(failure).toHaveProperty('message', expect.stringContaining(exchange))
 })
 
+test('the next step names an option that the command has', () => {
+  expect(whyNone(refused('NOT_PERMITTED'), exchange)).toMatchObject({
+    next: expect.stringContaining('--identity <folder>'),
+  })
+})
+
 test('any other failure stays what it is', () => {
   const other = refused('RATE_LIMITED')
   expect(whyNone(other, exchange)).toBe(other)

@@ -50,5 +50,5 @@ export function whyNone(error: unknown, exchange: string): unknown {
   }
   if (error.code !== 'NOT_PERMITTED') return error
   const says = `NOT_PERMITTED: this identity may not see a receipt of ${exchange}, if there is one`
-  return new Failure('refused', says, 'ask as one of its two ends, with --as')
+  return new Failure('refused', says, 'ask as one of its two ends, with --identity <folder>')
 }

@@ -49,10 +49,17 @@ async function createKey(
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
     const order = { agent, scopes: scope ?? null, ttlSeconds: ttl }
+    const agents = await fabric.admin('agent.list', {})
     const made = await fabric.admin('key.create', order)
     output.show(made, ({ key }) => ({ whole: key }))
-    const reach = scope === undefined ? 'whatever policy permits it' : scope.join(', ')
-    output.note(`\n${agent} reaches ${reach} with it until ${formatTime(made.expiresAt)}.`)
+    if (!agents.some(({ name }) => name === agent)) {
+      output.note(`\n${agent} is a new agent: there was none of this name.`)
+    }
+    const reach = scope === undefined ? '' : ` ${scope.join(', ')}, as far as`
+    const until = formatTime(made.expiresAt)
+    output.note(
+      `\nWith this key, ${agent} may call${reach === '' ? ' what' : reach} policies permit, until ${until}.`,
+    )
   })
 }
 

@@ -237,7 +237,10 @@ test('every place that shows the trust shows the same fingerprint', async () => 
 })
 
 test('another caller is denied, and the denial is explained', async () => {
-  const key = (await countersign('key', 'create', 'stranger')).stdout.trim()
+  const made = await countersign('key', 'create', 'stranger')
+  expect(made.stderr).toContain('stranger is a new agent: there was none of this name.')
+  expect((await countersign('key', 'create', 'stranger')).stderr).not.toContain('new agent')
+  const key = made.stdout.trim()
   const denied = await curl(url, key)
   expect(denied.status).toBe(403)
   const { status, stdout } = await countersign('explain', denied.exchange)

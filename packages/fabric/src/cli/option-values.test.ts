@@ -24,7 +24,11 @@ describe('a duration', () => {
   })
 
   test('as a default is shown as a user would write it', () => {
-    const option = timeOption('--ttl <time>', 'how long it is good', '90d')
+    const option = timeOption('--ttl <time>', 'how long it is good', {
+      byDefault: '90d',
+      min: '60s',
+      max: '366d',
+    })
     expect([option.defaultValue, option.defaultValueDescription]).toEqual([7_776_000, '90d'])
   })
 

@@ -16,9 +16,22 @@ export function parseSeconds(text: string): number {
 }
 
 /** An option that takes a duration, with a default that help shows as a user would write it. */
-export function timeOption(flags: string, description: string, byDefault: string): Option {
-  return new Option(flags, description)
-    .argParser(parseSeconds)
+export function timeOption(
+  flags: string,
+  description: string,
+  {
+    byDefault,
+    min,
+    max,
+  }: { readonly byDefault: string; readonly min: string; readonly max: string },
+): Option {
+  const parse = (text: string): number => {
+    const seconds = parseSeconds(text)
+    if (seconds >= parseSeconds(min) && seconds <= parseSeconds(max)) return seconds
+    throw new InvalidArgumentError(`It is between ${min} and ${max}.`)
+  }
+  return new Option(flags, `${description}; ${min} to ${max}`)
+    .argParser(parse)
     .default(parseSeconds(byDefault), byDefault)
 }
 

@@ -51,7 +51,13 @@ export function addAgentCommands(program: Command, context: CliContext): void {
         'a fact for policies; may be given again',
         collectAttributes,
       )
-      .addOption(timeOption('--ttl <time>', 'how long the join string is good', '15m')),
+      .addOption(
+        timeOption('--ttl <time>', 'how long the join string is good', {
+          byDefault: '15m',
+          min: '10s',
+          max: '15m',
+        }),
+      ),
   ).action((name: string, options: EnrollOptions) => enrollAgent(context, name, options))
   addStatusCommands(agent, context)
 }

@@ -23,7 +23,13 @@ export function addKeyCommands(program: Command, context: CliContext): void {
         'reach only this agent or channel; may be given again',
         collectNames,
       )
-      .addOption(timeOption('--ttl <time>', 'how long it is good', '90d')),
+      .addOption(
+        timeOption('--ttl <time>', 'how long it is good', {
+          byDefault: '90d',
+          min: '60s',
+          max: '366d',
+        }),
+      ),
   ).action((agent: string, options: CreateOptions) => createKey(context, agent, options))
   addClientOptions(key.command('list').description('every key, without its secret')).action(
     (options: ClientOptions) => listKeys(context, options),

@@ -38,7 +38,13 @@ export function addProtectCommand(program: Command, context: CliContext): void {
       )
       .option('--replace', 'point a name that has a route already to this url')
       .option('--caller <name>', 'who may call it; <name>-caller without it', parseAssignableName)
-      .addOption(timeOption('--ttl <time>', 'how long the key is good', '90d'))
+      .addOption(
+        timeOption('--ttl <time>', 'how long the key is good', {
+          byDefault: '90d',
+          min: '60s',
+          max: '366d',
+        }),
+      )
       .option('--up', 'start a fabric in the foreground when none is running')
       .option('--port <number>', 'with --up: listen there', parsePort),
   ).action((url: string, options: ProtectOptions) => runProtect(context, url, options))

@@ -183,7 +183,13 @@ export const OPERATIONS = {
     action: 'read',
     args: z.strictObject({ name }),
     object: ['name'],
-    run: (deps, order) => deps.channels.dead(order.name),
+    run: async (deps, order) => {
+      const channels = await deps.channels.list()
+      if (channels.some((channel) => channel.name === order.name)) {
+        return deps.channels.dead(order.name)
+      }
+      return new Refusal('RECEIVER_UNKNOWN', `no channel is named ${order.name}`)
+    },
   }),
   'channel.redrive': operation({
     action: 'administer',

@@ -116,6 +116,11 @@ async function protect(fabric: FabricClient, order: ProtectOrder, output: Output
 /** Nothing is changed before it is known what is there already: no route and no policy is lost. */
 async function carryOut(fabric: FabricClient, order: ProtectOrder) {
   const { url, name, caller, ttlSeconds } = order
+  const known = (await fabric.admin('agent.list', {})).find((agent) => agent.name === caller)
+  if (known?.status === 'revoked') {
+    const next = 'name another caller by --caller: a revoked name never comes back'
+    throw new Failure('refused', `${caller} is revoked`, next)
+  }
   const route = planRoute(await fabric.admin('route.list', {}), order)
   const policy = planPolicy(await fabric.admin('policy.show', {}), order)
   const { protocol } = route

@@ -249,6 +249,22 @@ test('another caller is denied, and the denial is explained', async () => {
   expect(stdout).toContain('Policy "protect-echo"')
 })
 
+test('protect for a revoked caller names the option, and makes no route', async () => {
+  await countersign('key', 'create', 'shop-caller')
+  expect((await countersign('agent', 'revoke', 'shop-caller', '--reason', 'stolen')).status).toBe(0)
+  const { status, stdout, stderr } = await countersign('protect', upstreamUrl, '--as', 'shop')
+  expect({ status, stdout }).toEqual({ status: 4, stdout: '' })
+  expect(stderr).toContain('shop-caller is revoked')
+  expect(stderr).toContain('--caller')
+  expect((await countersign('route', 'list')).stdout).not.toContain('shop')
+})
+
+test('dead letters of an unknown channel are refused', async () => {
+  const { status, stderr } = await countersign('channel', 'dead', 'nowhere')
+  expect(status).toBe(4)
+  expect(stderr).toContain('RECEIVER_UNKNOWN')
+})
+
 test('a refusal of the fabric ends with 4 and its code', async () => {
   const { status, stdout, stderr } = await countersign('agent', 'show', 'nobody')
   expect({ status, stdout }).toEqual({ status: 4, stdout: '' })

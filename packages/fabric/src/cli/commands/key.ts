@@ -37,7 +37,7 @@ export function addKeyCommands(program: Command, context: CliContext): void {
   addClientOptions(
     key
       .command('revoke')
-      .argument('<prefix>', 'the characters that `key list` shows')
+      .argument('<prefix>', 'the characters that `key list` shows, or the key', prefixOf)
       .description('end a key at once'),
   ).action(async (prefix: string, options: ClientOptions) => {
     const output = outputOf(context, options)
@@ -45,6 +45,11 @@ export function addKeyCommands(program: Command, context: CliContext): void {
       output.show(await fabric.admin('key.revoke', { prefix }), () => `key ${prefix} is revoked`)
     })
   })
+}
+
+/** Cuts a whole key to its public characters, so that no secret is sent or recorded. */
+function prefixOf(text: string): string {
+  return /^csk_([0-9A-Za-z]{8})/.exec(text)?.[1] ?? text
 }
 
 async function createKey(

@@ -259,6 +259,14 @@ test('protect for a revoked caller names the option, and makes no route', async 
   expect((await countersign('route', 'list')).stdout).not.toContain('shop')
 })
 
+test('a key is revoked by the whole of it, of which the secret part is not shown', async () => {
+  const key = (await countersign('key', 'create', 'echo-caller')).stdout.trim()
+  const { status, stdout } = await countersign('key', 'revoke', key)
+  expect(status).toBe(0)
+  expect(stdout).toBe(`key ${key.slice(4, 12)} is revoked\n`)
+  expect((await curl(url, key)).status).toBe(401)
+})
+
 test('dead letters of an unknown channel are refused', async () => {
   const { status, stderr } = await countersign('channel', 'dead', 'nowhere')
   expect(status).toBe(4)

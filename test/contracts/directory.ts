@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { AgentRecord } from '../../packages/fabric/src/identity/directory.ts'
-import type { JointChanges, StateStore } from '../../packages/fabric/src/identity/state-store.ts'
+import type { JointChanges } from '../../packages/fabric/src/identity/joint-changes.ts'
 import { openDirectory } from '../../packages/fabric/src/identity/stored-directory.ts'
+import type { StateStore } from '../../packages/fabric/src/state/state-store.ts'
 
 /** A record that is complete and plausible. */
 export function agentRecord(name: string, changes: Partial<AgentRecord> = {}): AgentRecord {

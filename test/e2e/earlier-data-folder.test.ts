@@ -50,7 +50,7 @@ function lowerHead(path: string): void {
 }
 
 const remedy =
-  'has format 1, and this version uses format 2: start with a new folder (--data), ' +
+  'has format 1, and this version uses format 3: start with a new folder (--data), ' +
   'and keep this one for the version that wrote it'
 
 test.for([

@@ -5,13 +5,14 @@ import { isFile, isProduct, type Source } from './source.ts'
 const MODULES = ['identity', 'policy', 'redaction', 'detection', 'secrets', 'ledger'] as const
 
 /**
- * The folders of the server that each folder may import. `lib`, `concurrency` and the protocol are
- * open to all, and a folder is always open to itself. The transports do not know one another; code
- * that two of them need because both speak HTTP is in `transports/http`.
+ * The folders of the server that each folder may import. `lib`, `concurrency`, `state` and the
+ * protocol are open to all, and a folder is always open to itself. The transports do not know one
+ * another; code that two of them need because both speak HTTP is in `transports/http`.
  */
 const FABRIC: Readonly<Record<string, readonly string[]>> = {
   lib: [],
   concurrency: [],
+  state: [],
   ...Object.fromEntries(MODULES.map((module) => [module, []])),
   pipeline: MODULES,
   budgets: [],
@@ -31,6 +32,9 @@ const FABRIC: Readonly<Record<string, readonly string[]>> = {
   cli: ['compose', 'config', 'observe'],
   main: ['cli', 'compose', 'config'],
 }
+
+/** Modules share these without knowing one another. */
+const OPEN_TO_ALL = new Set(['lib', 'concurrency', 'state'])
 
 /** Types of ports reach further than code does: a type couples nothing at run time. */
 const FABRIC_TYPES: Readonly<Record<string, readonly string[]>> = {
@@ -143,7 +147,7 @@ export function folderDirectionFaults(all: readonly Source[]): readonly string[]
 function mayImport(importer: string, target: string, typeOnly: boolean): boolean {
   const from = folderOf(importer)
   const to = folderOf(target)
-  if (to === 'lib' || to === 'concurrency' || KNOWS_ALL.has(from)) return true
+  if (OPEN_TO_ALL.has(to) || KNOWS_ALL.has(from)) return true
   // Each engine stands alone; what adapters share lies next to their folders.
   if (from === 'adapters' && to === 'adapters') {
     return engineOf(target) === null || engineOf(target) === engineOf(importer)

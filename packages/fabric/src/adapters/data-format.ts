@@ -2,10 +2,10 @@ import { UnusableFile } from '../lib/named-path.ts'
 
 /**
  * Format of what a data folder keeps: state, channels and ledger. From 2 on, ids of exchanges begin
- * with `exc_` and verdicts of channels are ack, nack and reject. Nothing converts a folder: entries
- * of its ledger are signed as they are.
+ * with `exc_` and verdicts of channels are ack, nack and reject. From 3 on, the state has a
+ * revision and a history. Nothing converts a folder: entries of its ledger are signed as they are.
  */
-export const dataFormat = 2
+export const dataFormat = 3
 
 const remedies = {
   older: 'start with a new folder (--data), and keep this one for the version that wrote it',

@@ -19,7 +19,6 @@ import { Channels } from '../channels/channels.ts'
 import { type Closer, closeInOrder } from '../concurrency/closing.ts'
 import type { Config } from '../config/config.ts'
 import { type Identity, openIdentity } from '../identity/identity.ts'
-import type { StateStore } from '../identity/state-store.ts'
 import { createEntryFeed, type EntryFeed } from '../ledger/entry-feed.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { openLedger } from '../ledger/open-ledger.ts'
@@ -31,6 +30,7 @@ import type { PipelineDeps } from '../pipeline/enforce.ts'
 import type { PolicyParser } from '../policy/parser.ts'
 import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module.ts'
 import { DATA_CLASSES } from '../redaction/redactor.ts'
+import type { StateStore } from '../state/state-store.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
 import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from './lifecycle.ts'
 import type { Observations } from './observe.ts'
@@ -109,7 +109,7 @@ export async function openStores(environment: Environment, origin: () => string)
     const dir = (name: string) => join(config.dataDir, name)
     const secrets = await openFileSecretStore({ dir: dir(SECRETS_FOLDER), masterKey, random })
     const keys = await openFabricKeys(secrets, random)
-    const state = watchStorage(openSqliteStateStore(dir('state.db')), (cause) =>
+    const state = watchStorage(await openSqliteStateStore(dir('state.db')), (cause) =>
       environment.onFatal('the state cannot be kept', cause),
     )
     closers.push({ name: 'state', close: () => state.close() })

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { agentRecord } from '../../../../test/contracts/directory.ts'
 import { enrollAgent, openTestIdentity } from '../../../../test/contracts/identity-lab.ts'
+import { rowsOf } from '../../../../test/contracts/state-rows.ts'
 import { openApiKeys } from './api-keys.ts'
 import type { Presented } from './caller.ts'
 
@@ -58,12 +59,12 @@ test('a key ends with its time, with its removal and with the active status of i
   expect(await byApiKey({ ...nothing, apiKey: text })).toMatchObject({
     code: 'CREDENTIAL_REJECTED',
   })
-  expect(await store.load('api-keys')).toEqual([])
+  expect(await rowsOf(store, 'api-keys')).toEqual([])
 })
 
 test('the store holds a hash, and it is enough after a restart', async () => {
   const { text, key, identity, clock, store } = await open()
-  expect(JSON.stringify(await store.load('api-keys'))).not.toContain(text.slice(13))
+  expect(JSON.stringify(await rowsOf(store, 'api-keys'))).not.toContain(text.slice(13))
   const reopened = await openApiKeys({
     store,
     directory: identity.directory,

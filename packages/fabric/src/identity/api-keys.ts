@@ -2,6 +2,7 @@ import { ListenerSet } from '@countersign/protocol'
 import { z } from 'zod'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
+import type { StateStore } from '../state/state-store.ts'
 import type { Directory } from './directory.ts'
 import {
   createSecretText,
@@ -10,7 +11,6 @@ import {
   parseSecretText,
   secretMatches,
 } from './secret-text.ts'
-import type { StateStore } from './state-store.ts'
 
 export interface ApiKeyTerms {
   /** The owner of the key: a name in the directory. */
@@ -84,8 +84,8 @@ export async function openApiKeys(options: {
   const { store, directory, clock, random } = options
   const keys = new Map<string, KeptKey>()
   const listeners = new ListenerSet()
-  for (const { key, value } of await store.load('api-keys')) {
-    keys.set(key, keySchema.parse(JSON.parse(value)))
+  for (const { table, key, value } of (await store.read()).rows) {
+    if (table === 'api-keys') keys.set(key, keySchema.parse(JSON.parse(value)))
   }
   return {
     create: async (terms) => {
@@ -104,7 +104,7 @@ export async function openApiKeys(options: {
         hash: hashSecret(secret.secret),
       })
       const row = { table: 'api-keys', key: key.id, value: JSON.stringify(key) } as const
-      if (!(await store.commit([{ ...row, expected: null }]))) {
+      if ((await store.commit([{ ...row, expected: null }])) === null) {
         throw new Error('an API key of that id exists')
       }
       keys.set(key.id, key)

@@ -12,6 +12,7 @@ import {
   recordsAll,
   renewalRequest,
 } from '../../../../test/contracts/identity-lab.ts'
+import { rowsOf } from '../../../../test/contracts/state-rows.ts'
 import { systemRandom } from '../lib/random.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Caller } from './caller.ts'
@@ -98,7 +99,7 @@ describe('enrolment', () => {
   test('forgets no used token: it is used after a restart as well', async () => {
     const { text } = await deps.identity.joinTokens.create({ name: 'alice' })
     await deps.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets()))
-    const rows = await deps.store.load('join-tokens')
+    const rows = await rowsOf(deps.store, 'join-tokens')
     expect(rows.map((row): unknown => JSON.parse(row.value))).toMatchObject([
       { usedAt: deps.clock.now() },
     ])
@@ -108,7 +109,7 @@ describe('enrolment', () => {
   test('a directory without a count of enrolments is read, changed, and counts from there', async () => {
     const { store } = deps
     await enrollAgent(deps.identity, { name: 'alice', roles: [] })
-    const [row] = await store.load('agents')
+    const [row] = await rowsOf(store, 'agents')
     const { generation, ...earlier } = JSON.parse(row?.value ?? '') as { generation: number }
     expect(generation).toBe(1)
     await store.commit([{ table: 'agents', key: 'alice', value: JSON.stringify(earlier) }])
@@ -423,7 +424,7 @@ describe('an older join token', () => {
     const first = await make({ name: 'alice' })
     const second = await make({ name: 'alice' })
     const directory = await openDirectory(store)
-    for (const { key, value } of await store.load('join-tokens')) {
+    for (const { key, value } of await rowsOf(store, 'join-tokens')) {
       const { generation, ...earlier } = JSON.parse(value) as { generation: number }
       expect(generation).toBe(0)
       await store.commit([{ table: 'join-tokens', key, value: JSON.stringify(earlier) }])
@@ -441,7 +442,7 @@ describe('an older join token', () => {
     expect(await reuse(second)).toMatchObject(rejected('make a new one'))
     expect(directory.find('alice')).toBeNull()
     for (const { id } of joinTokens.list()) expect(await joinTokens.remove(id)).toBe(true)
-    expect(await store.load('join-tokens')).toEqual([])
+    expect(await rowsOf(store, 'join-tokens')).toEqual([])
   })
 
   test('of many that are made and used at once, at most the last decision stands', async () => {

@@ -2,7 +2,9 @@ import { isAgentName, isReservedName } from '@countersign/protocol'
 import { z } from 'zod'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
+import type { StateChange, StateStore } from '../state/state-store.ts'
 import type { Attributes } from './caller.ts'
+import { type JointChanges, noChanges } from './joint-changes.ts'
 import {
   createSecretText,
   formatSecretText,
@@ -10,7 +12,6 @@ import {
   parseSecretText,
   secretMatches,
 } from './secret-text.ts'
-import { type JointChanges, noChanges, type StateChange, type StateStore } from './state-store.ts'
 import type { StoredDirectory } from './stored-directory.ts'
 
 /**
@@ -100,8 +101,8 @@ export async function openJoinTokens(options: {
 }): Promise<JoinTokens> {
   const { store, directory, clock, random } = options
   const tokens = new KeptTokens()
-  for (const { key, value } of await store.load('join-tokens')) {
-    tokens.set(key, tokenSchema.parse(JSON.parse(value)))
+  for (const { table, key, value } of (await store.read()).rows) {
+    if (table === 'join-tokens') tokens.set(key, tokenSchema.parse(JSON.parse(value)))
   }
   return {
     create: async (terms) => {

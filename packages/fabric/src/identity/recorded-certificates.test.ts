@@ -7,6 +7,7 @@ import {
   openTestIdentity,
   renewalRequest,
 } from '../../../../test/contracts/identity-lab.ts'
+import { rowsOf } from '../../../../test/contracts/state-rows.ts'
 import { deadline } from '../../../../test/harness/deadline.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Caller } from './caller.ts'
@@ -53,7 +54,7 @@ async function issued(count: number): Promise<void> {
 
 /** The state as another process finds it that starts in this moment. */
 async function durable(name: string, id: string) {
-  const tokens = await lab.store.load('join-tokens')
+  const tokens = await rowsOf(lab.store, 'join-tokens')
   const token = JSON.parse(tokens.find(({ key }) => key === id)?.value ?? '{}') as object
   return { record: (await openDirectory(lab.store)).find(name), token }
 }

@@ -7,8 +7,9 @@ import {
 } from '@countersign/protocol'
 import { z } from 'zod'
 import { Serializer } from '../concurrency/serializer.ts'
+import type { StateStore } from '../state/state-store.ts'
 import type { AgentRecord, Directory } from './directory.ts'
-import { type JointChanges, noChanges, type StateStore } from './state-store.ts'
+import { type JointChanges, noChanges } from './joint-changes.ts'
 
 /** The directory as the identity module itself uses it. */
 export interface StoredDirectory extends Directory {
@@ -52,7 +53,9 @@ export async function openDirectory(store: StateStore): Promise<StoredDirectory>
     records.set(record.name, record)
     if (record.keys) namesByKey.set(record.keys.signing.keyId, record.name)
   }
-  for (const row of await store.load('agents')) admit(parseRecord(row.value))
+  for (const { table, value } of (await store.read()).rows) {
+    if (table === 'agents') admit(parseRecord(value))
+  }
 
   // So that listeners receive changes in the order in which they became durable.
   const writes = new Serializer()
@@ -71,7 +74,7 @@ export async function openDirectory(store: StateStore): Promise<StoredDirectory>
       },
       ...others.changes,
     ])
-    if (!durable) return false
+    if (durable === null) return false
     others.applied()
     admit(own)
     listeners.notify(own)
@@ -108,8 +111,9 @@ export async function openDirectory(store: StateStore): Promise<StoredDirectory>
       writes.run(async () => {
         const { changes, applied } = make()
         const durable = await store.commit(changes)
-        if (durable) applied()
-        return durable
+        if (durable === null) return false
+        applied()
+        return true
       }),
     onChange: (listener) => listeners.add(listener),
   }

@@ -4,14 +4,18 @@ import { createStoredRoutes, type RouteState } from './stored-routes.ts'
 
 function openRoutes(rows: Map<string, string>, isFailing = false) {
   const state: RouteState = {
-    load: () => Promise.resolve([...rows].map(([key, value]) => ({ key, value }))),
+    read: () =>
+      Promise.resolve({
+        revision: 0,
+        rows: [...rows].map(([key, value]) => ({ table: 'routes' as const, key, value })),
+      }),
     commit(changes) {
       if (isFailing) return Promise.reject(new Error('disk full'))
       for (const { key, value } of changes) {
         if (value === null) rows.delete(key)
         else rows.set(key, value)
       }
-      return Promise.resolve(true)
+      return Promise.resolve(1)
     },
   }
   const registry = createEndpointRegistry('a.test', { now: () => 0, monotonic: () => 0 })
@@ -21,7 +25,7 @@ function openRoutes(rows: Map<string, string>, isFailing = false) {
 const url = 'http://127.0.0.1:9/'
 
 test('a route that an operator made is there after a restart, and gone once it is removed', async () => {
-  const rows = new Map([['another/setting', 'true']])
+  const rows = new Map<string, string>()
   await openRoutes(rows).routes.put('echo', url, 'mcp')
   const { routes, registry } = openRoutes(rows)
   await routes.restore()

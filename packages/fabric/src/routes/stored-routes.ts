@@ -1,18 +1,9 @@
 import type { RouteProtocol } from '../protocols/reading/route-protocol.ts'
+import type { StateStore } from '../state/state-store.ts'
 import type { EndpointRegistry } from './endpoint-registry.ts'
 
 /** The state store, as far as routes are kept in it. */
-export interface RouteState {
-  load(table: 'settings'): Promise<readonly { readonly key: string; readonly value: string }[]>
-  /** Durable when it resolves; null removes the row. */
-  commit(
-    changes: readonly {
-      readonly table: 'settings'
-      readonly key: string
-      readonly value: string | null
-    }[],
-  ): Promise<boolean>
-}
+export type RouteState = Pick<StateStore, 'read' | 'commit'>
 
 /** A route as an operator sees it. */
 export interface ListedRoute {
@@ -33,18 +24,14 @@ export interface StoredRoutes {
   remove(name: string): Promise<boolean>
 }
 
-const prefix = 'route/'
-
 export function createStoredRoutes(state: RouteState, registry: EndpointRegistry): StoredRoutes {
   const isConfigured = (name: string) => registry.configured().some((route) => route.name === name)
   const commit = (name: string, value: string | null) =>
-    state.commit([{ table: 'settings', key: `${prefix}${name}`, value }])
+    state.commit([{ table: 'routes', key: name, value }])
   return {
     async restore() {
-      for (const { key, value } of await state.load('settings')) {
-        if (!key.startsWith(prefix)) continue
-        const name = key.slice(prefix.length)
-        if (isConfigured(name)) continue
+      for (const { table, key: name, value } of (await state.read()).rows) {
+        if (table !== 'routes' || isConfigured(name)) continue
         const { upstream, protocol } = JSON.parse(value) as StoredRoute
         configureRoute(registry, { name, upstream, protocol })
       }

@@ -9,9 +9,12 @@ import { otherFormat } from '../data-format.ts'
  * size ‖ uint64 time ‖ uint16 length ‖ checkpoint ‖ zeros ‖ CRC-32C(4)`.
  */
 const slotBytes = 4096
-const magic = 0x43_53_48_32
-/** Of format 1, where ids of exchanges begin with `dec_`. */
-const formerMagic = 0x43_53_48_44
+const magic = 0x43_53_48_33
+/** Of earlier formats: of 1, where ids of exchanges begin with `dec_`, and of 2. */
+const formerFormats: ReadonlyMap<number, number> = new Map([
+  [0x43_53_48_44, 1],
+  [0x43_53_48_32, 2],
+])
 const fixedBytes = 30
 const checkpointBytesMax = slotBytes - fixedBytes - 4
 
@@ -102,10 +105,11 @@ async function readSlot(file: DurableFile, place: 0 | 1): Promise<Slot | null> {
   if (read.length !== slotBytes) return null
   const bytes = Buffer.from(read)
   const kind = bytes.readUInt32BE(0)
-  if (kind !== magic && kind !== formerMagic) return null
+  const former = formerFormats.get(kind)
+  if (kind !== magic && former === undefined) return null
   if (crc32c(bytes.subarray(0, slotBytes - 4)) !== bytes.readUInt32BE(slotBytes - 4)) return null
   // In either slot, and whatever the other holds: no entry of this format follows such a head.
-  if (kind === formerMagic) throw otherFormat('the ledger', 1)
+  if (former !== undefined) throw otherFormat('the ledger', former)
   const length = bytes.readUInt16BE(fixedBytes - 2)
   return {
     sequence: Number(bytes.readBigUInt64BE(4)),

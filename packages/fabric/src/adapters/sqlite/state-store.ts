@@ -1,98 +1,158 @@
 import { DatabaseSync } from 'node:sqlite'
-import type { StateChange, StateStore } from '../../identity/state-store.ts'
-import { dataFormat, otherFormat } from '../data-format.ts'
+import { Serializer } from '../../concurrency/serializer.ts'
+import {
+  assertStateChanges,
+  type Revision,
+  type StateChange,
+  type StateStore,
+  stateHistoryRows,
+} from '../../state/state-store.ts'
+import { prepareStateDatabase } from './state-schema.ts'
+import { type StateStatements, stateStatements } from './state-statements.ts'
+import { whenNotBusy } from './when-not-busy.ts'
 
-/** Another process holds the write lock for one commit at a time, some milliseconds. */
-const busyTimeoutMs = 5_000
+/** Between two looks for commits of other connections, each of which reads one counter. */
+const wakePollMs = 50
+
+/** History that is due is deleted in steps, so that no commit waits for all of it. */
+const pruneRowsPerCommit = 256
+
+export interface SqliteStateOptions {
+  readonly historyRows?: number
+  readonly pollMs?: number
+}
 
 /**
- * State in one SQLite file (`node:sqlite`), created when absent.
+ * State in one SQLite file (`node:sqlite`), created when absent. Several processes may share it.
  *
- * Writes block the event loop for one synced commit; they are administration, not traffic.
- * Throws when the file is of another format or when SQLite does not grant the durability asked for.
+ * Reads and commits block the event loop for one transaction; they are administration, not traffic.
+ * While another process holds the lock of writers, a commit waits without blocking it.
+ * Rejects when the file is of another format or when SQLite does not grant full durability.
  */
-export function openSqliteStateStore(path: string): StateStore {
-  const database = new DatabaseSync(path, {
-    enableForeignKeyConstraints: true,
-    timeout: busyTimeoutMs,
-  })
-  try {
-    prepareDurability(database)
-    prepareFormat(database)
-  } catch (error) {
-    database.close()
-    throw error
-  }
-  const find = database.prepare('SELECT value FROM state WHERE kind = ? AND key = ?')
-  const list = database.prepare('SELECT key, value FROM state WHERE kind = ? ORDER BY key')
-  const put = database.prepare(
-    'INSERT INTO state (kind, key, value) VALUES (?, ?, ?) ' +
-      'ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value',
-  )
-  const remove = database.prepare('DELETE FROM state WHERE kind = ? AND key = ?')
-
-  const holds = ({ table, key, expected }: StateChange): boolean => {
-    if (expected === undefined) return true
-    const row = find.get(table, key)
-    return (row === undefined ? null : row['value']) === expected
-  }
-  const apply = (changes: readonly StateChange[]): boolean => {
-    // The lock is taken before the first read, so nothing changes between check and write.
-    database.exec('BEGIN IMMEDIATE')
-    try {
-      if (!changes.every(holds)) {
-        database.exec('ROLLBACK')
-        return false
-      }
-      for (const { table, key, value } of changes) {
-        if (value === null) remove.run(table, key)
-        else put.run(table, key, value)
-      }
-      database.exec('COMMIT')
-      return true
-    } catch (error) {
-      if (database.isTransaction) database.exec('ROLLBACK')
-      throw error
-    }
-  }
+export async function openSqliteStateStore(
+  path: string,
+  options: SqliteStateOptions = {},
+): Promise<StateStore> {
+  const { historyRows = stateHistoryRows, pollMs = wakePollMs } = options
+  const database = await whenNotBusy(path, () => openDatabase(path))
+  const sql = stateStatements(database)
+  // In the order of the calls, also of one that waits for another process.
+  const turns = new Serializer()
+  const run = <Result>(begin: 'BEGIN' | 'BEGIN IMMEDIATE', work: () => Result): Promise<Result> =>
+    whenNotBusy(path, () => inTransaction(database, begin, work))
+  const wakes = new Wakes(() => sql.dataVersion(), pollMs)
 
   return {
-    load: async (table) =>
-      list.all(table).map((row) => ({ key: String(row['key']), value: String(row['value']) })),
-    commit: async (changes) => apply(changes),
+    read: () => run('BEGIN', () => ({ revision: sql.counter().revision, rows: sql.rows() })),
+    async commit(changes) {
+      assertStateChanges(changes)
+      return turns.run(() => run('BEGIN IMMEDIATE', () => apply(sql, changes, historyRows)))
+    },
+    changes: (after, rowsMax) => run('BEGIN', () => sql.changes(after, rowsMax)),
+    onWake: (listener) => wakes.add(listener),
     async close() {
+      wakes.close()
       if (database.isOpen) database.close()
     },
   }
 }
 
-/** A pragma that SQLite does not honour is ignored silently, so it is read back. */
-function prepareDurability(database: DatabaseSync): void {
-  const [journal] = database.prepare('PRAGMA journal_mode = WAL').all()
-  database.exec('PRAGMA synchronous = FULL')
-  const [sync] = database.prepare('PRAGMA synchronous').all()
-  const inMemory = journal?.['journal_mode'] === 'memory'
-  if (inMemory || journal?.['journal_mode'] !== 'wal' || sync?.['synchronous'] !== 2) {
-    throw new Error('SQLite does not grant a write-ahead log with full synchronisation')
+function openDatabase(path: string): DatabaseSync {
+  const database = new DatabaseSync(path, { enableForeignKeyConstraints: true, timeout: 0 })
+  try {
+    prepareStateDatabase(database)
+    return database
+  } catch (error) {
+    database.close()
+    throw error
   }
 }
 
-function prepareFormat(database: DatabaseSync): void {
-  database.exec('BEGIN IMMEDIATE')
-  const [row] = database.prepare('PRAGMA user_version').all()
-  const version = row?.['user_version']
-  if (version !== 0 && version !== dataFormat) {
-    database.exec('ROLLBACK')
-    throw otherFormat('the state file', Number(version))
+/** A transaction that fails is rolled back before the failure is passed on: none stays open. */
+function inTransaction<Result>(
+  database: DatabaseSync,
+  begin: 'BEGIN' | 'BEGIN IMMEDIATE',
+  work: () => Result,
+): Result {
+  // Immediate: the lock is taken before the first read, so nothing changes between check and write.
+  database.exec(begin)
+  try {
+    const result = work()
+    database.exec('COMMIT')
+    return result
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK')
+    throw error
   }
-  database.exec(
-    `CREATE TABLE IF NOT EXISTS state (
-       kind TEXT NOT NULL,
-       key TEXT NOT NULL,
-       value TEXT NOT NULL,
-       PRIMARY KEY (kind, key)
-     ) STRICT, WITHOUT ROWID;
-     PRAGMA user_version = ${dataFormat};
-     COMMIT`,
-  )
+}
+
+function apply(
+  sql: StateStatements,
+  changes: readonly StateChange[],
+  historyRows: number,
+): Revision | null {
+  const holds = ({ table, key, expected }: StateChange) =>
+    expected === undefined || sql.find(table, key) === expected
+  if (!changes.every(holds)) return null
+  const counter = sql.counter()
+  if (changes.length === 0) return counter.revision
+  const revision = counter.revision + 1
+  for (const [ordinal, change] of changes.entries()) {
+    sql.put(change)
+    sql.append(revision, ordinal, change)
+  }
+  const rows = counter.historyRows + changes.length
+  const excess = Math.min(Math.max(0, rows - historyRows), changes.length + pruneRowsPerCommit)
+  // A commit of which one row is deleted is behind the history as a whole.
+  const floor = excess === 0 ? counter.floor : sql.prune(excess)
+  sql.count({ revision, floor, historyRows: rows - excess })
+  return revision
+}
+
+/** Polls while there are listeners, and keeps no process alive. */
+class Wakes {
+  readonly #version: () => number
+  readonly #pollMs: number
+  readonly #listeners = new Set<() => void>()
+  #timer: NodeJS.Timeout | undefined
+  #seen: number
+
+  constructor(version: () => number, pollMs: number) {
+    this.#version = version
+    this.#pollMs = pollMs
+    // Before the first read of the store: what is committed after that read is another version.
+    this.#seen = version()
+  }
+
+  add(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    this.#timer ??= setInterval(() => this.#look(), this.#pollMs).unref()
+    return () => {
+      this.#listeners.delete(listener)
+      if (this.#listeners.size === 0) this.#stop()
+    }
+  }
+
+  close(): void {
+    this.#listeners.clear()
+    this.#stop()
+  }
+
+  #look(): void {
+    let version: number
+    try {
+      version = this.#version()
+    } catch {
+      // The listener reads and meets the fault where it is reported.
+      version = Number.NaN
+    }
+    if (version === this.#seen) return
+    this.#seen = version
+    for (const listener of this.#listeners) listener()
+  }
+
+  #stop(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
 }

@@ -33,3 +33,9 @@ test('a successful call is passed on', async () => {
   const store = watchStorage({ load: async (table: string) => [table] }, () => undefined)
   expect(await store.load('agents')).toEqual(['agents'])
 })
+
+test('what is returned at once stays as it is', () => {
+  const stop = () => undefined
+  const store = watchStorage({ onWake: () => stop }, () => undefined)
+  expect(store.onWake()).toBe(stop)
+})

@@ -14,12 +14,17 @@ export function watchStorage<Store extends object>(
     get(target, name) {
       const member: unknown = Reflect.get(target, name)
       if (typeof member !== 'function') return member
-      return async (...args: unknown[]): Promise<unknown> => {
+      const reported = (error: unknown): never => {
+        if (isStorageFault(error)) onFault(error)
+        throw error
+      }
+      return (...args: unknown[]): unknown => {
         try {
-          return await (Reflect.apply(member, target, args) as Promise<unknown>)
+          const result: unknown = Reflect.apply(member, target, args)
+          // A value that is not a promise stays as it is: the function that removes a listener.
+          return result instanceof Promise ? result.catch(reported) : result
         } catch (error) {
-          if (isStorageFault(error)) onFault(error)
-          throw error
+          return reported(error)
         }
       }
     },

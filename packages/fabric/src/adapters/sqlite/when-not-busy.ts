@@ -1,0 +1,38 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { systemClock } from '../../lib/clock.ts'
+
+/** Another process holds the lock of writers for one commit at a time, some milliseconds. */
+const busyMs = 5_000
+const pauseMs = 5
+
+const busyCode = 5
+const lockedCode = 6
+
+/**
+ * Runs `work`, again while another process holds the lock that it needs. `work` must leave nothing
+ * begun when it throws. Rejects after `busyMs`; nothing was written then.
+ */
+export async function whenNotBusy<Result>(file: string, work: () => Result): Promise<Result> {
+  const began = systemClock.monotonic()
+  for (;;) {
+    try {
+      return work()
+    } catch (cause) {
+      if (!isBusy(cause)) throw cause
+      if (systemClock.monotonic() - began >= busyMs) {
+        const fault = `${file} has been locked by another process for ${busyMs / 1000} seconds`
+        throw new Error(`${fault}: nothing was written; look for a process that is stopped`, {
+          cause,
+        })
+      }
+    }
+    await wait(pauseMs)
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  if (!(error instanceof Error) || !('errcode' in error)) return false
+  const { errcode } = error
+  if (typeof errcode !== 'number') return false
+  return (errcode & 0xff) === busyCode || (errcode & 0xff) === lockedCode
+}

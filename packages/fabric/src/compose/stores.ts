@@ -30,11 +30,13 @@ import type { PipelineDeps } from '../pipeline/enforce.ts'
 import type { PolicyParser } from '../policy/parser.ts'
 import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module.ts'
 import { DATA_CLASSES } from '../redaction/redactor.ts'
+import type { RecordStore } from '../state/record-store.ts'
 import type { StateStore } from '../state/state-store.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
 import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from './lifecycle.ts'
 import type { Observations } from './observe.ts'
 import { OPERATION_NAMES } from './operation-names.ts'
+import { openRecords } from './records.ts'
 import { assertSecretsKept, SECRETS_FOLDER } from './secrets.ts'
 
 /**
@@ -68,6 +70,7 @@ export interface Stores {
   readonly keys: FabricKeys
   readonly identity: Identity
   readonly state: StateStore
+  readonly records: RecordStore
   readonly policy: OpenPolicyModule
   readonly ledger: Ledger
   /** Every append of a running fabric goes through it. */
@@ -113,6 +116,7 @@ export async function openStores(environment: Environment, origin: () => string)
       environment.onFatal('the state cannot be kept', cause),
     )
     closers.push({ name: 'state', close: () => state.close() })
+    const records = await openRecords(environment, dir('records.db'), closers)
     const ledger = await openRecord(environment, keys)
     closers.push({ name: 'ledger', close: () => ledger.close() })
     const feed = createEntryFeed(ledger)
@@ -148,10 +152,9 @@ export async function openStores(environment: Environment, origin: () => string)
     closers.push({ name: 'policies', close: () => policy.close() })
     const queue = await openQueue(environment, identity, keys, dir('channels'))
     closers.push({ name: 'channels', close: queue.close })
-    const { channels, channelAuthority, channelStore } = queue
     return {
-      ...{ keys, identity, state, policy, ledger, feed },
-      ...{ channels, channelAuthority, channelStore, close },
+      ...{ keys, identity, state, records, policy, ledger, feed },
+      ...{ ...queue, close },
     }
   } catch (cause) {
     // The first fault is the one to report; what closes badly after it is its consequence.

@@ -1,0 +1,227 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { Worker } from 'node:worker_threads'
+import { startWorker } from '../../concurrency/start-worker.ts'
+import type { Clock } from '../../lib/clock.ts'
+import {
+  type AddedRecord,
+  assertRecord,
+  type BoundsOfRecords,
+  findEachMax,
+  RECORD_BOUNDS,
+  RECORD_COLLECTIONS,
+  type RecordCollection,
+  type RecordStore,
+  type StoredRecord,
+} from '../../state/record-store.ts'
+import type { Answer, Command, RecordWorkerSettings, Reply } from './record-command.ts'
+import { openRecordDatabase, tableOf } from './record-schema.ts'
+
+/** Commands that wait for the writer; above it, callers receive an error. */
+const pendingMax = 65_536
+
+interface SqliteRecordStoreOptions {
+  /** Created when absent. Several processes may open it, on one machine. */
+  readonly path: string
+  readonly clock: Pick<Clock, 'now'>
+  readonly bounds?: BoundsOfRecords
+  /** Nothing can be written any more, and every write rejects: the process has to start again. */
+  readonly onFatal: (error: Error) => void
+}
+
+/**
+ * Records in one SQLite file. A worker thread writes, all commands of one turn of the event loop in
+ * one transaction. Reads are made here: with a write-ahead log they wait for no writer, and take
+ * less time than a message to a thread.
+ *
+ * A crash of the process loses nothing; a loss of power may lose the records of the last moments.
+ */
+export async function openSqliteRecordStore({
+  path,
+  clock,
+  bounds = RECORD_BOUNDS,
+  onFatal,
+}: SqliteRecordStoreOptions): Promise<RecordStore> {
+  // Before the writer, so that a file of another format or a damaged one is reported as such.
+  const database = openRecordDatabase(path)
+  const writer = await RecordWriterThread.start({ path, bounds }, onFatal).catch(
+    (cause: unknown) => {
+      database.close()
+      throw cause
+    },
+  )
+  database.exec('PRAGMA query_only = ON')
+  const readers = new Map(
+    RECORD_COLLECTIONS.map((name) => [name, new RecordReader(database, tableOf(name))]),
+  )
+  const of = (name: RecordCollection): RecordReader => {
+    const found = readers.get(name)
+    if (found === undefined) throw new RangeError(`no collection of records is named ${name}`)
+    return found
+  }
+  return {
+    find: async (name, key) => of(name).find(key, clock.now()),
+    async findEach(name, keys) {
+      if (keys.length > findEachMax) throw new RangeError(`more than ${findEachMax} keys`)
+      const now = clock.now()
+      const found = keys.map((key) => [key, of(name).find(key, now)] as const)
+      return new Map(found.flatMap(([key, record]) => (record === null ? [] : [[key, record]])))
+    },
+    async put(collection, key, value, options) {
+      assertRecord(key, value, options.owner)
+      const now = clock.now()
+      return (await writer.ask({ kind: 'put', collection, key, value, now, ...options })) === true
+    },
+    async remove(collection, key, expected) {
+      const now = clock.now()
+      const of = expected === undefined ? {} : { expected }
+      return (await writer.ask({ kind: 'remove', collection, key, now, ...of })) === true
+    },
+    added: async (name, after, max) => of(name).added({ after, max, now: clock.now() }),
+    sweep: async () => Number(await writer.ask({ kind: 'sweep', now: clock.now() })),
+    async close() {
+      if (database.isOpen) database.close()
+      await writer.close()
+    },
+  }
+}
+
+class RecordReader {
+  readonly #find: StatementSync
+  readonly #added: StatementSync
+
+  constructor(database: DatabaseSync, name: string) {
+    this.#find = database.prepare(
+      `SELECT r.value, r.expires_at, o.name AS owner
+       FROM ${name} r JOIN ${name}_owner o ON o.id = r.owner WHERE r.key = ?`,
+    )
+    this.#added = database.prepare(
+      `SELECT r.sequence, r.key, r.value, r.expires_at, o.name AS owner
+       FROM ${name} r JOIN ${name}_owner o ON o.id = r.owner
+       WHERE r.sequence > ? AND r.expires_at > ? ORDER BY r.sequence LIMIT ?`,
+    )
+  }
+
+  find(key: string, now: number): StoredRecord | null {
+    const row = this.#find.get(key)
+    const leftMs = Number(row?.['expires_at']) - now
+    if (row === undefined || leftMs <= 0) return null
+    return { value: String(row['value']), owner: String(row['owner']), leftMs }
+  }
+
+  added({
+    after,
+    max,
+    now,
+  }: {
+    readonly after: number
+    readonly max: number
+    readonly now: number
+  }): readonly AddedRecord[] {
+    return this.#added.all(after, now, max).map((row) => ({
+      sequence: Number(row['sequence']),
+      key: String(row['key']),
+      value: String(row['value']),
+      owner: String(row['owner']),
+      leftMs: Number(row['expires_at']) - now,
+    }))
+  }
+}
+
+interface Waiting {
+  readonly command: Command
+  readonly resolve: (answer: Answer) => void
+  readonly reject: (error: Error) => void
+}
+
+/** The main thread's side of the writer: gathers a turn's commands, and hands the answers back. */
+class RecordWriterThread {
+  readonly #worker: Worker
+  readonly #ready = Promise.withResolvers<void>()
+  /** Until the writer is ready, the only party to notify is the caller that opens it. */
+  #onFatal: (error: Error) => void = () => undefined
+  /** Not yet posted, in order. */
+  #outbox: Waiting[] = []
+  /** Posted and unanswered, in order; answers come in the same one. */
+  #posted: Waiting[] = []
+  #failed: Error | null = null
+  #closed = false
+
+  static async start(
+    settings: RecordWorkerSettings,
+    onFatal: (error: Error) => void,
+  ): Promise<RecordWriterThread> {
+    const file = new URL('./record-worker.ts', import.meta.url)
+    const writer = new RecordWriterThread(startWorker(file, 'record-writer', settings))
+    await writer.#ready.promise
+    writer.#onFatal = onFatal
+    return writer
+  }
+
+  constructor(worker: Worker) {
+    this.#worker = worker
+    worker.on('message', (reply: Reply) => this.#receive(reply))
+    worker.on('error', (error: Error) => this.#fail(error))
+    worker.on('exit', () => {
+      if (!this.#closed) this.#fail(new Error('the writer of the records ended'))
+    })
+  }
+
+  /** Rejects when the effect of `command` is unknown, or there is none. */
+  ask(command: Command): Promise<Answer> {
+    if (this.#failed !== null) return Promise.reject(this.#failed)
+    if (this.#closed) return Promise.reject(new Error('the record store is closed'))
+    if (this.#outbox.length + this.#posted.length >= pendingMax) {
+      return Promise.reject(new Error(`more than ${pendingMax} writes of records wait`))
+    }
+    return new Promise((resolve, reject) => {
+      this.#outbox.push({ command, resolve, reject })
+      // One post for everything that this turn writes: fewer messages, larger transactions.
+      if (this.#outbox.length === 1) setImmediate(() => this.#post())
+    })
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed || this.#failed !== null) return
+    const closed = this.ask({ kind: 'close' })
+    this.#closed = true
+    const exited = new Promise((resolve) => this.#worker.once('exit', resolve))
+    await closed
+    await exited
+  }
+
+  #post(): void {
+    if (this.#failed !== null || this.#outbox.length === 0) return
+    const waiting = this.#outbox
+    this.#outbox = []
+    this.#posted.push(...waiting)
+    this.#worker.postMessage(waiting.map(({ command }) => command))
+  }
+
+  #receive(reply: Reply): void {
+    if ('ready' in reply) return this.#ready.resolve()
+    if ('fatal' in reply) return this.#fail(faultOf(reply.fatal, reply.code))
+    if ('fault' in reply) {
+      const fault = faultOf(reply.fault.message, reply.fault.code)
+      for (const { reject } of this.#posted.splice(0, reply.count)) reject(fault)
+      return
+    }
+    const answered = this.#posted.splice(0, reply.answers.length)
+    for (const [at, { resolve }] of answered.entries()) resolve(reply.answers[at] ?? false)
+  }
+
+  #fail(error: Error): void {
+    if (this.#failed !== null) return
+    this.#failed = error
+    const waiting = [...this.#posted, ...this.#outbox]
+    this.#posted = []
+    this.#outbox = []
+    for (const { reject } of waiting) reject(error)
+    this.#ready.reject(error)
+    this.#onFatal(error)
+  }
+}
+
+/** With the code of SQLite: `watchStorage` distinguishes a damaged file from a full disk. */
+function faultOf(message: string, errcode: number): Error {
+  return Object.assign(new Error(message), { code: 'ERR_SQLITE_ERROR', errcode })
+}

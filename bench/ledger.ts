@@ -74,6 +74,7 @@ async function openBenchLedger(directory: string, counted: { syncs: number }): P
   const key = () => generateKeyPairSync('ed25519').privateKey
   return openLedger({
     store,
+    slot: 'a',
     origin: 'bench.example/log',
     issuer: 'spiffe://bench.example/fabric/main',
     logKey: key(),
@@ -104,7 +105,7 @@ const signature = systemRandom(64)
 function draft(i: number, at = Date.now()): EntryDraft {
   return {
     kind: 'refusal',
-    exchange: `exc_${String(i).padStart(32, '0')}`,
+    exchange: `exc_a_${String(i).padStart(32, '0')}`,
     at,
     facts: {
       result: 'delivered',

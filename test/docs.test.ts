@@ -136,7 +136,7 @@ interface Told {
 /** `command` as it is documented, with its examples of names replaced by what is there. */
 function wordsOf(command: string): readonly string[] {
   return command
-    .replace(/"\$EXCHANGE"|\bexc_0197[0-9a-f]{28}\b/g, known.exchange)
+    .replace(/"\$EXCHANGE"|\bexc_a_0197[0-9a-f]{28}\b/g, known.exchange)
     .replace(/http:\/\/(?:localhost|127\.0\.0\.1):9\d{3}/g, known.upstream)
     .replace('https://127.0.0.1:8443', known.origin)
     .split(/\s+/)
@@ -203,7 +203,7 @@ const here: readonly (readonly [command: string, how: (command: string) => Promi
   ['countersign verify call.receipt --trust .countersign/trust.json', verifyOwn],
   ['countersign receipt "$EXCHANGE" --out exchange.receipt', says('')],
   ['countersign verify exchange.receipt --trust trust.json', verifyPinned],
-  ['countersign receipt exc_0197b0d2c00070008000000000000a0a --out payment.receipt', says('')],
+  ['countersign receipt exc_a_0197b0d2c00070008000000000000a0a --out payment.receipt', says('')],
   ['countersign verify payment.receipt --trust trust.json', verifyPinned],
   ['countersign agent enroll planner --role planner', says('https://127.0.0.1:')],
   ['countersign key create planner --ttl 30d', says('csk_')],
@@ -243,7 +243,7 @@ async function verifyPinned(command: string): Promise<void> {
 async function fetchCheckpoint(command: string): Promise<void> {
   const { status, text } = await get(wordsOf(command).at(-1) ?? '')
   expect(status).toBe(200)
-  expect(text.split('\n')[0]).toBe('countersign.local/ledger')
+  expect(text.split('\n')[0]).toBe('countersign.local/ledger/a')
 }
 
 describe('documented commands', () => {

@@ -98,7 +98,7 @@ describe('the demo', () => {
   test('verifies a receipt offline for every exchange it made [receipt:offline]', () => {
     for (const name of ['gateway', 'mesh', 'queue', 'quarantine']) {
       const { checks = [], exchange } = stepOf(name)
-      expect(exchange).toMatch(/^exc_[0-9a-f]{32}$/)
+      expect(exchange).toMatch(/^exc_a_[0-9a-f]{32}$/)
       const says = checks.filter(({ ok }) => ok).map((check) => check.says)
       expect(says.some((each) => each.endsWith('verified offline against the pinned keys'))).toBe(
         true,

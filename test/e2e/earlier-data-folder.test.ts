@@ -55,7 +55,7 @@ const remedy =
 
 test.for([
   ['state.db', 'the state file', lowerVersion],
-  ['ledger/head', 'the ledger', lowerHead],
+  ['ledger/a/head', 'the ledger', lowerHead],
   ['channels/channel-records.sqlite', 'the record of channels', lowerVersion],
   ['channels/channels.sqlite', 'the channel store', lowerVersion],
 ] as const)(

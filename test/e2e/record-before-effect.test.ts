@@ -24,6 +24,7 @@ vi.mock(import('../../packages/fabric/src/ledger/entry-feed.ts'), async (origina
     ...actual,
     createEntryFeed: (ledger) =>
       actual.createEntryFeed({
+        slot: ledger.slot,
         append(draft) {
           if (!failingAt(draft)) return ledger.append(draft)
           failing.refused += 1

@@ -66,9 +66,9 @@ const eio = 5
 
 /** The calls that fail from then on. */
 const faults: Readonly<Record<string, readonly string[]>> = {
-  'a write to the ledger': [`write ${eio} /ledger/wal/`],
-  'a sync of the ledger': [`sync ${eio} /ledger/wal/`],
-  'a write of the stored head': [`write ${eio} /ledger/head`],
+  'a write to the ledger': [`write ${eio} /ledger/a/wal/`],
+  'a sync of the ledger': [`sync ${eio} /ledger/a/wal/`],
+  'a write of the stored head': [`write ${eio} /ledger/a/head`],
   'a sync of `state.db`': [`sync ${eio} state.db`],
   'a sync of the policies': [`sync ${eio} /policies`],
 }

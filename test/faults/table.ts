@@ -101,7 +101,7 @@ export const startFaults: readonly Fault[] = [
     says: /another process has the ledger open/,
     message: 'another process has the ledger open',
     next: 'stop that process',
-    prepare: (lab) => held.set(lab, holdLock(join(lab.data, 'ledger/lock'))),
+    prepare: (lab) => held.set(lab, holdLock(join(lab.data, 'ledger/a/lock'))),
     repair: letGo,
   },
   {
@@ -263,8 +263,8 @@ export const startFaults: readonly Fault[] = [
     says: /there are entries, but no stored head/,
     message: 'there are entries, but no stored head',
     next: 'restore it',
-    prepare: (lab) => renameSync(join(lab.data, 'ledger/head'), lab.path('head')),
-    repair: (lab) => renameSync(lab.path('head'), join(lab.data, 'ledger/head')),
+    prepare: (lab) => renameSync(join(lab.data, 'ledger/a/head'), lab.path('head')),
+    repair: (lab) => renameSync(lab.path('head'), join(lab.data, 'ledger/a/head')),
   },
   {
     fault: 'the stored head is damaged',
@@ -274,10 +274,10 @@ export const startFaults: readonly Fault[] = [
     message: 'no copy of the stored head is readable',
     next: 'restore it',
     prepare(lab) {
-      cpSync(join(lab.data, 'ledger/head'), lab.path('head'))
-      truncateSync(join(lab.data, 'ledger/head'), 0)
+      cpSync(join(lab.data, 'ledger/a/head'), lab.path('head'))
+      truncateSync(join(lab.data, 'ledger/a/head'), 0)
     },
-    repair: (lab) => cpSync(lab.path('head'), join(lab.data, 'ledger/head')),
+    repair: (lab) => cpSync(lab.path('head'), join(lab.data, 'ledger/a/head')),
   },
   {
     fault: 'the master key is gone',
@@ -294,7 +294,7 @@ export const startFaults: readonly Fault[] = [
     ends: 3,
     within: theStart,
     says: /secrets has no index of secrets, so the key ledger\/log and all others are missing, but/,
-    message: '… has no index of secrets, so the key ledger/log and all others are missing',
+    message: '… has no index of secrets, so the key ledger/a/log and all others are missing',
     next: 'restore all of `secrets/`',
     prepare: (lab) => renameSync(join(lab.data, 'secrets'), lab.path('secrets')),
     // The refused start left nothing in its place: a rename into a folder would fail.
@@ -317,7 +317,7 @@ export const startFaults: readonly Fault[] = [
     says: /the disk reports an error/,
     message: 'the disk reports an error',
     next: 'look at the disk',
-    prepare: (lab) => lab.failCalls(`open ${errno.EIO} /ledger/head`),
+    prepare: (lab) => lab.failCalls(`open ${errno.EIO} /ledger/a/head`),
     repair: (lab) => lab.failCalls(),
   },
   {
@@ -404,7 +404,7 @@ export const runFaults: readonly Fault[] = [
     message: 'the ledger cannot record: the disk is full',
     next: 'free at least 512 MiB',
     inject(lab) {
-      lab.failCalls(`write ${errno.ENOSPC} /ledger/wal/`)
+      lab.failCalls(`write ${errno.ENOSPC} /ledger/a/wal/`)
       lab.writeEntry()
     },
     repair: (lab) => lab.failCalls(),
@@ -417,7 +417,7 @@ export const runFaults: readonly Fault[] = [
     message: 'the ledger cannot record: the disk reports an error',
     next: 'look at the disk',
     inject(lab) {
-      lab.failCalls(`write ${errno.EIO} /ledger/wal/`)
+      lab.failCalls(`write ${errno.EIO} /ledger/a/wal/`)
       lab.writeEntry()
     },
     repair: (lab) => lab.failCalls(),
@@ -430,7 +430,7 @@ export const runFaults: readonly Fault[] = [
     message: 'the ledger cannot record: the disk reports an error',
     next: 'look at the disk',
     inject(lab) {
-      lab.failCalls(`sync ${errno.EIO} /ledger/wal/`)
+      lab.failCalls(`sync ${errno.EIO} /ledger/a/wal/`)
       lab.writeEntry()
     },
     repair: (lab) => lab.failCalls(),
@@ -443,7 +443,7 @@ export const runFaults: readonly Fault[] = [
     message: 'the ledger cannot record: the disk reports an error',
     next: 'look at the disk',
     inject(lab) {
-      lab.failCalls(`write ${errno.EIO} /ledger/head`)
+      lab.failCalls(`write ${errno.EIO} /ledger/a/head`)
       lab.writeEntry()
     },
     repair: (lab) => lab.failCalls(),
@@ -456,7 +456,7 @@ export const runFaults: readonly Fault[] = [
     message: 'the ledger cannot record: the disk reports an error',
     next: 'look at the disk',
     inject(lab) {
-      lab.failCalls(`rename ${errno.EIO} /ledger/log/`)
+      lab.failCalls(`rename ${errno.EIO} /ledger/a/log/`)
       lab.writeEntry()
     },
     repair: (lab) => lab.failCalls(),
@@ -469,7 +469,7 @@ export const runFaults: readonly Fault[] = [
     message: 'the ledger cannot record: there are no file descriptors left',
     next: 'raise the limit of open files',
     inject(lab) {
-      lab.failCalls(`open ${errno.EMFILE} /ledger/log/`)
+      lab.failCalls(`open ${errno.EMFILE} /ledger/a/log/`)
       lab.writeEntry()
     },
     repair: (lab) => lab.failCalls(),

@@ -1,5 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { createId, formatMeshEntries, type MeshEntry, type MeshFact } from '@countersign/protocol'
+import {
+  createExchangeId,
+  formatMeshEntries,
+  type MeshEntry,
+  type MeshFact,
+} from '@countersign/protocol'
 import { compilePolicies } from '../../packages/fabric/src/policy/compile-policies.ts'
 import type { PolicyRequest, PolicySet } from '../../packages/fabric/src/policy/policy.ts'
 import { readPolicyRequest } from '../../packages/fabric/src/policy/policy-request.ts'
@@ -10,7 +15,8 @@ import { policyParser } from './policies.ts'
 import type { Heard } from './raw-http.ts'
 import type { World } from './world.ts'
 
-export const newExchange = (at = Date.now()) => createId('exc', at, new Uint8Array(randomBytes(10)))
+export const newExchange = (at = Date.now()) =>
+  createExchangeId('a', at, new Uint8Array(randomBytes(10)))
 
 const digest = (text: string) => new Uint8Array(createHash('sha256').update(text).digest())
 

@@ -1,6 +1,6 @@
 import { createHash, randomBytes, sign } from 'node:crypto'
 import {
-  createId,
+  createExchangeId,
   createSignatureBase,
   createSignatureInput,
   formatContentDigest,
@@ -25,7 +25,7 @@ export function forwarding(
   { signing }: Pick<Identity, 'signing'>,
   { keyId, from, to, at = Date.now() }: Forging,
 ): HeaderList {
-  const exchange = createId('exc', Date.now(), new Uint8Array(randomBytes(10)))
+  const exchange = createExchangeId('a', Date.now(), new Uint8Array(randomBytes(10)))
   const digest = new Uint8Array(createHash('sha256').update(forwardedBody).digest())
   const headers: HeaderList = [
     ['countersign-exchange', exchange],

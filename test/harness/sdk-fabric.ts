@@ -5,12 +5,13 @@ import { createServer, request as httpsRequest, type RequestOptions, type Server
 import type { AddressInfo } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import {
-  createId,
+  createExchangeId,
   createReceipt,
   createSignatureBase,
   createSignatureInput,
   createStatement,
   type DisclosedFact,
+  type ExchangeId,
   encodeEntryPayload,
   encodeFact,
   enrollmentProofBytes,
@@ -280,7 +281,7 @@ export class TestFabric {
     body: Uint8Array
   }): Promise<void> {
     const { request, response, caller, body } = visit
-    const id = createId('exc', Date.now(), randomBytes(10))
+    const id = createExchangeId('a', Date.now(), randomBytes(10))
     const [, , name = '', ...rest] = (request.url ?? '').split('/')
     const headers = headerList(request.rawHeaders)
     const asked = { method: request.method ?? '', path: request.url ?? '', authority: 'x', headers }
@@ -489,7 +490,7 @@ export class TestFabric {
       { name: origin, keyId, signature: this.#log.sign(utf8(text)) },
     ])
     return createReceipt({
-      exchange: entries[0]?.exchange as `exc_${string}`,
+      exchange: entries[0]?.exchange as ExchangeId,
       origin,
       entries: made.map(({ statement, facts }, index) => ({
         statement,

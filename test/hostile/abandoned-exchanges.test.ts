@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import {
-  createId,
+  createExchangeId,
   encodeLeaseRequest,
   formatMeshEntries,
   type MeshEntry,
@@ -18,7 +18,7 @@ import { expectRefused } from '../harness/refusals.ts'
 import { openTestFabric, putPolicies, type World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-const newExchange = () => createId('exc', Date.now(), new Uint8Array(randomBytes(10)))
+const newExchange = () => createExchangeId('a', Date.now(), new Uint8Array(randomBytes(10)))
 
 const intent = (receiver: string, caller = 'caller'): MeshEntry => ({
   ...{ kind: 'intent', exchange: newExchange() },

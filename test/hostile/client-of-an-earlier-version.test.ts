@@ -8,7 +8,7 @@ import { indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts
 import { refusedByFabric } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
-const formerId = () => newExchange().replace('exc_', 'dec_') as ReturnType<typeof newExchange>
+const formerId = () => newExchange().replace('exc_a_', 'exc_') as ReturnType<typeof newExchange>
 
 /** As an honest settlement, with the verdict as earlier versions wrote it. */
 const settledWith =

@@ -8,7 +8,7 @@ const boss = 'spiffe://countersign.local/user/operator'
 const forged: readonly (readonly [string, string])[] = [
   ['Countersign-From', boss],
   ['countersign_from', boss],
-  ['Countersign-Exchange', 'exc_01890000000070008000000000000000'],
+  ['Countersign-Exchange', 'exc_a_01890000000070008000000000000000'],
   ['X-Forwarded-For', '10.0.0.1'],
   ['X-Forwarded-Client-Cert', `URI=${boss}`],
   ['X-Forwarded-Host', 'internal'],

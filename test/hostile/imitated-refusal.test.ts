@@ -51,7 +51,10 @@ const header =
         response.writeHead(200, {
           ...{ 'content-type': 'application/json', trailer: 'countersign-refusal' },
           ...{ 'countersign-refusal': 'RATE_LIMITED', 'Countersign-Withdrawal': 'undecided' },
-          ...{ 'countersign-exchange': `exc_${'0'.repeat(32)}`, 'countersign-receipt': '/x' },
+          ...{
+            'countersign-exchange': 'exc_a_00000000000070008000000000000000',
+            'countersign-receipt': '/x',
+          },
         })
         response.write('{}')
         response.addTrailers({ 'countersign-refusal': 'RATE_LIMITED' })
@@ -62,7 +65,7 @@ const header =
     expect(heard.status).toBe(200)
     expect(heard.headers.get('countersign-refusal')).toBeUndefined()
     expect(heard.headers.get('countersign-withdrawal')).toBeUndefined()
-    expect(exchangeOf(heard)).not.toBe(`exc_${'0'.repeat(32)}`)
+    expect(exchangeOf(heard)).not.toBe('exc_a_00000000000070008000000000000000')
     expect(heard.headers.get('countersign-receipt')).toEqual([`/v1/receipts/${exchangeOf(heard)}`])
   }
 

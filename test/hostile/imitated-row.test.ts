@@ -26,7 +26,7 @@ function written(columns: number, view: (terminal: Terminal) => void): string {
 }
 
 const entryOf = (tool: string): EntryView => ({
-  ...{ kind: 'refusal', exchange: `exc_${'0'.repeat(32)}`, index: 0, at: 0 },
+  ...{ kind: 'refusal', exchange: 'exc_a_00000000000070008000000000000000', index: 0, at: 0 },
   ...{ caller: 'caller', principal: 'caller', object: null, reason: tool, changedBy: null },
   facts: { code: 'CONTENT_BLOCKED', operation: 'tools/call', receiver: 'echo', tool },
   ...{ producer: null, ended: { result: 'refused', code: 'CONTENT_BLOCKED', reason: null } },

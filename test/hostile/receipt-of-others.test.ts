@@ -57,7 +57,7 @@ attack(
       })),
       'under a made-up exchange': refusedByFabric('NOT_PERMITTED', () => ({
         ...{ method: 'GET', body: null },
-        path: '/v1/receipts/exc_01890000000070008000000000000000',
+        path: '/v1/receipts/exc_a_01890000000070008000000000000000',
       })),
       'and only to its two ends whether it is still open': async (world) => {
         const entry = meshEntry()

@@ -89,7 +89,7 @@ function signatureIn(field: string): Uint8Array {
 /** As an honest connector of `receiver` names the exchange of a request with this signature. */
 function exchangeFor(field: string, receiver: string): string {
   const signature = signatureIn(field)
-  return boundExchange(Date.now(), { signature, receiver: agentId(receiver) })
+  return boundExchange('a', Date.now(), { signature, receiver: agentId(receiver) })
 }
 
 const json = ['content-type', 'application/json'] as const

@@ -49,7 +49,7 @@ const rewrite =
   (change: (log: string) => void): Attempt =>
   () =>
     withStoppedFabric(async ({ dir, startAndCheck }) => {
-      change(join(dir, 'ledger/log'))
+      change(join(dir, 'ledger/a/log'))
       await expect(startAndCheck()).rejects.toThrow()
     })
 

@@ -119,7 +119,7 @@ const believed: Readonly<Record<string, readonly [Edit, string]>> = {
 
 const forgedFields: HeaderList = [
   ['Countersign-From', agentId('operator')],
-  ['Countersign-Exchange', `exc_${'0'.repeat(32)}`],
+  ['Countersign-Exchange', 'exc_a_00000000000070008000000000000000'],
   ['Countersign-Refusal', 'RATE_LIMITED'],
   ['Countersign-Disposition', 'dead-letter'],
   ['Countersign-Withdrawal', 'undecided'],
@@ -161,7 +161,7 @@ const onEachWay = Object.fromEntries(
           expect(field(heard, name), name).toBeNull()
         }
         const exchange = exchangeOf(heard)
-        expect(exchange).not.toBe(`exc_${'0'.repeat(32)}`)
+        expect(exchange).not.toBe('exc_a_00000000000070008000000000000000')
         const entries = await world.explain(exchange)
         expect(entries.map(({ kind }) => kind)).toEqual(['intent', 'outcome'])
         expect(entries[0]?.facts).toMatchObject({

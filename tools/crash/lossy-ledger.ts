@@ -57,6 +57,7 @@ export async function openLossyLedger(
   })
   return openLedger({
     store,
+    slot: 'a',
     origin: testOrigin,
     issuer: testIssuer,
     clock: systemClock,

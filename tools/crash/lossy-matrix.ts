@@ -1,7 +1,7 @@
 import type { EntryKind, Ledger } from '../../packages/fabric/src/ledger/ledger.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import {
-  createId,
+  createExchangeId,
   parseCheckpoint,
   parseNote,
   parseReceipt,
@@ -140,7 +140,7 @@ async function demandWhole(ledger: Ledger, observer: LedgerObserver): Promise<vo
 }
 
 export function newExchange(): string {
-  return createId('exc', Date.now(), systemRandom(10))
+  return createExchangeId('a', Date.now(), systemRandom(10))
 }
 
 /** A fixed sequence, so that a failing crash fails again. */

@@ -68,6 +68,7 @@ async function openOn(files: FileLayer, disk: LossyDisk, keys: LedgerKeys) {
   return openLedger({
     ...keys,
     store: await openFileLedgerStore({ directory: '/ledger', files, lock: disk.lock }),
+    slot: 'a',
     origin: testOrigin,
     issuer: testIssuer,
     clock: systemClock,

@@ -120,7 +120,7 @@ describe('the demo for people', () => {
         { says: long, ok: false },
       ],
       seen: [['sent', long]],
-      facts: { exchange: `exc_${'0'.repeat(32)}` },
+      facts: { exchange: 'exc_a_00000000000070008000000000000000' },
     }
     const processes = { 'demo-support': 1_234_567, 'demo-billing': 1_234_568, 'demo-c': 1_234_569 }
     const texts = [true, false].flatMap((keepsRunning) => [

@@ -150,7 +150,7 @@ class TextPrinter implements Printer {
   #start(): string {
     return this.#rows([
       ['start a fabric', 'npx countersign up'],
-      ['protect an agent', 'npx countersign protect http://127.0.0.1:9000 --as billing'],
+      ['protect', 'npx countersign protect http://127.0.0.1:9000 --as billing'],
     ])
   }
 
@@ -159,9 +159,9 @@ class TextPrinter implements Printer {
       .map(({ facts }) => facts['exchange'])
       .find((id) => typeof id === 'string')
     return this.#rows([
-      ['watch decisions', 'npx countersign console'],
-      ['protect an agent', 'npx countersign protect http://127.0.0.1:9000 --as billing'],
-      ['explain a call', `npx countersign explain ${exchange ?? '<exchange>'}`],
+      ['watch', 'npx countersign console'],
+      ['protect', 'npx countersign protect http://127.0.0.1:9000 --as billing'],
+      ['explain', `npx countersign explain ${exchange ?? '<exchange>'}`],
     ])
   }
 

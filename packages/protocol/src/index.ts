@@ -177,20 +177,24 @@ export { type CborLimits, type CborValue, decodeCbor } from './encoding/cbor.ts'
 export { asciiOf } from './encoding/fold-character.ts'
 export { foldedWord, withoutUnseen } from './encoding/folded-word.ts'
 export {
+  createExchangeId,
   createId,
   type ExchangeId,
   formatSpiffeId,
   type Id,
   isAgentName,
   isAssignableName,
+  isExchangeId,
   isFormerExchangeId,
   isId,
   isReservedName,
+  isSlotName,
   isTrustDomain,
   type MessageId,
   parseSpiffeId,
   type SpiffeId,
-  timeOfId,
+  slotOfExchange,
+  timeOfExchange,
 } from './encoding/ids.ts'
 export {
   isLegible,

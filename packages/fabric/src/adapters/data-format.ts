@@ -3,7 +3,8 @@ import { UnusableFile } from '../lib/named-path.ts'
 /**
  * Format of what a data folder keeps: state, channels and ledger. From 2 on, ids of exchanges begin
  * with `exc_` and verdicts of channels are ack, nack and reject. From 3 on, the state has a
- * revision and a history. Nothing converts a folder: entries of its ledger are signed as they are.
+ * revision and a history, and ids of exchanges name a log slot, each of which has a folder. Nothing
+ * converts a folder: entries of its ledger are signed as they are.
  */
 export const dataFormat = 3
 

@@ -7,7 +7,7 @@ import { OPERATIONS } from './operations.ts'
 type Name = keyof typeof OPERATIONS
 const names = Object.keys(OPERATIONS) as Name[]
 
-const exchange = 'exc_01890000000070008000000000000000'
+const exchange = 'exc_a_01890000000070008000000000000000'
 /** Arguments and the object that the record gives; an operation without a row does not compile. */
 const samples: {
   readonly [Each in Name]: readonly [args: AdminArgs<Each>, object: string | undefined]

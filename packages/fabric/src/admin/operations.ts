@@ -6,8 +6,8 @@ import {
   type ExplainedExchange,
   isAgentName,
   isConfidential,
+  isExchangeId,
   isFormerExchangeId,
-  isId,
   isReservedName,
 } from '@countersign/protocol'
 import { z } from 'zod'
@@ -156,7 +156,7 @@ export const OPERATIONS = {
       // An id of an earlier version is refused by itself, so that its client receives the remedy.
       exchange: z
         .string()
-        .refine((id) => isId('exc', id) || isFormerExchangeId(id), 'not an exchange'),
+        .refine((id) => isExchangeId(id) || isFormerExchangeId(id), 'not an exchange'),
     }),
     object: ['exchange'],
     run: (deps, { exchange }) => exchangeIdFault(exchange) ?? explain(deps, exchange),

@@ -17,9 +17,10 @@ export const ENTRY_COLUMNS: readonly Column[] = [
 ]
 
 /**
- * The widths of these columns in a stream, which hold most names; an exchange id has 36 columns.
+ * The widths of these columns in a stream, which hold most names; an exchange id has 38 columns
+ * in a slot of one letter.
  */
-export const WATCH_WIDTHS: readonly number[] = [6, 8, 8, 7, 14, 14, 20, 18, 12, 36]
+export const WATCH_WIDTHS: readonly number[] = [6, 8, 8, 7, 14, 14, 20, 18, 12, 38]
 
 export function entryRow(entry: EntryView): readonly Cell[] {
   const result = resultOf(entry)

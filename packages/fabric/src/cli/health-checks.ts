@@ -141,7 +141,7 @@ async function checkRunning(dataDir: string): Promise<Verdict> {
 
 /** The lock ends with its process, so one that is held belongs to a process that is alive. */
 async function checkLedgerLock(dataDir: string): Promise<Verdict> {
-  const path = join(dataDir, 'ledger', 'lock')
+  const path = join(dataDir, 'ledger', 'a', 'lock')
   if ((await stat(path).catch(() => null)) === null) return ok('there is no ledger yet')
   const { DatabaseSync } = await import('node:sqlite')
   const database = new DatabaseSync(path)
@@ -167,7 +167,7 @@ async function checkLedgerLock(dataDir: string): Promise<Verdict> {
  */
 async function checkLedger({ config, clock }: Patient): Promise<Verdict> {
   const { dataDir } = config
-  const found = await stat(join(dataDir, 'ledger', 'log')).catch(() => null)
+  const found = await stat(join(dataDir, 'ledger', 'a', 'log')).catch(() => null)
   if (found === null) return ok('there is no ledger yet')
   if ((await findRunning(dataDir)) !== null) return ok('in use; `ledger check` derives all of it')
   const trust = await readIfPresent(join(dataDir, DATA_FILES.trust))

@@ -95,7 +95,7 @@ export async function openFabric(environment: Environment): Promise<Fabric> {
   const stores = await openStores(environment, () => origin)
   closers.push({ name: 'stores', boundMs: storesCloseMs, close: () => stores.close() })
   try {
-    const disk = openDiskWatch(environment)
+    const disk = openDiskWatch(environment, stores)
     closers.push({ name: 'disk', close: () => disk.close() })
     const parts = await composeParts(environment, stores, () => origin)
     closers.push({ name: 'upstream', close: () => parts.close() })
@@ -271,6 +271,7 @@ async function openListener(
     },
     unauthenticatedLimits: memoryUnauthenticatedLimits(limits.refusalsPerMinute, clock),
     refusalsPerMinute: limits.refusalsPerMinute,
+    slot: stores.ledger.slot,
     clock,
     random,
   }

@@ -113,6 +113,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   known.onEnrolledAgain(() => upstream.refresh())
   const outbound = await openOutbound({
     ...{ agent, deps, clock, random, bodyBytesMax, streamMs, connectionsMax },
+    slot: () => known.slot,
     ...{ made: followed.made, classify: bodies.classify, readKind: bodies.readKind },
     ...options.listen,
     timeoutMs: upstreamTimeoutMs,
@@ -180,6 +181,7 @@ async function exposeAgent(
   const inbound = await openInbound({
     ...{ agent, deps, balancer, clock, random, made, bodyBytesMax, connectionsMax },
     ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
+    slot: () => known.slot,
     gatewayId: options.gateway.spiffeId,
     news: { ...known.news, refresh: () => follower.refresh() },
     route: { name: agent.name, protocol, endpoints },

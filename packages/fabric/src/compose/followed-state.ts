@@ -24,11 +24,18 @@ export class FollowedState {
   #policyText = ''
   #count = 0
   readonly #versions = new Set<string>()
+  #slot: string | null = null
   #endpoints: MeshState['endpoints'] = []
   #renewals: ReadonlyMap<string, number> = new Map()
 
   constructor(parser: PolicyParser) {
     this.#parser = parser
+  }
+
+  /** The log slot of the fabric, where this connector's exchanges are recorded. */
+  get slot(): string {
+    if (this.#slot === null) throw new Error('no log slot has been received')
+    return this.#slot
   }
 
   get endpoints(): MeshState['endpoints'] {
@@ -84,6 +91,7 @@ export class FollowedState {
         record.keys === null ? [] : [[record.keys.signing.keyId, record] as const],
       ),
     )
+    this.#slot = state.slot
     this.#endpoints = state.endpoints
     this.#renewals = new Map(Object.entries(state.renewals))
     if (isEnrolledAgain) this.#enrolledAgain()

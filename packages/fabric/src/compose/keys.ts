@@ -21,10 +21,17 @@ export interface FabricKeys {
   readonly mask: Uint8Array
 }
 
-/** Loads the keys, making each one that does not exist yet. A key is durable before it is used. */
-export async function openFabricKeys(secrets: SecretStore, random: Random): Promise<FabricKeys> {
-  const log = await openPrivateKey(secrets, 'ledger/log', 'Ed25519')
-  const statement = await openPrivateKey(secrets, 'ledger/statement', 'Ed25519')
+/**
+ * Loads the keys, making each one that does not exist yet. A key is durable before it is used. Log,
+ * statement and detail keys are those of the slot; its next holder opens the same ones.
+ */
+export async function openFabricKeys(
+  secrets: SecretStore,
+  slot: string,
+  random: Random,
+): Promise<FabricKeys> {
+  const log = await openPrivateKey(secrets, `ledger/${slot}/log`, 'Ed25519')
+  const statement = await openPrivateKey(secrets, `ledger/${slot}/statement`, 'Ed25519')
   const forward = await openPrivateKey(secrets, 'gateway/forward', 'Ed25519')
   const statementPublic = rawPublicKey(statement)
   const forwardPublic = rawPublicKey(forward)
@@ -40,7 +47,7 @@ export async function openFabricKeys(secrets: SecretStore, random: Random): Prom
       publicKey: forwardPublic,
       sign: (bytes) => sign(null, bytes, forward),
     },
-    detail: await openSymmetricKey(secrets, 'ledger/detail', random),
+    detail: await openSymmetricKey(secrets, `ledger/${slot}/detail`, random),
     mask: await openSymmetricKey(secrets, 'redaction/mask', random),
   }
 }

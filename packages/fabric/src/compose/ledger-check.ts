@@ -7,6 +7,7 @@ import { CheckpointVerifier } from '../ledger/checkpoint.ts'
 import { inspectLedger, type LedgerOutlook } from '../ledger/inspect-ledger.ts'
 import { ledgerLimits } from '../ledger/limits.ts'
 import type { Clock } from '../lib/clock.ts'
+import { FIRST_SLOT, slotFolder } from './slots.ts'
 
 /**
  * Reports the state in which the next start will find the ledger of a stopped fabric; `trust` is
@@ -21,8 +22,10 @@ export async function inspectLedgerFolder(
   const jwk = { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(parseVkey(vkey).publicKey) }
   const key = new CheckpointVerifier(origin, createPublicKey({ key: jwk, format: 'jwk' }))
   const store = await openFileLedgerStore({
-    directory: join(dataDir, 'ledger'),
-    ...(ledger.headDir === undefined ? {} : { headDirectory: ledger.headDir }),
+    directory: slotFolder(join(dataDir, 'ledger'), FIRST_SLOT),
+    ...(ledger.headDir === undefined
+      ? {}
+      : { headDirectory: slotFolder(ledger.headDir, FIRST_SLOT) }),
   })
   try {
     const outlook = await inspectLedger({ store, key, clock, limits: ledgerLimits })

@@ -1,4 +1,4 @@
-import { createId } from '@countersign/protocol'
+import { createExchangeId } from '@countersign/protocol'
 import type { CertificateFacts, FindNoRoom, RecordCertificate } from '../identity/enrollment.ts'
 import type { VerifiedToken } from '../identity/token-server.ts'
 import type { EntryFeed } from '../ledger/entry-feed.ts'
@@ -102,10 +102,11 @@ export function recordLifecycle(
 
 async function appendLifecycle(
   { clock, random }: Pick<Environment, 'clock' | 'random'>,
-  feed: Pick<EntryFeed, 'append'>,
+  feed: Pick<EntryFeed, 'append' | 'slot'>,
   { facts, purpose }: Pick<EntryDraft, 'facts'> & { readonly purpose: EntryPurpose | null },
 ): Promise<void> {
   const at = clock.now()
-  const draft = { kind: 'lifecycle', exchange: createId('exc', at, random(10)), at, facts } as const
+  const exchange = createExchangeId(feed.slot, at, random(10))
+  const draft = { kind: 'lifecycle', exchange, at, facts } as const
   await feed.append(purpose === null ? draft : { ...draft, purpose })
 }

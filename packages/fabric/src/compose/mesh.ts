@@ -36,6 +36,7 @@ export function composeMeshState(
     {
       read: () => ({
         requestsPerMinute: config.limits.requestsPerMinute,
+        slot: stores.ledger.slot,
         ...readMeshState(stores, sources, clock.now()),
       }),
       onChange: (listener) => onMeshChange(stores, sources, { clock, listener }),
@@ -48,7 +49,7 @@ function readMeshState(
   stores: Stores,
   { endpoints, detection }: MeshSources,
   now: number,
-): Omit<MeshState, 'sequence' | 'requestsPerMinute'> {
+): Omit<MeshState, 'sequence' | 'requestsPerMinute' | 'slot'> {
   const { identity, policy } = stores
   const bundle = identity.bundles.find(identity.trustDomain)
   return {

@@ -15,8 +15,11 @@ export interface Observations {
   readonly readiness: Readiness
 }
 
-export function openDiskWatch({ config: { dataDir }, onFatal }: Environment): DiskWatch {
-  return watchDisk(dataDir, (cause) => onFatal('the data folder cannot be used', cause))
+export function openDiskWatch(
+  { config: { dataDir }, onFatal }: Environment,
+  { ledger: { slot } }: Pick<Stores, 'ledger'>,
+): DiskWatch {
+  return watchDisk({ dataDir, slot }, (cause) => onFatal('the data folder cannot be used', cause))
 }
 
 /** As many as configured, or as this process can hold in addition to the files of its stores. */

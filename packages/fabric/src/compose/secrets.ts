@@ -9,7 +9,7 @@ import type { Config } from '../config/config.ts'
 export const SECRETS_FOLDER = 'secrets'
 
 /** Each of them is made after the secrets, so that it proves that there were some. */
-const traces = ['ledger/log', 'state.db', 'trust.json'] as const
+const traces = ['ledger', 'state.db', 'trust.json'] as const
 
 /**
  * Rejects where secrets that were made are gone, before anything is written: new keys would be in
@@ -26,7 +26,7 @@ export async function assertSecretsKept(dataDir: string): Promise<boolean> {
 }
 
 function secretsGone(dir: string, trace: string): string {
-  const lost = `${dir} has no index of secrets, so the key ledger/log and all others are missing`
+  const lost = `${dir} has no index of secrets, so the key ledger/a/log and all others are missing`
   return `${lost}, but there is ${trace}: restore all of secrets/ from one backup`
 }
 

@@ -38,6 +38,7 @@ import type { Observations } from './observe.ts'
 import { OPERATION_NAMES } from './operation-names.ts'
 import { openRecords } from './records.ts'
 import { assertSecretsKept, SECRETS_FOLDER } from './secrets.ts'
+import { FIRST_SLOT, slotFolder, slotOrigin } from './slots.ts'
 
 /**
  * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
@@ -100,9 +101,7 @@ export async function openStores(environment: Environment, origin: () => string)
     throw new Error(faults.map(({ name, cause }) => `${name}: ${String(cause)}`).join('; '))
   }
   try {
-    makeFolder(config.dataDir)
-    for (const dir of [config.dataDir, config.policyDir]) await assertNotShared(dir)
-    await assertSecretsKept(config.dataDir)
+    await assertFolders(config)
     const masterKey = await openConfiguredMasterKey(
       config.masterKey,
       config.dataDir,
@@ -110,14 +109,15 @@ export async function openStores(environment: Environment, origin: () => string)
       openOsKeyring,
     )
     const dir = (name: string) => join(config.dataDir, name)
+    const slot = FIRST_SLOT
     const secrets = await openFileSecretStore({ dir: dir(SECRETS_FOLDER), masterKey, random })
-    const keys = await openFabricKeys(secrets, random)
+    const keys = await openFabricKeys(secrets, slot, random)
     const state = watchStorage(await openSqliteStateStore(dir('state.db')), (cause) =>
       environment.onFatal('the state cannot be kept', cause),
     )
     closers.push({ name: 'state', close: () => state.close() })
     const records = await openRecords(environment, dir('records.db'), closers)
-    const ledger = await openRecord(environment, keys)
+    const ledger = await openRecord(environment, keys, slot)
     closers.push({ name: 'ledger', close: () => ledger.close() })
     const feed = createEntryFeed(ledger)
     const identity = await openIdentity({
@@ -169,6 +169,12 @@ function namesOf({ listen }: Config): readonly string[] {
   return publicUrl === undefined ? names : [...names, new URL(publicUrl).hostname]
 }
 
+async function assertFolders({ dataDir, policyDir }: Config): Promise<void> {
+  makeFolder(dataDir)
+  for (const dir of [dataDir, policyDir]) await assertNotShared(dir)
+  await assertSecretsKept(dataDir)
+}
+
 /** A user who can put files there can put in policies, or another fabric's identities. */
 async function assertNotShared(dir: string): Promise<void> {
   // Windows has no such bits, and reports them as if everybody might.
@@ -180,7 +186,11 @@ async function assertNotShared(dir: string): Promise<void> {
 /** For reading a body, waiting for the ledger and writing the answer, besides the stated times. */
 const openSlackMs = 3_600_000
 
-async function openRecord(environment: Environment, keys: FabricKeys): Promise<Ledger> {
+async function openRecord(
+  environment: Environment,
+  keys: FabricKeys,
+  slot: string,
+): Promise<Ledger> {
   const { config, clock, random } = environment
   const { limits } = config
   const { headDir } = config.ledger
@@ -188,11 +198,12 @@ async function openRecord(environment: Environment, keys: FabricKeys): Promise<L
   if (headDir !== undefined && existsSync(headDir)) makeFolder(headDir)
   return openLedger({
     store: await openFileLedgerStore({
-      directory: join(config.dataDir, 'ledger'),
-      ...(headDir === undefined ? {} : { headDirectory: headDir }),
+      directory: slotFolder(join(config.dataDir, 'ledger'), slot),
+      ...(headDir === undefined ? {} : { headDirectory: slotFolder(headDir, slot) }),
       onFail: (cause) => environment.onFatal('the ledger cannot record', cause),
     }),
-    origin: `${config.trustDomain}/ledger`,
+    slot,
+    origin: slotOrigin(config.trustDomain, slot),
     issuer: `spiffe://${config.trustDomain}/fabric/gateway`,
     logKey: keys.log,
     statementKey: keys.statement,

@@ -1,4 +1,4 @@
-import { createId, type MeshEntry, verifyEd25519 } from '@countersign/protocol'
+import { createExchangeId, type MeshEntry, verifyEd25519 } from '@countersign/protocol'
 import { expect, test } from 'vitest'
 import { Refusal } from '../lib/refusal.ts'
 import {
@@ -14,7 +14,11 @@ const connector: Connector = { spiffeId: 'spiffe://a.test/agent/bob', name: 'bob
 const append = () => Promise.reject(new Error('nothing is recorded here'))
 
 function entryOf(at: number): MeshEntry {
-  const exchange = createId('exc', now, Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, at >> 8, at & 255))
+  const exchange = createExchangeId(
+    'a',
+    now,
+    Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, at >> 8, at & 255),
+  )
   return { kind: 'intent', exchange, facts: { receiver: 'bob', 'private.request': '{}' } }
 }
 
@@ -93,7 +97,7 @@ async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): P
     decisionFault: () => 'looked at the request',
     ledger: { append, explain: () => Promise.resolve([]), openIntent: () => null },
   }
-  const exchange = createId('exc', begun, new Uint8Array(10))
+  const exchange = createExchangeId('a', begun, new Uint8Array(10))
   const facts = { 'private.request': '{}', ...entry.facts }
   const claim = await createEntryAdmission(options).claim(
     [{ kind: entry.kind, exchange, facts }],
@@ -155,7 +159,7 @@ test('an intent of a caller that was quarantined while its entry was proved is n
         openIntent: () => null,
       },
     }
-    const exchange = createId('exc', now, new Uint8Array(10))
+    const exchange = createExchangeId('a', now, new Uint8Array(10))
     const entries = [{ kind: 'intent', exchange, facts: intentFacts } as const]
     const claim = await createEntryAdmission(options).claim(entries, connector, now)
     return claim instanceof Refusal ? claim.detail : claim.admitted.size
@@ -165,10 +169,10 @@ test('an intent of a caller that was quarantined while its entry was proved is n
 })
 
 test('the end of an exchange is held against copies of its own connector, and of no other', async () => {
-  const exchange = createId('exc', now, new Uint8Array(10))
+  const exchange = createExchangeId('a', now, new Uint8Array(10))
   const facts = { result: 'unknown', code: 'OUTCOME_UNKNOWN' }
   const ending = () => ({ kind: 'indeterminate', exchange, facts }) as const
-  const beside = { ...ending(), exchange: createId('exc', now, new Uint8Array(10).fill(1)) }
+  const beside = { ...ending(), exchange: createExchangeId('a', now, new Uint8Array(10).fill(1)) }
   const other: Connector = { spiffeId: 'spiffe://a.test/agent/eve', name: 'eve' }
   const proving = Promise.withResolvers<readonly []>()
   const intent = { index: 0, producer: connector.spiffeId, requestSignature: null }

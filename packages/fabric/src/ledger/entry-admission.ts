@@ -12,7 +12,7 @@ import {
   type SignedHalf,
   type SpiffeId,
   type Trust,
-  timeOfId,
+  timeOfExchange,
   type VerifySignature,
   verifyEntry,
 } from '@countersign/protocol'
@@ -198,7 +198,7 @@ function statusFault(
  * exchange of last month, nor end one that cannot be under way any more.
  */
 function timeFault({ kind, exchange }: MeshEntry, { now }: Recording): string | null {
-  const age = now - (timeOfId('exc', exchange) ?? 0)
+  const age = now - (timeOfExchange(exchange) ?? 0)
   if (age < -begunWindowMs) return `${exchange} begins in the future`
   if (isOpening(kind)) {
     return age <= begunWindowMs ? null : `${exchange} did not begin within five minutes of now`

@@ -1,4 +1,4 @@
-import { createId } from '@countersign/protocol'
+import { createExchangeId } from '@countersign/protocol'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ExchangeIndex, segmentPath } from './exchange-index.ts'
@@ -139,7 +139,8 @@ test('one key on several pages is found whole', async () => {
 test('an exchange is sought only where one as new as it is recorded', async () => {
   const resources = new MemoryResources()
   const index = new ExchangeIndex(resources, 2)
-  const id = (at: number) => createId('exc', 1_800_000_000_000 + at, new Uint8Array(10).fill(at))
+  const id = (at: number) =>
+    createExchangeId('a', 1_800_000_000_000 + at, new Uint8Array(10).fill(at))
   // A connector's clock may be ahead: its exchange is older than its id states.
   const times = [1, 2, 99, 4, 5, 6, 7, 8]
   for (const [at, time] of times.entries()) {

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { timeOfId } from '@countersign/protocol'
+import { timeOfExchange } from '@countersign/protocol'
 import { crc32c } from '../lib/crc32c.ts'
 import { LedgerDamage } from './store.ts'
 
@@ -57,7 +57,7 @@ export function exchangeKey(exchange: string): number {
 
 /** Returns when an exchange began, as far as its id shows; null if it does not. */
 export function begunAt(exchange: string): number | null {
-  return timeOfId('exc', exchange)
+  return timeOfExchange(exchange)
 }
 
 export interface Segment {

@@ -47,6 +47,8 @@ export interface Committed {
 }
 
 export interface Ledger {
+  /** The log slot; the ids of the exchanges that it records name it. */
+  readonly slot: string
   readonly origin: string
   /** The public key of the log as a C2SP vkey, for receipts and trust files. */
   readonly vkey: string

@@ -53,6 +53,7 @@ test('a start closes more exchanges than the queue can hold [record:indeterminat
   const directory = await mkdtemp(join(tmpdir(), 'ledger-'))
   const open = async () =>
     openLedger({
+      slot: 'a',
       ...{ store: await openFileLedgerStore({ directory }), origin: testOrigin },
       ...{ issuer: testIssuer, clock: systemClock, random: systemRandom, ...keys, limits },
     })

@@ -1,5 +1,5 @@
 import { type KeyObject } from 'node:crypto'
-import { createId, parseStatement } from '@countersign/protocol'
+import { createExchangeId, parseStatement } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import { CheckpointKey, rawPublicKey } from './checkpoint.ts'
@@ -25,6 +25,8 @@ import { parseBundle, tilePath, tileWidth } from './tiles.ts'
 export interface LedgerOptions {
   /** Open, and closed by the ledger. */
   readonly store: LedgerStore
+  /** The log slot, as exchange ids name it. */
+  readonly slot: string
   /** The log's name, `<host>/<path>` without a scheme (C2SP tlog-checkpoint). */
   readonly origin: string
   /** `spiffe://<trust domain>/fabric/<name>`: who the statements are by. */
@@ -101,6 +103,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
   })
   const ledger = new TiledLedger({
     store,
+    slot: options.slot,
     origin,
     key,
     vault,
@@ -111,7 +114,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     writer,
     recovered,
     space,
-    newId: () => createId('exc', clock.now(), random(10)),
+    newId: () => createExchangeId(options.slot, clock.now(), random(10)),
     issuer: options.issuer,
     statementKeys: [
       {

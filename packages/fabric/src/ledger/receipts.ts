@@ -2,7 +2,7 @@ import {
   createReceipt,
   type DisclosedFact,
   formatTlogProof,
-  isId,
+  isExchangeId,
   type ReceiptEntry,
 } from '@countersign/protocol'
 import type { EntryReader, ReadEntry } from './entry-reader.ts'
@@ -32,7 +32,7 @@ export async function findReceipt(
   entries: readonly ReadEntry[],
   parts: ReceiptParts,
 ): Promise<Uint8Array | null> {
-  if (!isId('exc', exchange)) return null
+  if (!isExchangeId(exchange)) return null
   const closing = entries.findLast(({ payload }) => closesExchange(payload.kind))
   if (closing === undefined) return null
   const intent = entries.find(({ payload }) => payload.kind === 'intent')

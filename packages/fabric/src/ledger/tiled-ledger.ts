@@ -32,6 +32,7 @@ import { ExchangeNotOpen, LedgerUnavailable } from './unavailable.ts'
 
 export interface TiledLedgerParts {
   readonly store: LedgerStore
+  readonly slot: string
   readonly origin: string
   readonly issuer: string
   readonly key: CheckpointKey
@@ -103,6 +104,10 @@ export class TiledLedger implements Ledger {
         this.#publisher.announce(reached)
       },
     })
+  }
+
+  get slot(): string {
+    return this.#parts.slot
   }
 
   get origin(): string {

@@ -1,6 +1,6 @@
 import {
+  isExchangeId,
   isFormerExchangeId,
-  isId,
   mayHaveActed,
   type RefusalCode,
   type WithdrawalReason,
@@ -132,10 +132,10 @@ export function undecided(cause: unknown): Refusal {
 
 /** Null for the id of an exchange. A client of an earlier version is refused as that. */
 export function exchangeIdFault(exchange: string): Refusal | null {
-  if (isId('exc', exchange)) return null
+  if (isExchangeId(exchange)) return null
   if (!isFormerExchangeId(exchange)) {
     return new Refusal('MESSAGE_MALFORMED', `${exchange} is not the id of an exchange`)
   }
-  const detail = `${exchange} is an id of an earlier version, they begin with exc_: update the client`
+  const detail = `${exchange} is an id of an earlier version, they begin with exc_<slot>_: update the client`
   return new Refusal('VERSION_UNSUPPORTED', detail)
 }

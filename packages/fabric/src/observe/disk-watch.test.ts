@@ -11,16 +11,16 @@ afterEach(() => {
 
 function watchFolder() {
   const dataDir = mkdtempSync(join(tmpdir(), 'countersign-disk-'))
-  mkdirSync(join(dataDir, 'ledger'))
-  writeFileSync(join(dataDir, 'ledger/lock'), '')
+  mkdirSync(join(dataDir, 'ledger/a'), { recursive: true })
+  writeFileSync(join(dataDir, 'ledger/a/lock'), '')
   const gone = vi.fn<() => void>()
-  open.push(watchDisk(dataDir, gone, 5))
+  open.push(watchDisk({ dataDir, slot: 'a' }, gone, 5))
   return { dataDir, gone }
 }
 
 test('a data folder in which files change is not reported', async () => {
   const { dataDir, gone } = watchFolder()
-  writeFileSync(join(dataDir, 'ledger/lock'), 'x')
+  writeFileSync(join(dataDir, 'ledger/a/lock'), 'x')
   await new Promise((wait) => setTimeout(wait, 50))
   expect(gone).not.toHaveBeenCalled()
 })
@@ -32,8 +32,8 @@ test.each([
     'replaced',
     (dataDir: string) => {
       renameSync(dataDir, `${dataDir}.old`)
-      mkdirSync(join(dataDir, 'ledger'), { recursive: true })
-      writeFileSync(join(dataDir, 'ledger/lock'), '')
+      mkdirSync(join(dataDir, 'ledger/a'), { recursive: true })
+      writeFileSync(join(dataDir, 'ledger/a/lock'), '')
     },
   ],
 ])('a data folder that was %s is reported', async (_, change) => {

@@ -7,7 +7,10 @@ export interface DiskWatch {
 }
 
 /** Files whose removal a process with open descriptors does not see by itself. */
-const watched = ['', 'ledger', 'ledger/lock', 'ledger/wal', 'state.db'] as const
+function watchedOf(slot: string): readonly string[] {
+  const ledger = `ledger/${slot}`
+  return ['', 'ledger', ledger, `${ledger}/lock`, `${ledger}/wal`, 'state.db']
+}
 
 const everyMsDefault = 2_000
 
@@ -16,10 +19,11 @@ const everyMsDefault = 2_000
  * is gone: entries would be acknowledged that can never be read again.
  */
 export function watchDisk(
-  dataDir: string,
+  { dataDir, slot }: { readonly dataDir: string; readonly slot: string },
   onGone: (cause: Error) => void,
   everyMs: number = everyMsDefault,
 ): DiskWatch {
+  const watched = watchedOf(slot)
   // At once: what is removed before a look would have ended is removed as well.
   const first = watched.map((name) => {
     const found = statSync(join(dataDir, name), { throwIfNoEntry: false })
@@ -27,7 +31,7 @@ export function watchDisk(
   })
   let looking = false
   const look = async (): Promise<void> => {
-    const now = await identitiesOf(dataDir)
+    const now = await identitiesOf(dataDir, watched)
     const gone = watched.find((_, at) => first[at] !== null && first[at] !== now[at])
     if (gone === undefined) return
     clearInterval(timer)
@@ -45,7 +49,10 @@ export function watchDisk(
   return { close: () => clearInterval(timer) }
 }
 
-async function identitiesOf(dataDir: string): Promise<readonly (string | null)[]> {
+async function identitiesOf(
+  dataDir: string,
+  watched: readonly string[],
+): Promise<readonly (string | null)[]> {
   return Promise.all(
     watched.map(async (name) => {
       const found = await stat(join(dataDir, name)).catch(() => null)

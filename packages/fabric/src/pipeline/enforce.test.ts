@@ -30,7 +30,7 @@ const caller: Caller = {
 }
 
 const unchecked: UncheckedRequest = {
-  exchange: `exc_${'0'.repeat(32)}`,
+  exchange: 'exc_a_00000000000070008000000000000000',
   at: 1_000,
   transport: 'gateway',
   presented: { certificateChain: [], bearer: null, apiKey: null },

@@ -1,11 +1,12 @@
 import {
-  createId,
+  createExchangeId,
   type ExchangeResult,
   endingFault,
   parseSpiffeId,
   ReceiptError,
   type RefusalCode,
   readSignedHalf,
+  slotOfExchange,
 } from '@countersign/protocol'
 import type { Detection } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
@@ -271,7 +272,9 @@ export async function recordLateWithdrawal(
 ): Promise<void> {
   const { unchecked, caller } = intended.inspected.authorized.authenticated
   const at = deps.now()
-  const exchange = createId('exc', at, systemRandom(10))
+  // In the log of the exchange that it names.
+  const slot = slotOfExchange(unchecked.exchange) ?? ''
+  const exchange = createExchangeId(slot, at, systemRandom(10))
   const detail = `the response of ${unchecked.exchange} was ${how}: ${refusal.detail}`
   const late = new Refusal(refusal.code, detail)
   await recordRefusal({ ...unchecked, exchange, at }, late, caller, deps)

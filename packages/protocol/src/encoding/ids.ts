@@ -5,10 +5,10 @@ import { toHex } from './bytes.ts'
  * 5.7).
  */
 export type Id<Prefix extends string> = `${Prefix}_${string}`
-export type ExchangeId = Id<'exc'>
 export type MessageId = Id<'msg'>
 
 const uuid7Hex = /^[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}$/
+const uuid7Length = 32
 
 /** `random` is ten bytes from a cryptographic source; `unixMs` the time of creation. */
 export function createId<Prefix extends string>(
@@ -33,18 +33,50 @@ export function isId<Prefix extends string>(prefix: Prefix, value: unknown): val
 }
 
 /**
- * An exchange id of an earlier version, which began with `dec_`: refused as that, with the remedy.
+ * `exc_<slot>_<UUIDv7 in hex>`: an exchange is recorded in the log of one slot, and its id names
+ * it. A slot's name has no underscore and is shorter than a UUID, so that an id has one reading.
  */
-export function isFormerExchangeId(value: unknown): boolean {
-  return isId('dec', value)
+export type ExchangeId = `exc_${string}_${string}`
+
+/** Short, so that an id fits a line of 80 columns next to what it belongs to. */
+const slotName = /^[a-z][a-z0-9]?$/
+
+/** Reports whether a slot can have this name: a letter, or a letter and a letter or digit. */
+export function isSlotName(value: unknown): value is string {
+  return typeof value === 'string' && slotName.test(value)
+}
+
+/** As `createId`, for an exchange that the log of `slot` records. */
+export function createExchangeId(slot: string, unixMs: number, random: Uint8Array): ExchangeId {
+  if (!isSlotName(slot)) throw new TypeError(`${JSON.stringify(slot)} cannot be a log slot`)
+  return createId(`exc_${slot}`, unixMs, random)
+}
+
+/** Returns the slot whose log records the exchange; null if it is not an exchange id. */
+export function slotOfExchange(value: unknown): string | null {
+  if (typeof value !== 'string' || !value.startsWith('exc_')) return null
+  const slot = value.slice('exc_'.length, -uuid7Length - 1)
+  return isSlotName(slot) && isId(`exc_${slot}`, value) ? slot : null
+}
+
+export function isExchangeId(value: unknown): value is ExchangeId {
+  return slotOfExchange(value) !== null
 }
 
 /**
- * Returns the time of creation that the id states, in Unix milliseconds; null if it is not an id of
- * that kind.
+ * An exchange id of an earlier version, which began with `dec_` or named no slot: refused as that,
+ * with the remedy.
  */
-export function timeOfId(prefix: string, value: string): number | null {
-  return isId(prefix, value) ? Number.parseInt(value.slice(prefix.length + 1, -20), 16) : null
+export function isFormerExchangeId(value: unknown): boolean {
+  return isId('dec', value) || isId('exc', value)
+}
+
+/**
+ * Returns the time of creation that the id states, in Unix milliseconds; null if it is not an
+ * exchange id.
+ */
+export function timeOfExchange(value: string): number | null {
+  return isExchangeId(value) ? Number.parseInt(value.slice(-uuid7Length, -20), 16) : null
 }
 
 /**

@@ -1,5 +1,5 @@
 import { parseBase64, toBase64 } from '../encoding/bytes.ts'
-import { isAgentName, isFormerExchangeId, isId } from '../encoding/ids.ts'
+import { isAgentName, isExchangeId, isFormerExchangeId, isSlotName } from '../encoding/ids.ts'
 import { FormerFormatError, MalformedError } from '../encoding/malformed-error.ts'
 import { meshFactsFault } from './mesh-facts.ts'
 
@@ -64,9 +64,9 @@ function parseEntry(value: unknown): MeshEntry {
   const known = MESH_ENTRY_KINDS.find((each) => each === kind)
   if (known === undefined) throw new MalformedError('the kind of an entry is unknown')
   if (isFormerExchangeId(exchange)) {
-    throw new FormerFormatError('exchange ids begin with exc_, not dec_: update the connector')
+    throw new FormerFormatError('exchange ids begin with exc_<slot>_: update the connector')
   }
-  if (!isId('exc', exchange)) throw new MalformedError('the exchange of an entry is not an id')
+  if (!isExchangeId(exchange)) throw new MalformedError('the exchange of an entry is not an id')
   if (typeof facts !== 'object' || facts === null || Array.isArray(facts)) {
     throw new MalformedError('the facts of an entry are not an object')
   }
@@ -166,6 +166,8 @@ export interface MeshState {
   readonly sequence: number
   /** Of one caller to one receiver, as the fabric is configured. */
   readonly requestsPerMinute: number
+  /** The log slot in which exchanges of connectors are recorded; their ids name it. */
+  readonly slot: string
   readonly policies: readonly { readonly name: string; readonly text: string }[]
   readonly agents: readonly MeshAgent[]
   readonly endpoints: readonly (MeshEndpoint & { readonly name: string })[]
@@ -176,12 +178,21 @@ export interface MeshState {
 
 /** Checks the frame only: the fabric is authenticated by its certificate before it is read. */
 export function parseMeshState(value: unknown): MeshState {
-  const fields = ['sequence', 'requestsPerMinute', 'policies', 'agents', 'endpoints', 'bundles']
+  const fields = [
+    'sequence',
+    'requestsPerMinute',
+    'slot',
+    'policies',
+    'agents',
+    'endpoints',
+    'bundles',
+  ]
   const state = record(value, [...fields, 'renewals'])
   const { sequence, requestsPerMinute, policies, agents, endpoints, bundles, renewals } = state
   if (typeof requestsPerMinute !== 'number' || !(requestsPerMinute >= 1)) {
     throw new MalformedError('the mesh state is malformed')
   }
+  if (!isSlotName(state['slot'])) throw new MalformedError('the mesh state names no log slot')
   if (typeof sequence !== 'number' || !Array.isArray(policies) || !Array.isArray(agents)) {
     throw new MalformedError('the mesh state is malformed')
   }

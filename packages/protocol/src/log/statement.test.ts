@@ -18,7 +18,7 @@ import {
 const hash = fc.uint8Array({ minLength: 32, maxLength: 32 })
 const name = fc.stringMatching(/^[a-z][a-z0-9.-]{0,63}$/)
 const payloads: fc.Arbitrary<EntryPayload> = fc.record({
-  exchange: fc.stringMatching(/^exc_[0-9a-f]{32}$/),
+  exchange: fc.stringMatching(/^exc_a_[0-9a-f]{32}$/),
   kind: fc.constantFrom(...STATEMENT_KINDS),
   at: fc.maxSafeNat(),
   n: fc.maxSafeNat(),
@@ -30,7 +30,7 @@ const payloads: fc.Arbitrary<EntryPayload> = fc.record({
 })
 
 const example: EntryPayload = {
-  exchange: 'exc_0197b0d2c0007000800000000000000a',
+  exchange: 'exc_a_0197b0d2c0007000800000000000000a',
   kind: 'intent',
   at: 1_760_000_000_000,
   n: 7,
@@ -60,7 +60,7 @@ describe('the payload of an entry', () => {
     const changed: readonly (readonly [string, CborValue])[] = [
       ['v', 2],
       ['id', ''],
-      ['id', `exc_${'a'.repeat(200)}`],
+      ['id', `exc_a_${'a'.repeat(200)}`],
       ['id', 'dec 1'],
       ['kind', 'other'],
       ['ts', -1],

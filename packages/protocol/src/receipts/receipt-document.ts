@@ -1,6 +1,6 @@
 import { equalBytes, parseUtf8, toBase64, utf8 } from '../encoding/bytes.ts'
 import { canonicalJson, type JsonValue } from '../encoding/canonical.ts'
-import { type ExchangeId, isFormerExchangeId, isId } from '../encoding/ids.ts'
+import { type ExchangeId, isExchangeId, isFormerExchangeId } from '../encoding/ids.ts'
 import { MalformedError } from '../encoding/malformed-error.ts'
 import { parseStrictJson } from '../encoding/strict-json.ts'
 import { isNoteKeyName } from '../log/note.ts'
@@ -96,9 +96,11 @@ function readReceipt(document: JsonValue): Receipt {
   ] as const)
   if (v !== receiptVersion) throw new MalformedError('the receipt has another version')
   if (isFormerExchangeId(exchange)) {
-    throw new MalformedError('it is of an earlier version (dec_): verify it with that version')
+    throw new MalformedError(
+      'its exchange id is of an earlier version: verify it with that version',
+    )
   }
-  if (!isId('exc', exchange)) throw new MalformedError('the exchange is not an exchange id')
+  if (!isExchangeId(exchange)) throw new MalformedError('the exchange is not an exchange id')
   if (typeof origin !== 'string' || !isNoteKeyName(origin)) {
     throw new MalformedError('the origin is malformed')
   }

@@ -51,7 +51,7 @@ function signer(seed: number) {
 }
 
 const origin = 'log.acme.test'
-const exchange = 'exc_0197b0d2c00070008000000000000a0a'
+const exchange = 'exc_a_0197b0d2c00070008000000000000a0a'
 const logKey = signer(1)
 const statementKey = signer(2)
 const caller = signer(3)
@@ -311,7 +311,7 @@ describe('a receipt is refused', () => {
       (receipt) => Object.assign(receipt, { extra: 1 }),
       (receipt) => Object.assign(receipt, { v: 2 }),
       (receipt) => Object.assign(receipt, { exchange: 'exc_1' }),
-      (receipt) => Object.assign(receipt, { exchange: exchange.replace('exc_', 'dec_') }),
+      (receipt) => Object.assign(receipt, { exchange: exchange.replace('exc_a_', 'exc_') }),
       (receipt) => Object.assign(receipt, { entries: [] }),
       (receipt) => Object.assign(receipt, { entries: {} }),
       (receipt) => Object.assign(receipt, { origin: 'a b' }),
@@ -344,7 +344,7 @@ describe('a receipt is refused', () => {
   })
 
   test('when its statements do not make one closed exchange', async () => {
-    const other = 'exc_0197b0d2c00070008000000000000b0b'
+    const other = 'exc_a_0197b0d2c00070008000000000000b0b'
     expect(await faultOfSpecs([intent])).toBe('KINDS_DISORDERED')
     expect(await faultOfSpecs([outcome])).toBe('KINDS_DISORDERED')
     expect(await faultOfSpecs([outcome, intent])).toBe('KINDS_DISORDERED')
@@ -473,7 +473,7 @@ describe('signatures of the parties', () => {
       return { kind: 'outcome', facts }
     }
     const unsigned: EntrySpec = { kind: 'intent', facts: { ...who, 'attested.request': 'fabric' } }
-    const other = 'exc_0197b0d2c00070008000000000000b0b'
+    const other = 'exc_a_0197b0d2c00070008000000000000b0b'
     expect(await faultOfSpecs([unsigned, outcomeOf(exchange)])).toBeNull()
     expect(await faultOfSpecs([unsigned, outcomeOf(other)])).toBe('REQUEST_SIGNATURE_REJECTED')
     const forged = outcomeOf(exchange, callee.sign(utf8('x')))

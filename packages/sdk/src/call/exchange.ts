@@ -5,7 +5,7 @@ import {
   formatSpiffeId,
   type HeaderList,
   isAgentName,
-  isId,
+  isExchangeId,
   parseSpiffeId,
 } from '@countersign/protocol'
 import { headerReader } from '../connection/control.ts'
@@ -116,7 +116,7 @@ function received(response: ConnectionResponse, sent: SentRequest, receiver: str
   const isEventStream = /^text\/event-stream\s*(?:;|$)/i.test(header('content-type') ?? '')
   const { body, proof } = isEventStream ? provenEvents(response.body) : provenBody(response.body)
   return {
-    id: isId('exc', id) ? id : null,
+    id: isExchangeId(id) ? id : null,
     sent,
     receiver,
     status: response.status,

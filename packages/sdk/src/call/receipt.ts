@@ -3,8 +3,8 @@ import {
   type ExchangeId,
   equalBytes,
   type FactValue,
+  isExchangeId,
   isFormerExchangeId,
-  isId,
   parseSpiffeId,
   ReceiptError,
   type Trust,
@@ -54,9 +54,9 @@ export async function fetchReceipt(
   exchange: string,
   waitMs: number = LIMITS.receiptWaitMsMax,
 ): Promise<Receipt> {
-  if (!isId('exc', exchange)) {
+  if (!isExchangeId(exchange)) {
     const detail = isFormerExchangeId(exchange)
-      ? 'an id that begins with dec_ is of an earlier version, whose fabric has its receipt'
+      ? 'the id is of an earlier version, whose fabric has its receipt'
       : 'that is not the id of an exchange'
     throw new AgentError('REQUEST_MALFORMED', detail)
   }

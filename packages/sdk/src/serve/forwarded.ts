@@ -3,8 +3,8 @@ import {
   createSignatureBase,
   equalBytes,
   fieldValues,
+  isExchangeId,
   isFormerExchangeId,
-  isId,
   MalformedError,
   type MessageSignature,
   parseContentDigest,
@@ -95,9 +95,12 @@ export async function checkForwarded(
   const exchange = single('countersign-exchange', request)
   const caller = from === null ? null : parseSpiffeId(from)
   if (isFormerExchangeId(exchange)) {
-    return new ForwardFault('VERSION_UNSUPPORTED', 'the fabric has to be updated: dec_ is now exc_')
+    return new ForwardFault(
+      'VERSION_UNSUPPORTED',
+      'the fabric has to be updated: exchange ids begin with exc_<slot>_',
+    )
   }
-  if (!isId('exc', exchange) || from === null || caller === null) {
+  if (!isExchangeId(exchange) || from === null || caller === null) {
     return new ForwardFault('MESSAGE_MALFORMED', 'exchange or caller is not an id')
   }
   // Last, so that only what is genuine takes up memory.

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { createId, utf8 } from '@countersign/protocol'
+import { createExchangeId, utf8 } from '@countersign/protocol'
 import { type TlsCredential } from '@countersign/protocol/tls'
 import { describe, expect, test } from 'vitest'
 import { signingKey, TestAuthority, trustDomain } from '../../../../test/harness/sdk-authority.ts'
@@ -9,7 +9,7 @@ import { faultOf, sdkLab } from '../../../../test/harness/sdk-lab.ts'
 const lab = sdkLab()
 
 describe('a served agent', () => {
-  const id = () => createId('exc', Date.now(), randomBytes(10))
+  const id = () => createExchangeId('a', Date.now(), randomBytes(10))
   const from = `spiffe://${trustDomain}/agent/invoice`
 
   /** Sends what the fabric would have forwarded, with one thing different. */
@@ -38,7 +38,7 @@ describe('a served agent', () => {
   test('answers what the fabric forwarded, and nothing that differs from it', async () => {
     await lab.echo()
     expect(await directly(() => undefined)).toBe('200')
-    const ofEarlierFabric = id().replace('exc_', 'dec_') as ReturnType<typeof id>
+    const ofEarlierFabric = id().replace('exc_a_', 'exc_') as ReturnType<typeof id>
     expect(await directly(() => undefined, { id: ofEarlierFabric })).toBe('VERSION_UNSUPPORTED')
     expect(await directly(({ headers }) => replace(headers, 'countersign-from', `${from}x`))).toBe(
       'SIGNATURE_REJECTED',

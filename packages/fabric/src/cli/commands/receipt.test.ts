@@ -2,7 +2,7 @@ import { RefusedError } from '@countersign/sdk'
 import { expect, test } from 'vitest'
 import { whyNone } from './receipt.ts'
 
-const exchange = 'exc_01890000000070008000000000000000'
+const exchange = 'exc_a_01890000000070008000000000000000'
 const refused = (code: RefusedError['code']) =>
   new RefusedError(code, { known: true, status: 404, exchange: 'exc_1', retryAfterMs: null })
 

@@ -209,7 +209,7 @@ test('an exchange under way has no receipt yet, and one that is not on record ne
   await calling
   const ended = await countersign('receipt', exchange, '--out', join(dir, 'slow'))
   expect(ended.status).toBe(0)
-  const unknown = 'exc_01890000000070008000000000000000'
+  const unknown = 'exc_a_01890000000070008000000000000000'
   for (const command of ['receipt', 'explain']) {
     const { status, stdout, stderr } = await countersign(command, unknown)
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
@@ -326,7 +326,7 @@ test('every table fits a terminal of 80 columns, with one line for each row', as
   const entries = await linesOnTerminal('ledger', 'recent', '--count', '50', '--data', data)
   expect(entries).toHaveLength(51)
   // Ids are copied, so that they are never cut.
-  for (const row of entries.slice(1)) expect(row).toMatch(/[a-z]{3}_[0-9a-f]{32}$/)
+  for (const row of entries.slice(1)) expect(row).toMatch(/exc_[a-z0-9]{1,2}_[0-9a-f]{32}$/)
   const codes = await linesOnTerminal('help', 'exit-codes')
   for (const row of [...entries, ...codes]) expect(displayWidth(row)).toBeLessThanOrEqual(columns)
 })

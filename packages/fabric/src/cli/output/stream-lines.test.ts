@@ -6,7 +6,7 @@ import { displayWidth } from './display-width.ts'
 import { plainPaint } from './paint.ts'
 import { formatFittedLine } from './stream-lines.ts'
 
-const exchange = `exc_${'0'.repeat(32)}`
+const exchange = 'exc_a_00000000000070008000000000000000'
 
 function entryOf(caller: string, operation: string): EntryView {
   return {
@@ -35,7 +35,7 @@ describe('an entry of the ledger in a stream', () => {
   test('leaves spare columns out on a terminal of 80 columns', () => {
     const line = lineOf(entryOf('planner', 'tools/call'), 80)
     expect(line.split(/ {2,}/)).toEqual([
-      ...['plann…', 'planner', 'tools/…', 'permit…', 'planner'],
+      ...['plann…', 'plann…', 'tools…', 'permit…', 'planner'],
       exchange,
     ])
   })

@@ -1,4 +1,9 @@
-import { isId, isRefusalCode, parseLimitText, type RefusalCode } from '@countersign/protocol'
+import {
+  isExchangeId,
+  isRefusalCode,
+  parseLimitText,
+  type RefusalCode,
+} from '@countersign/protocol'
 import { Refusal, StatedRefusal } from '../../lib/refusal.ts'
 import { Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { BalancedResponse } from '../../routes/upstream.ts'
@@ -96,7 +101,7 @@ export function statedRefusal(
   const [exchange] = valuesOf('countersign-exchange')
   const told = readStatement(codes.length === 1 ? codes[0] : undefined, receiver, {
     limit: others.length === 0 ? parseLimitText(limit) : null,
-    exchange: isId('exc', exchange) ? exchange : null,
+    exchange: isExchangeId(exchange) ? exchange : null,
     isOfReference: status !== 404,
   })
   return told.code === 'OUTCOME_UNKNOWN'

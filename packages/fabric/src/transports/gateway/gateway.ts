@@ -1,6 +1,6 @@
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import { promisify } from 'node:util'
-import { createId, type RefusalCode } from '@countersign/protocol'
+import { createExchangeId, type RefusalCode } from '@countersign/protocol'
 import {
   type ConnectionLimits,
   type PeerIdentity,
@@ -291,7 +291,7 @@ async function answer(
   const flood = received.refused === null ? null : floodReply(socket, options)
   if (flood !== null) return flood
   const at = options.clock.now()
-  const exchange = createId('exc', at, options.random(10))
+  const exchange = createExchangeId(options.slot, at, options.random(10))
   const { path: target } = received.head
   const path = pathOf(target)
   // All of it: a second `?` is part of the last value, and no end of the query.

@@ -1,5 +1,5 @@
 import type { TLSSocket } from 'node:tls'
-import { createId } from '@countersign/protocol'
+import { createExchangeId } from '@countersign/protocol'
 import {
   PeerFault,
   type PeerTrust,
@@ -34,6 +34,8 @@ export interface UnparsedOptions {
   refuse(unchecked: UncheckedRequest, refusal: Refusal): Promise<RefusedUnparsed>
   readonly unauthenticatedLimits: UnauthenticatedLimits
   readonly refusalsPerMinute: number
+  /** The log slot, for the ids of exchanges. */
+  readonly slot: string
   readonly clock: Clock
   readonly random: Random
 }
@@ -51,13 +53,14 @@ function tooMany(perMinute: number): Refusal {
  * cannot lock it out.
  */
 export function floodReply(socket: TLSSocket, options: UnparsedOptions): Reply | null {
-  const { unauthenticatedLimits, trust, clock, random } = options
+  const { unauthenticatedLimits, trust, slot, clock, random } = options
   if (unauthenticatedLimits.admits(socket.remoteAddress ?? '')) return null
   const chain = peerChain(socket) ?? []
   const peer = peerIdentity(chain, trust.bundles, trust.now())
   if (!(peer instanceof PeerFault)) return null
   const at = clock.now()
-  const reply = problemReply(tooMany(options.refusalsPerMinute), createId('exc', at, random(10)))
+  const exchange = createExchangeId(slot, at, random(10))
+  const reply = problemReply(tooMany(options.refusalsPerMinute), exchange)
   return { ...reply, closes: true, endsConnection: true }
 }
 
@@ -72,12 +75,12 @@ export async function refuseUnparsedRequest(
 ): Promise<Reply> {
   const flood = floodReply(socket, options)
   if (flood !== null) return flood
-  const { clock, random, operation = 'unread' } = options
+  const { slot, clock, random, operation = 'unread' } = options
   const at = clock.now()
   const certificateChain = peerChain(socket)
   const unchecked: UncheckedRequest = {
     at,
-    exchange: createId('exc', at, random(10)),
+    exchange: createExchangeId(slot, at, random(10)),
     transport: 'gateway',
     presented: certificateChain && { certificateChain, bearer: null, apiKey: null },
     fault: refusal,

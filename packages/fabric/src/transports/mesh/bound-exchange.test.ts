@@ -1,4 +1,4 @@
-import { isId, timeOfId } from '@countersign/protocol'
+import { isExchangeId, timeOfExchange } from '@countersign/protocol'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { boundExchange, isBoundTo } from './bound-exchange.ts'
@@ -10,9 +10,9 @@ const bindings = fc.record({ signature: signatures, receiver: receivers })
 test('an exchange is bound to the signature of its request and its receiver, and to no other', () => {
   fc.assert(
     fc.property(bindings, bindings, fc.nat({ max: 2 ** 47 }), (own, other, at) => {
-      const id = boundExchange(at, own)
-      expect(isId('exc', id)).toBe(true)
-      expect(timeOfId('exc', id)).toBe(at)
+      const id = boundExchange('a', at, own)
+      expect(isExchangeId(id)).toBe(true)
+      expect(timeOfExchange(id)).toBe(at)
       expect(isBoundTo(id, own)).toBe(true)
       const { receiver, signature } = other
       expect(isBoundTo(id, { ...own, receiver })).toBe(receiver === own.receiver)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { createId, type ExchangeId, isId } from '@countersign/protocol'
+import { createExchangeId, createId, type ExchangeId, isExchangeId } from '@countersign/protocol'
 
 /** Bytes of an id behind its time. */
 const boundLength = 10
@@ -16,8 +16,8 @@ export interface Binding {
  * answer under an exchange of this very request: no other request, and no other receiver that is
  * shown the same signature, has an exchange with that hash.
  */
-export function boundExchange(at: number, binding: Binding): ExchangeId {
-  return createId('exc', at, boundBytes(binding))
+export function boundExchange(slot: string, at: number, binding: Binding): ExchangeId {
+  return createExchangeId(slot, at, boundBytes(binding))
 }
 
 /**
@@ -25,8 +25,9 @@ export function boundExchange(at: number, binding: Binding): ExchangeId {
  * exchange.
  */
 export function isBoundTo(id: string, binding: Binding): boolean {
-  const bound = boundExchange(0, binding)
-  return isId('exc', id) && id.slice(-boundLength * 2) === bound.slice(-boundLength * 2)
+  // Compared behind slot and time, which the receiver chooses.
+  const bound = createId('bound', 0, boundBytes(binding))
+  return isExchangeId(id) && id.slice(-boundLength * 2) === bound.slice(-boundLength * 2)
 }
 
 function boundBytes({ signature, receiver }: Binding): Uint8Array {

@@ -2,7 +2,7 @@ import type { IncomingMessage, Server as PlainServer } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import {
-  createId,
+  createExchangeId,
   formatContentDigest,
   formatSignedResponseHeaders,
   prepareResponseSignature,
@@ -87,6 +87,8 @@ export interface InboundOptions {
   readonly connectionsMax: number
   /** Overrides of the defaults. */
   readonly responseLimits?: Partial<ConnectionLimits>
+  /** Returns the log slot of the fabric that records, for the ids of exchanges. */
+  slot(): string
   readonly clock: Clock
   readonly random: Random
 }
@@ -213,10 +215,11 @@ function peerOf({ agent }: InboundOptions, socket: TLSSocket): PeerIdentity | nu
 function answer(options: Serving, received: ReceivedRequest, signal: AbortSignal): Promise<Reply> {
   const { agent, clock, random } = options
   const at = clock.now()
-  const exchange = createId('exc', at, random(10))
+  const slot = options.slot()
+  const exchange = createExchangeId(slot, at, random(10))
   return answerCall(options.deps, {
     exchange,
-    boundExchange: (signature) => boundExchange(at, { signature, receiver: agent.spiffeId }),
+    boundExchange: (signature) => boundExchange(slot, at, { signature, receiver: agent.spiffeId }),
     at,
     transport: 'mesh',
     received,
@@ -252,12 +255,12 @@ function answer(options: Serving, received: ReceivedRequest, signal: AbortSignal
 
 /** Records what could not be read under the name that the connection proved, and answers it. */
 async function refuse(
-  { agent, deps, clock, random }: InboundOptions,
+  { agent, deps, slot, clock, random }: InboundOptions,
   socket: TLSSocket,
   refusal: Refusal,
 ): Promise<Reply> {
   const at = clock.now()
-  const exchange = createId('exc', at, random(10))
+  const exchange = createExchangeId(slot(), at, random(10))
   const { name } = agent
   const call = {
     kind: 'agent',

@@ -25,7 +25,13 @@ function feedOf() {
     {
       read() {
         built += 1
-        const state = { policies: [], requestsPerMinute: risk, agents: [], endpoints: [] }
+        const state = {
+          policies: [],
+          slot: 'a',
+          requestsPerMinute: risk,
+          agents: [],
+          endpoints: [],
+        }
         return { ...state, bundles: {}, renewals: {} }
       },
       onChange(listener) {
@@ -84,7 +90,11 @@ test('changes that come together are one version, and none is lost', async () =>
   for (let at = 0; at < 100; at++) change('soon')
   const next = feed.wait(sequence, 25_000, reader())
   await pass(stateSpacingMs.soon)
-  expect(read(await next)).toMatchObject({ sequence: sequence + 1, requestsPerMinute: 100 })
+  expect(read(await next)).toMatchObject({
+    sequence: sequence + 1,
+    slot: 'a',
+    requestsPerMinute: 100,
+  })
   expect(built()).toBe(2)
 })
 
@@ -116,7 +126,7 @@ test('a read after a change returns the change', async () => {
   change('soon', 7)
   const fresh = feed.wait(-1, 25_000, reader())
   await pass(stateSpacingMs.soon)
-  expect(read(await fresh)).toMatchObject({ requestsPerMinute: 7 })
+  expect(read(await fresh)).toMatchObject({ slot: 'a', requestsPerMinute: 7 })
 })
 
 test('a change that is taken back is none', async () => {

@@ -1,4 +1,4 @@
-import { createId, utf8 } from '@countersign/protocol'
+import { createExchangeId, utf8 } from '@countersign/protocol'
 import { expect, test } from 'vitest'
 import { systemClock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
@@ -104,7 +104,7 @@ test('a card in a stream, and one that cannot be read, is refused', async () => 
 })
 
 test('an exchange and a receipt pass in the one form that a fabric gives them', async () => {
-  const id = createId('exc', 1_800_000_000_000, new Uint8Array(10))
+  const id = createExchangeId('a', 1_800_000_000_000, new Uint8Array(10))
   const path = '/v1/receipts/'
   const heard = (exchange: string, receipt: string) => {
     const named = [
@@ -116,7 +116,8 @@ test('an exchange and a receipt pass in the one form that a fabric gives them', 
   const own = [json, ['countersign-exchange', id], ['countersign-receipt', `${path}${id}`]]
   expect(await heard(id, `${path}${id}`)).toMatchObject({ headers: own })
   for (const odd of [
-    `exc_${'0'.repeat(32)}`,
+    `exc_a_${'0'.repeat(32)}`,
+    id.replace('exc_a_', 'exc_'),
     `${id}0`,
     id.toUpperCase(),
     '',

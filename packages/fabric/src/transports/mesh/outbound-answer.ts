@@ -1,4 +1,4 @@
-import { formatSpiffeId, isId, type SignableRequest } from '@countersign/protocol'
+import { formatSpiffeId, isExchangeId, type SignableRequest } from '@countersign/protocol'
 import type { BodyShare } from '../../budgets/body-budget.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
@@ -188,8 +188,8 @@ const receiptPath = (exchange: string): string => `/v1/receipts/${exchange}`
 function passes(name: string, value: string, isFromFabric: boolean): boolean {
   if (receiverFields.has(name)) return true
   if (!recordFields.has(name)) return isFromFabric && fabricFields.has(name)
-  if (name === 'countersign-exchange') return isId('exc', value)
-  return isId('exc', value.replace(/^\/v1\/receipts\//, ''))
+  if (name === 'countersign-exchange') return isExchangeId(value)
+  return isExchangeId(value.replace(/^\/v1\/receipts\//, ''))
 }
 
 /**

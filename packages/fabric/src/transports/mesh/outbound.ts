@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import {
-  createId,
+  createExchangeId,
   loopbackHostnames,
   type SignableRequest,
   type SignedMessage,
@@ -83,6 +83,8 @@ export interface OutboundOptions {
   readonly connectionsMax: number
   /** Overrides of the defaults. */
   readonly responseLimits?: Partial<ConnectionLimits>
+  /** Returns the log slot of the fabric that records, for the ids of exchanges. */
+  slot(): string
   readonly clock: Clock
   readonly random: Random
 }
@@ -101,7 +103,7 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
   server.maxConnections = options.connectionsMax
   const begin = (signal: AbortSignal): OutboundCall => {
     const at = options.clock.now()
-    return { at, exchange: createId('exc', at, options.random(10)), signal }
+    return { at, exchange: createExchangeId(options.slot(), at, options.random(10)), signal }
   }
   const refuseOn = async (_: unknown, refusal: Refusal) => {
     const call = begin(AbortSignal.abort())

@@ -1,4 +1,4 @@
-import { createId, parseUtf8, utf8 } from '@countersign/protocol'
+import { createExchangeId, parseUtf8, utf8 } from '@countersign/protocol'
 import { afterEach, expect, test, vi } from 'vitest'
 import type { EntryDraft } from '../../ledger/ledger.ts'
 import { LedgerBusy } from '../../ledger/unavailable.ts'
@@ -13,7 +13,7 @@ const ended = { result: 'delivered', 'attested.response': 'connector' }
 
 const draft = (kind: 'intent' | 'outcome', caller = 'a'): EntryDraft => ({
   kind,
-  exchange: createId('exc', Date.now(), systemRandom(10)),
+  exchange: createExchangeId('a', Date.now(), systemRandom(10)),
   at: Date.now(),
   facts: kind === 'intent' ? begun(caller) : ended,
 })

@@ -3,7 +3,7 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { followMeshState } from './state-follower.ts'
 
 const state = (sequence: number): MeshState => ({
-  ...{ sequence, policies: [], requestsPerMinute: 1, agents: [], endpoints: [] },
+  ...{ sequence, policies: [], slot: 'a', requestsPerMinute: 1, agents: [], endpoints: [] },
   ...{ bundles: {}, renewals: {} },
 })
 

@@ -35,6 +35,8 @@ const meanings: Readonly<Record<string, string>> = {
     'The source of the key that seals the fabric’s own keys; `environment` is COUNTERSIGN_MASTER_KEY. There is no default key, only a default place.',
   'masterKey.path':
     'The file. Required with `passphrase-file`; with `key-file` by default in `countersign` of the configuration folder of the user.',
+  'engines.state.engine':
+    'The engine of the state: a file in dataDir, or a database that several fabrics share.',
   'limits.bodyBytes': 'Largest body of a request or answer through the gateway.',
   'limits.requestsPerMinute': 'Of one caller to one receiver.',
   'limits.connections': 'Open at once.',

@@ -13,6 +13,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { vi } from 'vitest'
+import type { PostgresTarget } from '../../packages/fabric/src/adapters/postgresql/session.ts'
 import { deadline } from './deadline.ts'
 import { openTlsAuthority } from './tls-authority.ts'
 
@@ -165,7 +166,7 @@ async function start(cluster: Cluster, samePort?: number): Promise<Running> {
 
 function run({ programs, owner, folder, data }: Cluster, port: number) {
   const settings = {
-    ...{ listen_addresses: '127.0.0.1', port, unix_socket_directories: '', fsync: 'off' },
+    ...{ listen_addresses: '127.0.0.1', port, unix_socket_directories: '' },
     // The name that the operating system gives to memory shared on the whole machine.
     ...{ max_connections: 60, shared_buffers: '16MB', dynamic_shared_memory_type: 'mmap' },
   }
@@ -213,6 +214,19 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   const ended = new Promise((resolve) => child.once('close', resolve))
   child.kill(signal)
   await ended
+}
+
+/** A database of the server, as the adapters name one. */
+export function targetOf(
+  { host, port, user, password, caPem }: PostgresServer,
+  via: { readonly host?: string; readonly port?: number; readonly database?: string } = {},
+): PostgresTarget {
+  return {
+    ...{ host, port, user, database },
+    ...via,
+    password: async () => password,
+    tls: caPem === null ? null : { ca: caPem },
+  }
 }
 
 /** The part of the vendor's client that is used; its package brings no types. */

@@ -14,7 +14,7 @@ export interface TcpProxy {
   close(): Promise<void>
 }
 
-export async function openTcpProxy(serverPort: number): Promise<TcpProxy> {
+export async function openTcpProxy(serverPort: number, host = '127.0.0.1'): Promise<TcpProxy> {
   const sockets = new Set<Socket>()
   let hanging = false
   let losing: string | null = null
@@ -43,7 +43,7 @@ export async function openTcpProxy(serverPort: number): Promise<TcpProxy> {
       else client.write(bytes)
     })
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(0, host, resolve))
   return {
     port: (server.address() as AddressInfo).port,
     hang() {

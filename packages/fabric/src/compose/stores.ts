@@ -10,7 +10,6 @@ import { memoryReplayGuard } from '../adapters/memory/replay-guard.ts'
 import { oidcTokenServer } from '../adapters/oidc/token-server.ts'
 import { openSqliteChannelRecords } from '../adapters/sqlite/channel-records.ts'
 import { CHANNEL_LIMITS_DEFAULT, openSqliteChannelStore } from '../adapters/sqlite/channel-store.ts'
-import { openSqliteStateStore } from '../adapters/sqlite/state-store.ts'
 import { watchStorage } from '../adapters/sqlite/storage-fault.ts'
 import { derCertificateWriter } from '../adapters/x509/der-certificate-writer.ts'
 import { ChannelAuthority } from '../channels/channel-authority.ts'
@@ -39,6 +38,7 @@ import { OPERATION_NAMES } from './operation-names.ts'
 import { openRecords } from './records.ts'
 import { assertSecretsKept, SECRETS_FOLDER } from './secrets.ts'
 import { FIRST_SLOT, slotFolder, slotOrigin } from './slots.ts'
+import { openConfiguredState } from './state-engine.ts'
 
 /**
  * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
@@ -112,9 +112,7 @@ export async function openStores(environment: Environment, origin: () => string)
     const slot = FIRST_SLOT
     const secrets = await openFileSecretStore({ dir: dir(SECRETS_FOLDER), masterKey, random })
     const keys = await openFabricKeys(secrets, slot, random)
-    const state = watchStorage(await openSqliteStateStore(dir('state.db')), (cause) =>
-      environment.onFatal('the state cannot be kept', cause),
-    )
+    const state = await openConfiguredState(environment)
     closers.push({ name: 'state', close: () => state.close() })
     const records = await openRecords(environment, dir('records.db'), closers)
     const ledger = await openRecord(environment, keys, slot)

@@ -39,6 +39,41 @@ describe('the master key', () => {
   })
 })
 
+describe('the engine of the state', () => {
+  const named = (url: string, more = '') =>
+    read(`engines: { state: { engine: postgresql, url: '${url}'${more} } }`).engines.state
+
+  test('is SQLite unless PostgreSQL is named, over TLS unless it is on this machine', () => {
+    expect(read('').engines.state).toEqual({ engine: 'sqlite' })
+    expect(named('postgresql://a%40b@db.example/fabric', ', passwordFile: /srv/word')).toEqual({
+      ...{ engine: 'postgresql', host: 'db.example', port: 5432, database: 'fabric', user: 'a@b' },
+      ...{ schema: 'countersign', tls: true, ca: null },
+      password: { from: 'file', path: resolve('/srv/word') },
+    })
+    expect(named('postgres://u@[::1]:6/d', ', schema: other')).toMatchObject({
+      ...{ host: '::1', port: 6, schema: 'other', tls: false, password: { from: 'nowhere' } },
+    })
+    expect(named('postgres://u@localhost/d', ', tls: true')).toMatchObject({ tls: true })
+  })
+
+  test.each([
+    ['{ engine: postgresql }', 'engines.state.url'],
+    ["{ engine: postgresql, url: 'https://u@h/d' }", 'starts with postgresql://'],
+    ["{ engine: postgresql, url: 'postgresql://u:secret@h/d' }", 'passwordFile'],
+    ["{ engine: postgresql, url: 'postgresql://u@h/d?sslmode=disable' }", 'user@host/database'],
+    ["{ engine: postgresql, url: 'postgresql://h/d' }", 'user@host/database'],
+    ["{ engine: postgresql, url: 'postgresql://u@h/d', tls: false }", 'in the clear'],
+    ["{ engine: postgresql, url: 'postgresql://u@h/d', schema: 'x; --' }", 'engines.state.schema'],
+    ['{ engine: oracle }', '{ engine: sqlite }'],
+    ["{ engine: sqlite, url: 'postgresql://u@h/d' }", '"url"'],
+  ])('refuses %s, and names %s', (state, says) => {
+    const text = `engines: { state: ${state} }`
+    expect(() => read(text)).toThrow(ConfigError)
+    expect(() => read(text)).toThrow(says)
+    expect(() => read(text)).not.toThrow('secret')
+  })
+})
+
 describe('names of agents', () => {
   test.each(['fabric', 'gateway', 'unknown'])('refuses %s, which entries use otherwise', (name) => {
     expect(() => read(`agents: { ${name}: { upstream: 'http://127.0.0.1:9000' } }`)).toThrow(

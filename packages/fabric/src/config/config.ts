@@ -2,16 +2,18 @@ import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import type { z } from 'zod'
+import { placeState, type StateEngine } from './engines.ts'
 import { type ConfigText, type Environment } from './read.ts'
 import { type ConfigDocument, configSchema } from './schema.ts'
 import { suggestion } from './suggest.ts'
 
 /** One frozen, validated configuration; everything in it is absolute and decided. */
 export type Config = Readonly<
-  Omit<ConfigDocument, 'dataDir' | 'policyDir' | 'masterKey'> & {
+  Omit<ConfigDocument, 'dataDir' | 'policyDir' | 'masterKey' | 'engines'> & {
     dataDir: string
     policyDir: string
     masterKey: MasterKeyPlace
+    engines: { readonly state: StateEngine }
   }
 >
 
@@ -50,6 +52,7 @@ export function parseConfig(
     ledger:
       document.ledger.headDir === undefined ? {} : { headDir: resolve(document.ledger.headDir) },
     masterKey: placeMasterKey(document, environment, dataDir),
+    engines: { state: placeState(document.engines.state, environment) },
   })
 }
 
@@ -68,7 +71,7 @@ type Issue = z.core.$ZodIssue
 
 /** Reports whether a fault of one alternative leaves open which of them was meant. */
 function isOfAll({ code, path: [at] }: Issue): boolean {
-  return at === 'from' || (code === 'invalid_type' && at === undefined)
+  return at === 'from' || at === 'engine' || (code === 'invalid_type' && at === undefined)
 }
 
 /** The faults within a key or an alternative, which the issue around them does not name. */

@@ -11,6 +11,8 @@ export interface Environment {
   readonly dataDir: string | null
   /** COUNTERSIGN_MASTER_KEY: 32 bytes in base64, for `masterKey: { from: environment }`. */
   readonly masterKey: string | null
+  /** COUNTERSIGN_STATE_PASSWORD: of the database that `engines.state` names. */
+  readonly statePassword?: string | null
   /** NO_COLOR or a dumb terminal: no colours. */
   readonly colours: boolean
   /** The folder of a user's own configuration (XDG_CONFIG_HOME, or ~/.config). */
@@ -35,10 +37,13 @@ export function readEnvironment(): Environment {
   const masterKey = env['COUNTERSIGN_MASTER_KEY'] ?? null
   // Child processes and crash reports inherit the environment; the key must not travel with it.
   delete env['COUNTERSIGN_MASTER_KEY']
+  const statePassword = env['COUNTERSIGN_STATE_PASSWORD'] ?? null
+  delete env['COUNTERSIGN_STATE_PASSWORD']
   return {
     configPath: env['COUNTERSIGN_CONFIG'] || null,
     dataDir: env['COUNTERSIGN_DATA'] || null,
     masterKey,
+    statePassword,
     colours: env['NO_COLOR'] === undefined && env['TERM'] !== 'dumb',
     userConfigDir: env['XDG_CONFIG_HOME'] || resolve(homedir(), '.config'),
     startedByNpm: env['npm_command'] !== undefined,

@@ -1,6 +1,7 @@
 import { isAgentName, isConfidential, isReservedName, isTrustDomain } from '@countersign/protocol'
 import { CONNECTION_LIMITS } from '@countersign/protocol/tls'
 import { z } from 'zod'
+import { engines } from './engines.ts'
 
 const agentName = z
   .string()
@@ -182,6 +183,7 @@ export const configSchema = z.strictObject({
   policyDir: z.string().min(1).optional().describe('Default: the folder `policies` in dataDir.'),
   listen,
   masterKey,
+  engines,
   limits,
   observe,
   log,

@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto'
+import { dataFormat, otherFormat } from '../data-format.ts'
+import type { Session } from './session.ts'
+
+/** A name of a schema that needs no quotes, and leaves room for the names made of it. */
+const schemaPattern = /^[a-z_][a-z0-9_]{0,40}$/
+
+export function assertSchemaName(schema: string): void {
+  if (schemaPattern.test(schema)) return
+  throw new TypeError(`${JSON.stringify(schema)} cannot be the name of a schema`)
+}
+
+/** The name under which commits notify. */
+export function wakeChannel(schema: string): string {
+  return `${schema}_state`
+}
+
+/**
+ * `state_counter` has one row, which each commit changes first: it holds that row's lock until its
+ * revision is visible, so that revisions are in commit order. A sequence would hand out its values
+ * before the commit. `floor` is the newest revision of which changes were deleted.
+ *
+ * `state_commit` keeps the changes of a commit in one row, so that no commit is read in part. By
+ * `mark`, commits of the same revision differ, of which one was lost by a failover. The commit at
+ * the floor stays without its changes, for its mark.
+ */
+const tables = (s: string): string => `
+  CREATE TABLE ${s}.format (one boolean PRIMARY KEY CHECK (one), version integer NOT NULL);
+  CREATE TABLE ${s}.state (
+    kind text COLLATE "C", key text COLLATE "C", value text NOT NULL, PRIMARY KEY (kind, key)
+  );
+  CREATE TABLE ${s}.state_counter (
+    one boolean PRIMARY KEY CHECK (one),
+    revision bigint NOT NULL, floor bigint NOT NULL, rows_total bigint NOT NULL
+  ) WITH (fillfactor = 10);
+  CREATE TABLE ${s}.state_commit (
+    revision bigint PRIMARY KEY, mark uuid NOT NULL,
+    rows_before bigint NOT NULL, rows_total bigint NOT NULL, changes text
+  );
+  INSERT INTO ${s}.format VALUES (true, ${dataFormat});
+  INSERT INTO ${s}.state_counter VALUES (true, 0, 0, 0);
+  INSERT INTO ${s}.state_commit VALUES (0, gen_random_uuid(), 0, 0, NULL);
+`
+
+/**
+ * Makes the schema and its tables where there are none. Of several processes that start at once,
+ * one makes them and the others wait for it. Rejects for tables of another format.
+ */
+export async function prepareSchema(session: Session, schema: string): Promise<void> {
+  assertSchemaName(schema)
+  await session.query('BEGIN')
+  // Released with the transaction, however that ends.
+  await session.query('SELECT pg_advisory_xact_lock($1::bigint)', [lockOf(schema)])
+  const found = await formatOf(session, schema)
+  if (found === null) {
+    await session.query(`CREATE SCHEMA IF NOT EXISTS ${schema}`)
+    await session.query(tables(schema))
+  } else if (found !== dataFormat) {
+    throw otherFormat(`the schema ${schema} in PostgreSQL`, found)
+  }
+  await session.query('COMMIT')
+}
+
+async function formatOf(session: Session, schema: string): Promise<number | null> {
+  const table = `${schema}.format`
+  const { rows } = await session.query('SELECT to_regclass($1) IS NOT NULL AS exists', [table])
+  if (rows[0]?.['exists'] !== true) return null
+  const format = await session.query(`SELECT version FROM ${table}`)
+  return Number(format.rows[0]?.['version'])
+}
+
+/** 63 bits, so that it is positive; the locks of another application are elsewhere. */
+function lockOf(schema: string): string {
+  const digest = createHash('sha256').update(`countersign schema ${schema}`).digest()
+  return String(digest.readBigUInt64BE() >> 1n)
+}

@@ -1,0 +1,118 @@
+import { expect, test } from 'vitest'
+import { loadPostgresClient } from './client.ts'
+import type { Session } from './session.ts'
+import { SESSIONS_MAX, Sessions } from './sessions.ts'
+
+const never = 3_600_000
+
+function fakeSession(): Session & { end(): void } {
+  let isBroken = false
+  const destroy = (): void => {
+    isBroken = true
+  }
+  return {
+    get isBroken() {
+      return isBroken
+    },
+    query: async () => ({ command: '', rowCount: 0, rows: [] }),
+    takeWarnings: () => [],
+    onNotification: () => undefined,
+    onEnd: () => undefined,
+    ...{ destroy, end: destroy },
+  }
+}
+
+function openFakes(waitMs = never) {
+  const opened: ReturnType<typeof fakeSession>[] = []
+  const sessions = new Sessions(async () => {
+    const session = fakeSession()
+    opened.push(session)
+    return session
+  }, waitMs)
+  return { opened, sessions }
+}
+
+/** Work that goes on until it is opened. */
+function gate() {
+  const { promise, resolve } = Promise.withResolvers<undefined>()
+  return { wait: () => promise, open: () => resolve(undefined) }
+}
+
+test('a missing client is named, with the command that installs it', async () => {
+  const missing = () => Promise.reject(new Error('Cannot find package'))
+  await expect(loadPostgresClient(missing)).rejects.toThrow('npm install pg')
+  await expect(loadPostgresClient(async () => ({}))).rejects.toThrow('unknown version')
+})
+
+test('no more connections are open than the bound, and calls take turns', async () => {
+  const { opened, sessions } = openFakes()
+  const { wait, open } = gate()
+  let running = 0
+  let runningMax = 0
+  const calls = Array.from({ length: 3 * SESSIONS_MAX }, () =>
+    sessions.use(async () => {
+      running++
+      runningMax = Math.max(runningMax, running)
+      await wait()
+      running--
+    }),
+  )
+  open()
+  await Promise.all(calls)
+  expect({ runningMax, opened: opened.length }).toEqual({
+    runningMax: SESSIONS_MAX,
+    opened: SESSIONS_MAX,
+  })
+})
+
+test('a connection on which something failed is never used again', async () => {
+  const { opened, sessions } = openFakes()
+  const failed = sessions.use(() => Promise.reject(new Error('in the middle')))
+  await expect(failed).rejects.toThrow('in the middle')
+  const [first] = opened
+  expect(first?.isBroken).toBe(true)
+  expect(await sessions.use(async (session) => session === first)).toBe(false)
+})
+
+test('a connection that ended while it was idle is replaced', async () => {
+  const { opened, sessions } = openFakes()
+  await sessions.use(async () => undefined)
+  opened[0]?.end()
+  await sessions.use(async (session) => expect(session.isBroken).toBe(false))
+  expect(opened).toHaveLength(2)
+})
+
+test('a call that no connection is free for fails at its time, and takes no turn', async () => {
+  const { sessions } = openFakes(5)
+  const { wait, open } = gate()
+  const used = Array.from({ length: SESSIONS_MAX }, () => sessions.use(wait))
+  await expect(sessions.use(async () => undefined)).rejects.toThrow('was free within')
+  open()
+  await Promise.all(used)
+  expect(await sessions.use(async () => 'again')).toBe('again')
+})
+
+test('a failed attempt to connect gives its turn back', async () => {
+  let attempts = 0
+  const sessions = new Sessions(async () => {
+    attempts++
+    if (attempts <= 2 * SESSIONS_MAX) throw new Error('refused')
+    return fakeSession()
+  }, never)
+  const calls = Array.from({ length: 2 * SESSIONS_MAX }, () => sessions.use(async () => 'used'))
+  const results = await Promise.allSettled(calls)
+  expect(results.every(({ status }) => status === 'rejected')).toBe(true)
+  expect(await sessions.use(async () => 'used')).toBe('used')
+})
+
+test('closing ends connections in use, and later calls fail', async () => {
+  const { opened, sessions } = openFakes()
+  const { wait, open } = gate()
+  const used = sessions.use(wait)
+  await expect.poll(() => opened.length).toBe(1)
+  sessions.close()
+  expect(opened[0]?.isBroken).toBe(true)
+  open()
+  await used
+  await expect(sessions.use(async () => undefined)).rejects.toThrow('is closed')
+})

@@ -7,6 +7,7 @@ import { crowdedLib, deepFiles, longFiles, longFunctions, nameFaults } from './t
 import { commentProseFaults, wideComments } from './tidy/comment-prose.ts'
 import { documentProseFaults, widthFaults } from './tidy/document-prose.ts'
 import { documents, linkFaults, pathFaults, scriptFaults } from './tidy/documents.ts'
+import { stageFaults } from './tidy/exchanges.ts'
 import {
   leftoverFaults,
   lockFaults,
@@ -65,6 +66,10 @@ describe('imports', () => {
 
   test('vendors are imported under adapters only', () => {
     expectNone(vendorFaults(sources()))
+  })
+
+  test('exchanges are made by the stages only', () => {
+    expectNone(stageFaults(sources()))
   })
 
   test('no import leads in a circle', () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { crowdedLib, deepFiles, longFiles, longFunctions, nameFaults } from './budgets.ts'
 import { linkFaults, pathFaults, scriptFaults } from './documents.ts'
+import { stageFaults } from './exchanges.ts'
 import {
   leftoverFaults,
   lockFaults,
@@ -106,6 +107,17 @@ describe('a planted fault is found:', () => {
     const types = server('lib/b.ts', `import type { a } from './a.ts'`)
     expect(cycles([b, a])).toEqual([`${a.path} -> ${b.path} -> ${a.path}`])
     expect(cycles([a, types])).toEqual([])
+  })
+
+  test.each([
+    ['a file that makes exchanges', `import { extend } from '../pipeline/exchange.ts'`],
+    ['a file that loads what makes them', `await import('../pipeline/exchange.ts')`],
+    ['a cast to an exchange', 'const x = {} as unknown as Exchange<Intended>'],
+    ['a cast of an exchange', 'const x = y as Exchange<Authorized>'],
+  ])('%s', (_, text) => {
+    expect(stageFaults([server('channels/a.ts', text)])).toHaveLength(1)
+    const types = `import type { Exchange } from '../pipeline/exchange.ts'`
+    expect(stageFaults([server('channels/a.ts', types)])).toEqual([])
   })
 
   test('an import of a file that is missing', () => {

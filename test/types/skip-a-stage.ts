@@ -22,6 +22,7 @@ import {
 } from '../../packages/fabric/src/pipeline/authorize.ts'
 import { type DeliverDeps, deliver } from '../../packages/fabric/src/pipeline/deliver.ts'
 import type { Forwarder } from '../../packages/fabric/src/pipeline/delivery.ts'
+import { type Exchange, extend, openExchange } from '../../packages/fabric/src/pipeline/exchange.ts'
 import {
   type InspectDeps,
   type Inspected,
@@ -38,10 +39,10 @@ import type { ArrivingBody } from '../../packages/fabric/src/transports/http/arr
 
 export interface Given {
   readonly unchecked: UncheckedRequest
-  readonly authenticated: Authenticated
-  readonly authorized: Authorized
-  readonly inspected: Inspected
-  readonly intended: Intended
+  readonly authenticated: Exchange<Authenticated>
+  readonly authorized: Exchange<Authorized>
+  readonly inspected: Exchange<Inspected>
+  readonly intended: Exchange<Intended>
   readonly forwarder: Forwarder
   readonly deps: AuthenticateDeps & InspectDeps & RecordDeps & DeliverDeps
   readonly authorization: AuthorizeDeps
@@ -112,41 +113,82 @@ export async function readingEarly(request: Request): Promise<void> {
 
 export function forging(given: Given): readonly unknown[] {
   const { unchecked, authenticated, authorized, inspected, intended } = given
-  const { caller, signed } = authenticated
+  const { caller } = authenticated
   // @ts-expect-error wrong type: writes down an authentication that never ran
-  const written: Authenticated = { unchecked, caller, signed }
+  const written: Exchange<Authenticated> = { ...unchecked, caller, signed: true, left: undefined }
   // @ts-expect-error wrong type: copies one with another caller
-  const other: Authenticated = { ...authenticated, caller: { ...caller, name: 'somebody-else' } }
+  const other: Exchange<Authenticated> = { ...authenticated, caller: { ...caller, name: 'other' } }
+  // @ts-expect-error wrong type: copies one as it is
+  const copied: Exchange<Authenticated> = { ...authenticated }
   // @ts-expect-error wrong type: copies a decision with fewer obligations
-  const eased: Authorized = { ...authorized, decision: authorized.decision }
+  const eased: Exchange<Authorized> = { ...authorized, decision: authorized.decision }
   // @ts-expect-error wrong type: copies an inspection with another body
-  const swapped: Inspected = { ...inspected, body: new Uint8Array() }
+  const swapped: Exchange<Inspected> = { ...inspected, forwardable: inspected.forwardable }
   // @ts-expect-error wrong type: copies an intent for another message
-  const moved: Intended = { ...intended, committed: intended.committed }
+  const moved: Exchange<Intended> = { ...intended, intent: intended.intent }
   // @ts-expect-error wrong type: dresses up a class of its own
-  const dressed: Authenticated = new DressedUp(unchecked, caller)
+  const dressed: Exchange<Authenticated> = new DressedUp(authenticated)
   // @ts-expect-error read-only: changes the caller of a true one
   authenticated.caller = caller
-  return [written, other, eased, swapped, moved, dressed]
+  return [written, other, copied, eased, swapped, moved, dressed]
+}
+
+/** The functions that make exchanges are exported, and findings are not. */
+export function extending(given: Given): readonly unknown[] {
+  const { authenticated, authorized, inspected } = given
+  const { decision, question, policyVersion, quota } = authorized
+  // @ts-expect-error wrong type: opens an exchange with a copy as its finding
+  const opened: Exchange<Authenticated> = openExchange({ ...authenticated })
+  // @ts-expect-error wrong type: opens an exchange with another exchange as its finding
+  const nested: Exchange<Authenticated> = openExchange(authenticated)
+  // @ts-expect-error wrong type: writes down the finding of a stage
+  const decided: Exchange<Authorized> = extend(authenticated, {
+    ...{ decision, question, policyVersion, quota },
+  })
+  // @ts-expect-error wrong type: takes the decision from another exchange
+  const spliced = extend(authenticated, { ...authorized })
+  // @ts-expect-error wrong type: replaces the caller of an authorized exchange
+  const replaced = extend(authorized, { caller: authorized.caller })
+  // @ts-expect-error wrong type: replaces the body of an inspected exchange
+  const unmasked = extend(inspected, { forwardable: inspected.forwardable })
+  // @ts-expect-error wrong type: adds the members of a stage to an exchange itself
+  const assigned: Exchange<Authorized> = Object.assign(authenticated, {
+    ...{ decision, question, policyVersion, quota },
+  })
+  return [opened, nested, decided, spliced, replaced, unmasked, assigned]
 }
 
 class DressedUp {
-  readonly unchecked: UncheckedRequest
-  readonly #caller: Authenticated['caller']
+  readonly #known: null = null
+  readonly id: Exchange<Authenticated>['id']
+  readonly caller: Exchange<Authenticated>['caller']
   readonly signed = true
+  readonly at = 0
+  readonly transport = 'mesh'
+  readonly target: Exchange<Authenticated>['target']
+  readonly received: Exchange<Authenticated>['received']
+  readonly signature = null
+  readonly left = undefined
 
-  constructor(unchecked: UncheckedRequest, caller: Authenticated['caller']) {
-    this.unchecked = unchecked
-    this.#caller = caller
+  constructor({ id, caller, target, received }: Exchange<Authenticated>) {
+    this.id = id
+    this.caller = caller
+    this.target = target
+    this.received = received
   }
 
-  get caller(): Authenticated['caller'] {
-    return this.#caller
+  get known(): null {
+    return this.#known
   }
 }
 
-export async function constructing({ unchecked, authenticated }: Given): Promise<unknown> {
+export async function constructing({ authenticated }: Given): Promise<unknown> {
+  const module = await import('../../packages/fabric/src/pipeline/exchange.ts')
+  // @ts-expect-error not exported: constructs what only a stage may
+  const made = new module.Carrier()
+  // @ts-expect-error not exported: extends the class of exchanges
+  class Sub extends module.Carrier {}
   const stage = await import('../../packages/fabric/src/pipeline/authenticate.ts')
-  // @ts-expect-error not exported: constructs what only its stage may
-  return new stage.Authenticated(unchecked, authenticated.caller, true)
+  // @ts-expect-error not exported: names the key of a stage
+  return [made, Sub, openExchange({ ...authenticated, [stage.authenticated]: true })]
 }

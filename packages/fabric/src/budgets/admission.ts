@@ -1,6 +1,7 @@
 import type { Limit } from '@countersign/protocol'
 import type { PeerIdentity } from '@countersign/protocol/tls'
 import type { Identified } from '../pipeline/authenticate.ts'
+import type { Exchange } from '../pipeline/exchange.ts'
 import { type BodyBudget, type BodyShare, bodyOverheadBytes, waitingBytes } from './body-budget.ts'
 
 /**
@@ -47,7 +48,10 @@ export interface AdmissionOptions {
 }
 
 /** Counted per principal: an agent's instances, keys and tokens share one account. */
-export function admitCaller({ caller }: Identified, options: AdmissionOptions): Admission {
+export function admitCaller(
+  { caller }: Exchange<Identified>,
+  options: AdmissionOptions,
+): Admission {
   return admit(`${caller.kind}/${caller.name}`, options, identified)
 }
 

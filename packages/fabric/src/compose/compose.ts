@@ -266,7 +266,7 @@ async function openListener(
     trust: { bundles: identity.bundles, now: clock.now },
     async refuse(unchecked, refusal) {
       const { caller, unrecorded } = await recordRefusedRequest(parts.deps, unchecked, refusal)
-      const reply = problemReply(unrecorded ?? refusal, unchecked.exchange)
+      const reply = problemReply(unrecorded ?? refusal, unchecked.id)
       return { reply, isUnauthenticated: caller === null, isRecorded: unrecorded === null }
     },
     unauthenticatedLimits: memoryUnauthenticatedLimits(limits.refusalsPerMinute, clock),

@@ -8,6 +8,7 @@ import type { Authenticator, Caller, Presented } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import { Refusal, undecided } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
+import { type Exchange, openExchange } from './exchange.ts'
 import type { PresentedSignature, UncheckedRequest } from './unchecked-request.ts'
 
 /** The dependencies of the stage on identity. */
@@ -16,50 +17,32 @@ export interface AuthenticateDeps {
   readonly signatures: MessageSignatures
 }
 
+const identified: unique symbol = Symbol('identified')
+const authenticated: unique symbol = Symbol('authenticated')
+
 /**
- * Proof that authentication ran. The constructor stays in this file and the caller stays in a
- * private field, so no other module can make one, copy one with a change, or dress one up.
+ * Known once the credentials of a request head name an active principal. Reading a body requires
+ * it. Found in this file only.
  */
-class Authenticated {
-  readonly unchecked: UncheckedRequest
-  readonly #caller: Caller
-  readonly #signed: boolean
+export interface Identified {
+  readonly [identified]: true
+  readonly caller: Caller
+}
 
-  constructor(unchecked: UncheckedRequest, caller: Caller, signed: boolean) {
-    this.unchecked = unchecked
-    this.#caller = caller
-    this.#signed = signed
-  }
+/** The decoded members that no stage replaces. */
+type Decoded = Pick<UncheckedRequest, 'at' | 'transport' | 'target' | 'received' | 'signature'>
 
-  get caller(): Caller {
-    return this.#caller
-  }
-
+/** Known once authentication has run over the whole request. Found in this file only. */
+export interface Authenticated extends Decoded {
+  readonly [authenticated]: true
+  /** Bound to the caller's signature, where the transport binds it. */
+  readonly id: UncheckedRequest['id']
+  readonly caller: Caller
   /** True if the caller's own signature over this very request was verified. */
-  get signed(): boolean {
-    return this.#signed
-  }
+  readonly signed: boolean
+  /** Aborted when the caller leaves; undefined where nothing waits for it. */
+  readonly left: AbortSignal | undefined
 }
-
-export type { Authenticated }
-
-/**
- * Proof that the credentials of a request head name an active principal. Reading a body requires
- * one. Made in this file only.
- */
-class Identified {
-  readonly #caller: Caller
-
-  constructor(caller: Caller) {
-    this.#caller = caller
-  }
-
-  get caller(): Caller {
-    return this.#caller
-  }
-}
-
-export type { Identified }
 
 /**
  * Identifies the sender from the head, before its body may cost anything. The credential is looked
@@ -69,9 +52,9 @@ export async function identify(
   presented: Presented,
   transport: UncheckedRequest['transport'],
   deps: Pick<AuthenticateDeps, 'authenticators'>,
-): Promise<Identified | Refusal> {
+): Promise<Exchange<Identified> | Refusal> {
   const caller = await callerOf(presented, transport, deps).catch(undecided)
-  return caller instanceof Refusal ? caller : new Identified(caller)
+  return caller instanceof Refusal ? caller : openExchange({ [identified]: true as const, caller })
 }
 
 async function callerOf(
@@ -111,7 +94,7 @@ function narrower(caller: Caller, other: Caller): Caller {
 export async function authenticate(
   unchecked: UncheckedRequest,
   deps: AuthenticateDeps,
-): Promise<Authenticated | Refusal> {
+): Promise<Exchange<Authenticated> | Refusal> {
   const { presented, refused = null } = unchecked
   if (refused !== null) return refused
   if (presented === null) {
@@ -119,28 +102,33 @@ export async function authenticate(
   }
   const caller = await callerOf(presented, unchecked.transport, deps)
   if (caller instanceof Refusal) return caller
-  if (unchecked.signature === null) return new Authenticated(unchecked, caller, false)
-  const uncovered = coverageFault(unchecked, unchecked.signature, caller)
+  const { signature } = unchecked
+  if (signature === null) return open(unchecked, { id: unchecked.id, caller, signed: false })
+  const uncovered = coverageFault(unchecked, signature, caller)
   if (uncovered !== null) return new Refusal('SIGNATURE_REJECTED', uncovered)
-  const fault = await deps.signatures.checkRequest(unchecked.signature.signed, caller)
-  return fault ?? new Authenticated(bound(unchecked, unchecked.signature), caller, true)
+  const fault = await deps.signatures.checkRequest(signature.signed, caller)
+  if (fault !== null) return fault
+  // An exchange is never bound to a signature that was not verified for this receiver.
+  const id = unchecked.boundExchange?.(signature.signed.signature) ?? unchecked.id
+  return open(unchecked, { id, caller, signed: true })
 }
 
-/** An exchange is never bound to a signature that was not verified for this receiver. */
-function bound(unchecked: UncheckedRequest, { signed }: PresentedSignature): UncheckedRequest {
-  const { boundExchange } = unchecked
-  if (boundExchange === undefined) return unchecked
-  return { ...unchecked, exchange: boundExchange(signed.signature) }
+function open(
+  { at, transport, target, received, signature, left }: UncheckedRequest,
+  { id, caller, signed }: Pick<Authenticated, 'id' | 'caller' | 'signed'>,
+): Exchange<Authenticated> {
+  const decoded = { at, transport, target, received, signature, left }
+  return openExchange({ [authenticated]: true as const, id, ...decoded, caller, signed })
 }
 
 /** A signature that leaves out the body or the receiver proves too little to be called one. */
 function coverageFault(
-  { message, target }: UncheckedRequest,
+  { received, target }: UncheckedRequest,
   signature: PresentedSignature,
   caller: Caller,
 ): string | null {
   const { signed, request } = signature
-  const hasBody = message.body.length > 0
+  const hasBody = received.body.length > 0
   const fault = requestProfileFault(signed, { ...request, hasBody })
   if (fault !== null) return fault
   const field = (name: string) => request.headers.find(([header]) => header === name)?.[1]
@@ -149,7 +137,7 @@ function coverageFault(
   if (to !== undefined && !isTarget(to, target, caller)) {
     return `it was signed for ${to}, not for ${target.name}`
   }
-  return hasBody ? digestFault(field('content-digest') ?? '', message.body) : null
+  return hasBody ? digestFault(field('content-digest') ?? '', received.body) : null
 }
 
 /** The whole SPIFFE ID counts: another trust domain has receivers of the same names. */

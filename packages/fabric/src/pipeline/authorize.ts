@@ -5,6 +5,7 @@ import { Refusal, type RefusalFacts } from '../lib/refusal.ts'
 import type { Decision, PolicyRequest, PolicySet } from '../policy/policy.ts'
 import { isOfInspection } from '../policy/stated-codes.ts'
 import type { Authenticated } from './authenticate.ts'
+import { type Exchange, extend } from './exchange.ts'
 import type { Quota, RateLimits } from './quota.ts'
 import type { Target } from './unchecked-request.ts'
 
@@ -38,42 +39,23 @@ export interface AuthorizeDeps {
   now(): number
 }
 
-/** Proof that policy permitted this request, with what it obliges. Made in this file only. */
-class Authorized {
-  readonly authenticated: Authenticated
-  readonly #decision: Decision
-  readonly #request: PolicyRequest
-  readonly #policyVersion: string
-  readonly quota: Quota
-
-  constructor(authenticated: Authenticated, made: DecisionMade, quota: Quota) {
-    this.authenticated = authenticated
-    this.#decision = made.decision
-    this.#request = made.request
-    this.#policyVersion = made.policyVersion
-    this.quota = quota
-  }
-
-  get decision(): Decision {
-    return this.#decision
-  }
-
-  get request(): PolicyRequest {
-    return this.#request
-  }
-
-  get policyVersion(): string {
-    return this.#policyVersion
-  }
-}
-
-export type { Authorized }
+const authorized: unique symbol = Symbol('authorized')
 
 interface DecisionMade {
   readonly decision: Decision
-  readonly request: PolicyRequest
+  /** The question that policy was asked. */
+  readonly question: PolicyRequest
   readonly policyVersion: string
 }
+
+/** Found in this file only. */
+interface Authorization extends DecisionMade {
+  readonly [authorized]: true
+  readonly quota: Quota
+}
+
+/** Known once policy has permitted the request, with its obligations. */
+export type Authorized = Authenticated & Authorization
 
 /** A refusal that remembers the question, so that `explain` can answer it later. */
 export class PolicyRefusal extends Refusal {
@@ -90,20 +72,22 @@ export class PolicyRefusal extends Refusal {
   }
 
   /** `refusal` of inspection, with the decision that it enforces. */
-  static after({ decision, request, policyVersion }: Authorized, refusal: Refusal): Refusal {
+  static after(
+    { decision, question, policyVersion }: Exchange<Authorized>,
+    refusal: Refusal,
+  ): Refusal {
     // The fabric takes no other from a connector as what a decision led to.
     if (!isOfInspection(refusal.code)) return refusal
-    const made = { decision, request, policyVersion }
+    const made = { decision, question, policyVersion }
     return new PolicyRefusal(refusal.code, refusal.detail, made, refusal)
   }
 }
 
 export async function authorize(
-  authenticated: Authenticated,
+  exchange: Exchange<Authenticated>,
   deps: AuthorizeDeps,
-): Promise<Authorized | Refusal> {
-  const { caller, unchecked } = authenticated
-  const { target } = unchecked
+): Promise<Exchange<Authorized> | Refusal> {
+  const { caller, target } = exchange
   const receiver = deps.findReceiver(target.kind, target.name)
   // The quota is spent before policy is asked, so that it also limits a caller that is denied in a
   // loop. All unknown names share one allowance: otherwise a caller would have as many allowances
@@ -116,9 +100,9 @@ export async function authorize(
   // A receiver that the caller may not see and one that does not exist look alike to policy below;
   // only a caller that could be permitted learns the difference.
   const resource = receiver ?? unknownReceiver(target.kind, target.name)
-  const request = policyRequest(authenticated, { principal: caller, resource }, deps)
+  const request = policyRequest(exchange, { principal: caller, resource }, deps)
   const policy = deps.policy()
-  const made = decideEach(policy, request, authenticated)
+  const made = decideEach(policy, request, exchange)
   const { decision } = made
   if (outOfScope(caller.scopes, target)) {
     return new PolicyRefusal(
@@ -139,14 +123,14 @@ export async function authorize(
   if (decision.obligations.approval !== null) {
     return new PolicyRefusal('APPROVAL_REQUIRED', decision.obligations.approval, made)
   }
-  if (decision.obligations.signedRequest && !authenticated.signed) {
+  if (decision.obligations.signedRequest && !exchange.signed) {
     return new PolicyRefusal(
       'SIGNATURE_MISSING',
       `${decision.policies.join(', ')} obliges one`,
       made,
     )
   }
-  return new Authorized(authenticated, made, quota)
+  return extend(exchange, { [authorized]: true as const, ...made, quota })
 }
 
 /**
@@ -156,17 +140,18 @@ export async function authorize(
 function decideEach(
   policy: PolicySet,
   request: PolicyRequest,
-  { unchecked, signed }: Authenticated,
+  { target, signed }: Exchange<Authenticated>,
 ): DecisionMade {
-  const first = { decision: policy.decide(request), request, policyVersion: policy.version }
-  const others = unchecked.target.otherLabels ?? []
+  const policyVersion = policy.version
+  const first = { decision: policy.decide(request), question: request, policyVersion }
+  const others = target.otherLabels ?? []
   if (others.length === 0 || !sealedMayPass(first.decision, request.context.labels, signed)) {
     return first
   }
   for (const labels of others) {
     const other = { ...request, context: { ...request.context, labels } }
     const decision = policy.decide(other)
-    if (!sealedMayPass(decision, labels, signed)) return { ...first, decision, request: other }
+    if (!sealedMayPass(decision, labels, signed)) return { ...first, decision, question: other }
   }
   return first
 }
@@ -228,12 +213,10 @@ export function outOfScope(scopes: readonly string[] | null, target: Target): bo
  * The question as it stands now: about `principal` as the directory describes it at this moment.
  */
 export function policyRequest(
-  authenticated: Authenticated,
+  { caller, target, transport, signed }: Exchange<Authenticated>,
   { principal, resource }: Pick<PolicyRequest, 'principal' | 'resource'>,
   deps: Pick<AuthorizeDeps, 'now' | 'riskOf'>,
 ): PolicyRequest {
-  const { caller, unchecked, signed } = authenticated
-  const { target, transport } = unchecked
   const now = deps.now()
   return {
     principal,

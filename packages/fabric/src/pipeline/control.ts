@@ -4,6 +4,7 @@ import { authenticate } from './authenticate.ts'
 import { type Authorized, authorize } from './authorize.ts'
 import type { StillPermitted } from './delivery.ts'
 import type { PipelineDeps } from './enforce.ts'
+import type { Exchange } from './exchange.ts'
 import { recheck } from './recheck.ts'
 import { recordRefusal, unrecordedAs } from './record.ts'
 import type { UncheckedRequest } from './unchecked-request.ts'
@@ -17,7 +18,7 @@ import type { UncheckedRequest } from './unchecked-request.ts'
 export async function admitControl(
   deps: PipelineDeps,
   unchecked: UncheckedRequest,
-): Promise<Authorized | Refusal> {
+): Promise<Exchange<Authorized> | Refusal> {
   const authenticated = await authenticate(unchecked, deps).catch(undecided)
   if (authenticated instanceof Refusal) {
     await recordRefusal(unchecked, authenticated, null, deps)
@@ -34,7 +35,6 @@ export async function admitControl(
 /** An admitted request for the fabric's own machinery. */
 export interface ControlRequest {
   readonly caller: Caller
-  readonly authorized: Authorized
   /** To be asked after every wait, before anything is changed. */
   readonly still: StillPermitted
 }
@@ -50,9 +50,9 @@ export async function answerControl<Value>(
 ): Promise<Value | Refusal> {
   const authorized = await admitControl(deps, unchecked)
   if (authorized instanceof Refusal) return authorized
-  const { caller } = authorized.authenticated
+  const { caller } = authorized
   const still = () => recheck(authorized, deps.authorization)
-  const value = await work({ caller, authorized, still })
+  const value = await work({ caller, still })
   const refusal = value instanceof Refusal ? declined(value) : still()
   if (refusal === null) return value
   await recordRefusal(unchecked, refusal, caller, deps)

@@ -17,6 +17,7 @@ import {
   uninspectedAnswer,
   withheld,
 } from './delivery.ts'
+import type { Exchange } from './exchange.ts'
 import type { InspectDeps } from './inspect.ts'
 import { withoutForeignDigest } from './inspect-fields.ts'
 import { noParts } from './inspect-parts.ts'
@@ -24,7 +25,6 @@ import { accountOfAnswer, inspectShared } from './large-bodies.ts'
 import type { Quota } from './quota.ts'
 import { mayReachTasks, recheck, recheckCall } from './recheck.ts'
 import { attestorOf, type Intended, maskedSummary, trustDomainOf, verifierFault } from './record.ts'
-import type { UncheckedRequest } from './unchecked-request.ts'
 
 export interface DeliverDeps extends InspectDeps {
   readonly signatures: MessageSignatures
@@ -36,7 +36,7 @@ export interface DeliverDeps extends InspectDeps {
  * events are still to be inspected, one by one. Made in this file only.
  */
 class Answered {
-  readonly #intended: Intended
+  readonly #exchange: Exchange<Intended>
   readonly status: number
   readonly headers: Delivered['headers']
   readonly contentType: string
@@ -51,8 +51,8 @@ class Answered {
    */
   readonly masked: boolean
 
-  constructor(intended: Intended, delivered: Delivered, checked: Checked) {
-    this.#intended = intended
+  constructor(exchange: Exchange<Intended>, delivered: Delivered, checked: Checked) {
+    this.#exchange = exchange
     this.status = delivered.status
     this.headers = checked.headers
     this.contentType = delivered.contentType
@@ -65,14 +65,14 @@ class Answered {
   }
 
   get quota(): Quota {
-    return this.#intended.inspected.authorized.quota
+    return this.#exchange.quota
   }
 
   /**
    * Returns the body if its caller may still receive it at this moment. No other method returns it.
    */
   handOver(deps: AuthorizeDeps): Body | Withdrawal {
-    return recheck(this.#intended.inspected.authorized, deps) ?? this.#body
+    return recheck(this.#exchange, deps) ?? this.#body
   }
 
   /** Ends what the receiver holds open, or handed out, for a caller that may not have it. */
@@ -99,31 +99,30 @@ interface Checked {
  * leaves. Never rejects: each failure states how far the message came.
  */
 export async function deliver(
-  intended: Intended,
+  exchange: Exchange<Intended>,
   forwarder: Forwarder,
   deps: DeliverDeps,
 ): Promise<Answered | Undelivered> {
-  const { authorized } = intended.inspected
-  const still = () => recheck(authorized, deps.authorization)
+  const still = () => recheck(exchange, deps.authorization)
   const delivered =
-    recheckCall(authorized, deps.authorization) ??
-    hiddenTask(authorized, deps.authorization) ??
-    (await forwarder(intended, still).catch(
+    recheckCall(exchange, deps.authorization) ??
+    hiddenTask(exchange, deps.authorization) ??
+    (await forwarder(exchange, still).catch(
       (cause: unknown) => new Undelivered({ progress: 'sent', detail: String(cause) }),
     ))
   if (delivered instanceof Undelivered) return ownWordFirst(delivered, still)
   if (delivered instanceof Refusal) return declinedBy(delivered)
   // Inspection that throws could not decide; the receiver has acted all the same.
   const undecided = (cause: unknown) => new Refusal('RESPONSE_REJECTED', String(cause))
-  const answered = await check(intended, delivered, deps).catch(undecided)
+  const answered = await check(exchange, delivered, deps).catch(undecided)
   if (!(answered instanceof Refusal)) return answered
   discard(delivered)
   return withheld(answered)
 }
 
 /** Another's task looks like one that never was. */
-function hiddenTask(authorized: Authorized, deps: AuthorizeDeps): Refusal | null {
-  if (mayReachTasks(authorized, deps)) return null
+function hiddenTask(exchange: Exchange<Authorized>, deps: AuthorizeDeps): Refusal | null {
+  if (mayReachTasks(exchange, deps)) return null
   return new UnknownReference('the task is not one of this caller')
 }
 
@@ -148,13 +147,12 @@ function discard({ body, withheld: takeBack }: Delivered): void {
 }
 
 async function check(
-  intended: Intended,
+  exchange: Exchange<Intended>,
   delivered: Delivered,
   deps: DeliverDeps,
 ): Promise<Answered | Refusal> {
-  const { authorized } = intended.inspected
-  const { target, transport } = authorized.authenticated.unchecked
-  const { obligations } = authorized.decision
+  const { target, transport } = exchange
+  const { obligations } = exchange.decision
 
   const signed = delivered.countersignature
   if (signed === null && obligations.signedResponse) {
@@ -162,7 +160,7 @@ async function check(
   }
   const whole = delivered.body instanceof Uint8Array ? delivered.body : null
   const { headers: arrived } = delivered
-  const answers = authorized.authenticated.signed ? 'caller' : 'fabric'
+  const answers = exchange.signed ? 'caller' : 'fabric'
   const countersigned = { receiver: target.name, answers, headers: arrived, body: whole } as const
   const fault =
     signed === null ? null : countersignatureFault({ ...countersigned, signed }, deps.signatures)
@@ -172,11 +170,11 @@ async function check(
     ...delivered.facts,
     ...countersignatureFacts(delivered, digest, { transport, signatures: deps.signatures }),
   }
-  const unproven = signed === null ? null : answerFault(facts, signed, authorized.authenticated)
+  const unproven = signed === null ? null : answerFault(facts, signed, exchange)
   if (unproven !== null) return unproven
   if (target.protocol === 'queue') {
     const { body, headers } = delivered
-    return new Answered(intended, delivered, { body, headers, facts, findings: [] })
+    return new Answered(exchange, delivered, { body, headers, facts, findings: [] })
   }
   const own = bodyToForward(delivered)
   const rewritten = own instanceof Promise ? await own : own
@@ -185,20 +183,20 @@ async function check(
   const fields = withoutForeignDigest(delivered.headers, digest)
   const parts = { ...noParts, signature: signed, fields, body: rewritten, contentType }
   // The time is the receiver's: it chose what it answers.
-  const account = accountOfAnswer(authorized.authenticated)
+  const account = accountOfAnswer(exchange)
   const given = inspectShared(deps, parts, obligations, account)
   const inspected = given instanceof Promise ? await given : given
   if (inspected instanceof Refusal) return uninspectedAnswer(inspected)
   const { fields: headers, findings, body } = inspected
   if (body === null) {
-    return new Answered(intended, delivered, { body: delivered.body, headers, facts, findings })
+    return new Answered(exchange, delivered, { body: delivered.body, headers, facts, findings })
   }
   const forwarded = {
     'response.forwarded-digest': digest !== null && body === delivered.body ? digest : sha256(body),
     'response.masked': maskedSummary(findings),
   }
   const checked = { body, headers, findings, facts: { ...facts, ...forwarded } }
-  return new Answered(intended, delivered, checked)
+  return new Answered(exchange, delivered, checked)
 }
 
 /** The whole body as its receiver may see it; null where it is a stream of events. */
@@ -214,13 +212,13 @@ function bodyToForward({
 function answerFault(
   facts: Delivered['facts'],
   made: SignedResponse,
-  { unchecked, caller, signed }: Authenticated,
+  { signature, caller, signed }: Exchange<Authenticated>,
 ): Refusal | null {
   const trustDomain = trustDomainOf(caller)
   const fault = verifierFault(() => {
     const half = readSignedHalf(facts, 'response', { trustDomain, made })
     const forwarded = facts['forwarded.signature']
-    const own = signed ? unchecked.signature?.signed.signature : undefined
+    const own = signed ? signature?.signed.signature : undefined
     const asked = own ?? (forwarded instanceof Uint8Array ? forwarded : null)
     if (half !== null) checkLinked(half, asked)
   })
@@ -230,7 +228,7 @@ function answerFault(
 function countersignatureFacts(
   delivered: Delivered,
   digest: Uint8Array | null,
-  { transport, signatures }: Pick<DeliverDeps, 'signatures'> & Pick<UncheckedRequest, 'transport'>,
+  { transport, signatures }: Pick<DeliverDeps, 'signatures'> & Pick<Authenticated, 'transport'>,
 ): Record<string, FactValue> {
   const signed = delivered.countersignature
   const facts: Record<string, FactValue> = {

@@ -1,6 +1,7 @@
 import { mayHaveActed, type RefusalCode, type SignedResponse } from '@countersign/protocol'
 import type { FactValue } from '../ledger/ledger.ts'
 import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
+import type { Exchange } from './exchange.ts'
 import type { Inspected } from './inspect.ts'
 import type { Intended } from './record.ts'
 
@@ -156,13 +157,13 @@ export function withheld(given: Refusal, attempts: number = 1): Undelivered {
 /**
  * Carries what was intended to its receiver, and comes back with the answer.
  *
- * Takes an `Intended`, so nothing can be carried that is not on record. Returns a plain `Refusal`
- * when the receiver is part of this process and declined, having done nothing; `Undelivered` when a
- * receiver outside gave no acceptable response. A throw counts as sent: the receiver may have
- * acted. A forwarder that waits before it acts asks `still` first.
+ * Takes an intended exchange, so nothing can be carried that is not on record. Returns a plain
+ * `Refusal` when the receiver is part of this process and declined, having done nothing;
+ * `Undelivered` when a receiver outside gave no acceptable response. A throw counts as sent: the
+ * receiver may have acted. A forwarder that waits before it acts asks `still` first.
  */
 export type Forwarder = (
-  intended: Intended,
+  exchange: Exchange<Intended>,
   still: StillPermitted,
 ) => Promise<Delivered | Refusal | Undelivered>
 
@@ -172,5 +173,5 @@ export type Forwarder = (
  * other. The check returns the forwarder that carries the checked request out.
  */
 export interface LocalReceiver {
-  check(inspected: Inspected): Promise<Forwarder | Refusal>
+  check(exchange: Exchange<Inspected>): Promise<Forwarder | Refusal>
 }

@@ -45,13 +45,12 @@ const transports = fc.constantFrom('gateway', 'mesh', 'queue')
 function written(transport: string) {
   const drafts: EntryDraft[] = []
   const unchecked = {
-    ...{ exchange: 'exc_1', at: 1, transport },
+    ...{ id: 'exc_1', at: 1, transport },
     target: { kind: 'agent', name: 'r', action: 'call', protocol: 'http', operation: 'POST' },
-    message: { body: new Uint8Array(0) },
+    received: { body: new Uint8Array(0) },
   }
   unchecked.target = { ...unchecked.target, tool: '', about: {} } as never
   const caller = { name: 'c', spiffeId: 'spiffe://a.test/agent/c', method: 'certificate' }
-  const authorized = { authenticated: { unchecked, caller } }
   const deps = {
     append: (draft: EntryDraft) => Promise.resolve(drafts.push(draft)),
     detection: { observe: () => [] },
@@ -61,7 +60,7 @@ function written(transport: string) {
     drafts,
     unchecked: unchecked as never,
     caller: caller as never,
-    intended: { inspected: { authorized, findings: [] } } as never,
+    intended: { ...unchecked, caller, findings: [] } as never,
     deps: deps as never,
   }
 }

@@ -30,7 +30,7 @@ const caller: Caller = {
 }
 
 const unchecked: UncheckedRequest = {
-  exchange: 'exc_a_00000000000070008000000000000000',
+  id: 'exc_a_00000000000070008000000000000000',
   at: 1_000,
   transport: 'gateway',
   presented: { certificateChain: [], bearer: null, apiKey: null },
@@ -45,7 +45,7 @@ const unchecked: UncheckedRequest = {
     tool: '',
     labels: [],
   },
-  message: {
+  received: {
     method: 'POST',
     path: '/',
     headers: [],
@@ -135,7 +135,7 @@ class World {
   }
 
   readonly forwarder: Forwarder = (intended) => {
-    this.events.push(`deliver ${parseUtf8(intended.inspected.body)}`)
+    this.events.push(`deliver ${parseUtf8(intended.forwardable.body)}`)
     return Promise.resolve(this.answer)
   }
 
@@ -216,8 +216,8 @@ describe('enforce', () => {
   test('a receiver that checks the request itself does so before the intent [record:intent-first]', async () => {
     const world = new World()
     const check = (answer: () => Forwarder | Refusal): LocalReceiver => ({
-      async check({ authorized }) {
-        world.events.push(`check ${authorized.authenticated.caller.name}`)
+      async check(inspected) {
+        world.events.push(`check ${inspected.caller.name}`)
         return answer()
       },
     })

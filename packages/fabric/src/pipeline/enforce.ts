@@ -6,9 +6,11 @@ import { authorize } from './authorize.ts'
 import { type Answered, type DeliverDeps, deliver } from './deliver.ts'
 import { type Forwarder, type LocalReceiver, type StillPermitted, Undelivered } from './delivery.ts'
 import { undeliveredEnding, withheldEnding } from './ending.ts'
+import type { Exchange } from './exchange.ts'
 import { inspect } from './inspect.ts'
 import {
   type Intended,
+  type Refused,
   recordIntent,
   recordLateWithdrawal,
   recordOutcome,
@@ -52,30 +54,28 @@ export async function enforce(
   const authenticated = await authenticate(unchecked, deps).catch(undecided)
   if (authenticated instanceof Refusal) return refuse(deps, unchecked, authenticated)
 
-  const admitted = await admit(deps, authenticated, receiver).catch(undecided)
+  const { fault } = unchecked
+  const admitted = fault ?? (await admit(deps, authenticated, receiver).catch(undecided))
   if (admitted instanceof Refusal) {
-    return refuse(deps, authenticated.unchecked, admitted, authenticated.caller)
+    return refuse(deps, authenticated, admitted, authenticated.caller)
   }
   const { intended, forwarder } = admitted
 
   const answer = await deliver(intended, forwarder, deps)
   const ended = await conclude(deps, intended, answer)
-  return { ...ended, exchange: authenticated.unchecked.exchange }
+  return { ...ended, exchange: authenticated.id }
 }
 
 interface Admitted {
-  readonly intended: Intended
+  readonly intended: Exchange<Intended>
   readonly forwarder: Forwarder
 }
 
 async function admit(
   deps: PipelineDeps,
-  authenticated: Authenticated,
+  authenticated: Exchange<Authenticated>,
   receiver: Forwarder | LocalReceiver,
 ): Promise<Admitted | Refusal> {
-  const { fault } = authenticated.unchecked
-  if (fault !== null) return fault
-
   const authorized = await authorize(authenticated, deps.authorization)
   if (authorized instanceof Refusal) return authorized
 
@@ -91,32 +91,32 @@ async function admit(
 
 async function refuse(
   deps: PipelineDeps,
-  unchecked: UncheckedRequest,
+  exchange: Refused,
   refusal: Refusal,
   caller: Caller | null = null,
 ): Promise<Outcome> {
-  const recording = recordRefusal(unchecked, refusal, caller, deps)
+  const recording = recordRefusal(exchange, refusal, caller, deps)
   // A refusal that states that the ledger is full, and at which limit, does not need a record.
   const isBusy = refusal.code === 'LEDGER_UNAVAILABLE'
   await (isBusy ? recording.catch(() => undefined) : recording)
-  return { refusal, exchange: unchecked.exchange }
+  return { refusal, exchange: exchange.id }
 }
 
 async function conclude(
   deps: PipelineDeps,
-  intended: Intended,
+  exchange: Exchange<Intended>,
   answer: Answered | Undelivered,
 ): Promise<Ended> {
-  if (answer instanceof Undelivered) return concludeUndelivered(deps, intended, answer)
+  if (answer instanceof Undelivered) return concludeUndelivered(deps, exchange, answer)
   const first = answer.handOver(deps.authorization)
-  if (first instanceof Refusal) return withhold(deps, intended, { answer, refusal: first })
+  if (first instanceof Refusal) return withhold(deps, exchange, { answer, refusal: first })
   if (!(first instanceof Uint8Array)) {
-    const events = inspectedEvents(intended, answer, first, deps)
+    const events = inspectedEvents(exchange, answer, first, deps)
     return { refusal: null, answer, body: events, still: () => null }
   }
   const { facts, findings } = answer
   const ending = { end: 'delivered', facts, findings, bytes: answer.receivedBytes } as const
-  const fault = await recordOutcome(intended, ending, deps).then(recorded, unrecorded)
+  const fault = await recordOutcome(exchange, ending, deps).then(recorded, unrecorded)
   if (fault !== null) {
     await answer.withhold().catch(() => undefined)
     return { refusal: fault }
@@ -124,31 +124,35 @@ async function conclude(
   // The disk took its time: what the caller gets is decided after it, not before.
   const body = answer.handOver(deps.authorization)
   if (body instanceof Refusal) {
-    await withdrawLate(deps, intended, { answer, refusal: body, how: 'withheld' })
+    await withdrawLate(deps, exchange, { answer, refusal: body, how: 'withheld' })
     return { refusal: body }
   }
-  return { refusal: null, answer, body: first, still: stillOf(deps, intended, answer) }
+  return { refusal: null, answer, body: first, still: stillOf(deps, exchange, answer) }
 }
 
 /** The outcome is on record, and the caller does not get the answer, or no more of it. */
 async function withdrawLate(
   deps: PipelineDeps,
-  intended: Intended,
+  exchange: Exchange<Intended>,
   { answer, ...late }: { readonly answer: Answered } & Parameters<typeof recordLateWithdrawal>[1],
 ): Promise<void> {
   await answer.withhold().catch(() => undefined)
-  await recordLateWithdrawal(intended, late, deps).catch(() => undefined)
+  await recordLateWithdrawal(exchange, late, deps).catch(() => undefined)
 }
 
 /** Asks for the right to an answer again; the first no is the last, and goes on record. */
-function stillOf(deps: PipelineDeps, intended: Intended, answer: Answered): StillPermitted {
+function stillOf(
+  deps: PipelineDeps,
+  exchange: Exchange<Intended>,
+  answer: Answered,
+): StillPermitted {
   let lost: Withdrawal | null = null
   return () => {
     if (lost !== null) return lost
     const handed = answer.handOver(deps.authorization)
     if (!(handed instanceof Refusal)) return null
     lost = handed
-    void withdrawLate(deps, intended, { answer, refusal: lost, how: 'cut' })
+    void withdrawLate(deps, exchange, { answer, refusal: lost, how: 'cut' })
     return lost
   }
 }
@@ -159,27 +163,27 @@ function stillOf(deps: PipelineDeps, intended: Intended, answer: Answered): Stil
  */
 async function withhold(
   deps: PipelineDeps,
-  intended: Intended,
+  exchange: Exchange<Intended>,
   { answer, refusal }: { readonly answer: Answered; readonly refusal: Withdrawal },
 ): Promise<Ended> {
   await answer.withhold().catch(() => undefined)
   const end = withheldEnding(refusal)
   const { facts, findings, receivedBytes: bytes } = answer
   const ending = { end, facts, findings, bytes }
-  const fault = await recordOutcome(intended, ending, deps).then(recorded, unrecorded)
+  const fault = await recordOutcome(exchange, ending, deps).then(recorded, unrecorded)
   return { refusal: fault ?? end.refusal }
 }
 
 async function concludeUndelivered(
   deps: PipelineDeps,
-  intended: Intended,
+  exchange: Exchange<Intended>,
   undelivered: Undelivered,
 ): Promise<Ended> {
   const end = undeliveredEnding(undelivered)
   const { refusal } = end
   try {
     const declined = 'declined' in undelivered.failure ? { declined: refusal.code } : {}
-    await recordOutcome(intended, { end, facts: {}, findings: [], bytes: 0, ...declined }, deps)
+    await recordOutcome(exchange, { end, facts: {}, findings: [], bytes: 0, ...declined }, deps)
   } catch (cause) {
     // Nothing was delivered, so this is as when the intent could not be recorded.
     if (!refusal.mayHaveActed) throw cause

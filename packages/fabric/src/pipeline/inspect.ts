@@ -2,6 +2,7 @@ import { Refusal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import { type Authorized, PolicyRefusal } from './authorize.ts'
+import { type Exchange, extend } from './exchange.ts'
 import type { Fields } from './inspect-fields.ts'
 import type { InspectedParts } from './inspect-parts.ts'
 import { type BodyRedaction, inspectShared } from './large-bodies.ts'
@@ -9,89 +10,67 @@ import { type BodyRedaction, inspectShared } from './large-bodies.ts'
 /** Redaction dependencies of the stage. Of a sealed message the stage reads the form alone. */
 export type InspectDeps = BodyRedaction
 
-interface Forwardable {
+const inspected: unique symbol = Symbol('inspected')
+
+/** The message as it may leave: masked by the obligations of policy. */
+export interface Forwardable {
   readonly body: Uint8Array
   readonly headers: Fields
+  /** SHA-256 of the body, computed once for the record, the signature and the receiver. */
+  readonly digest: Uint8Array
+}
+
+/** Found in this file only. */
+interface Inspection {
+  readonly [inspected]: true
+  /** The one form that may be forwarded; `received` is what came in. */
+  readonly forwardable: Forwardable
   readonly findings: readonly Finding[]
 }
 
-/**
- * Proof that the message was inspected whole, with what may be forwarded. Made in this file only.
- */
-class Inspected {
-  readonly authorized: Authorized
-  readonly #body: Uint8Array
-  readonly #headers: Fields
-  readonly #findings: readonly Finding[]
-  #digest: Uint8Array | null = null
-
-  constructor(authorized: Authorized, { body, headers, findings }: Forwardable) {
-    this.authorized = authorized
-    this.#body = body
-    this.#headers = headers
-    this.#findings = findings
-  }
-
-  /** The bytes that may leave: masked as policy obliges. */
-  get body(): Uint8Array {
-    return this.#body
-  }
-
-  /** The fields that may leave. */
-  get headers(): Fields {
-    return this.#headers
-  }
-
-  /** SHA-256 of the body, computed once for the record, the signature and the receiver. */
-  get digest(): Uint8Array {
-    this.#digest ??= sha256(this.#body)
-    return this.#digest
-  }
-
-  get findings(): readonly Finding[] {
-    return this.#findings
-  }
-}
-
-export type { Inspected }
+/** Known once the message was inspected whole. */
+export type Inspected = Authorized & Inspection
 
 export async function inspect(
-  authorized: Authorized,
+  exchange: Exchange<Authorized>,
   deps: InspectDeps,
-): Promise<Inspected | Refusal> {
-  const given = inspectMessage(authorized, deps)
-  const inspected = given instanceof Promise ? await given : given
+): Promise<Exchange<Inspected> | Refusal> {
+  const given = inspectMessage(exchange, deps)
+  const found = given instanceof Promise ? await given : given
   // The refusal enforces an obligation of policy, so the decision is recorded with it.
-  return inspected instanceof Refusal ? PolicyRefusal.after(authorized, inspected) : inspected
+  if (found instanceof Refusal) return PolicyRefusal.after(exchange, found)
+  const { body, headers, findings } = found
+  const forwardable = { body, headers, digest: sha256(body) }
+  return extend(exchange, { [inspected]: true as const, forwardable, findings })
 }
+
+type Found = Omit<Forwardable, 'digest'> & Pick<Inspection, 'findings'>
 
 /** A promise only where the message is for the thread: every other one is inspected at once. */
 function inspectMessage(
-  authorized: Authorized,
+  { target, received, signature, caller, left, decision, question }: Exchange<Authorized>,
   deps: InspectDeps,
-): Inspected | Refusal | Promise<Inspected | Refusal> {
-  const { unchecked, caller } = authorized.authenticated
-  const { message, target, signature } = unchecked
-  const { mask, block } = authorized.decision.obligations
+): Found | Refusal | Promise<Found | Refusal> {
+  const { mask, block } = decision.obligations
+  const { path, headers: fields, contentType, body } = received
   // The fabric does not have a key for a sealed message. Its sender masked before sealing and
   // states this in the signed labels, on which policy has just decided. A message that cannot meet
   // its obligations is refused.
   if (target.protocol === 'queue') {
-    const { labels } = authorized.request.context
+    const { labels } = question.context
     const missing = [...mask, ...block].filter((name) => !labels.includes(`no-${name}`))
     return missing.length === 0
-      ? new Inspected(authorized, { ...message, findings: [] })
+      ? { body, headers: fields, findings: [] }
       : new Refusal('CONTENT_UNSUPPORTED', `the sealed message lacks no-${missing.join(', no-')}`)
   }
-  const { path, headers: fields, contentType, body } = message
   const parts = { path, signature: signature?.signed ?? null, fields, frame: [], body, contentType }
   const client = `${caller.kind}/${caller.name}`
-  const account = { name: client, caller: client, isAnswer: false, left: unchecked.left }
+  const account = { name: client, caller: client, isAnswer: false, left }
   const given = inspectShared(deps, parts, { mask, block }, account)
-  const conclude = (inspected: InspectedParts | Refusal): Inspected | Refusal => {
-    if (inspected instanceof Refusal) return inspected
-    const { fields: headers, findings } = inspected
-    return new Inspected(authorized, { body: inspected.body ?? body, headers, findings })
+  const conclude = (result: InspectedParts | Refusal): Found | Refusal => {
+    if (result instanceof Refusal) return result
+    const { fields: headers, findings } = result
+    return { body: result.body ?? body, headers, findings }
   }
   return given instanceof Promise ? given.then(conclude) : conclude(given)
 }

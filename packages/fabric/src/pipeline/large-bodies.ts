@@ -1,6 +1,7 @@
 import type { Refusal } from '../lib/refusal.ts'
 import type { RedactionRequest, Redactor } from '../redaction/redactor.ts'
 import type { Authenticated } from './authenticate.ts'
+import type { Exchange } from './exchange.ts'
 import { type InspectedParts, inspectParts, type Parts, sizeOfParts } from './inspect-parts.ts'
 import type { LoopShare } from './loop-share.ts'
 
@@ -22,8 +23,7 @@ export interface TimeAccount {
   readonly left?: AbortSignal | undefined
 }
 
-export function accountOfAnswer({ caller, unchecked }: Authenticated): TimeAccount {
-  const { target, left } = unchecked
+export function accountOfAnswer({ caller, target, left }: Exchange<Authenticated>): TimeAccount {
   return { name: target.name, caller: `${caller.kind}/${caller.name}`, isAnswer: true, left }
 }
 

@@ -61,10 +61,10 @@ export interface Seen {
 /** Shows detection one exchange, and its response as an act of the receiver. */
 export function observeExchange(
   detection: Pick<Detection, 'observe'>,
-  unchecked: UncheckedRequest,
+  exchange: Pick<UncheckedRequest, 'target' | 'at' | 'received'>,
   seen: Seen,
 ): void {
-  const { target, at, message } = unchecked
+  const { target, at, received } = exchange
   const cause = causeOf(seen.code, { kind: target.kind, byOthers: seen.byOthers })
   // Administration is not traffic between agents. A busy operator is not a risk; an agent that
   // tries to administer and is denied is one.
@@ -79,7 +79,7 @@ export function observeExchange(
     isDeclined: cause === 'others',
     // Of what a channel delivers, the senders decide how much and how often.
     messages: target.action === 'consume' ? 0 : 1,
-    bytes: message.body.length,
+    bytes: received.body.length,
     receivedBytes: seen.responseBytes,
     findings: seen.findings.length,
     credentials: sent,

@@ -3,7 +3,9 @@ import type { AgentRecord, AgentStatus } from '../identity/directory.ts'
 import { isOutlived } from '../identity/status.ts'
 import { Withdrawal } from '../lib/refusal.ts'
 import type { Decision, Obligations, PolicyRequest } from '../policy/policy.ts'
+import type { Authenticated } from './authenticate.ts'
 import { type AuthorizeDeps, type Authorized, policyRequest, sealedMayPass } from './authorize.ts'
+import type { Exchange } from './exchange.ts'
 
 /** The type check fails if a status is added without the reason that its bearer receives. */
 export const reasonOfStatus = {
@@ -17,23 +19,26 @@ export const reasonOfStatus = {
  * every delivery; a check that cannot be made is a right that is lost. Obligations must not have
  * grown either, because what has already passed was inspected under the earlier ones.
  */
-export function recheck(authorized: Authorized, deps: AuthorizeDeps): Withdrawal | null {
-  const lost = recheckCall(authorized, deps)
-  if (lost !== null || mayReachTasks(authorized, deps)) return lost
+export function recheck(exchange: Exchange<Authorized>, deps: AuthorizeDeps): Withdrawal | null {
+  const lost = recheckCall(exchange, deps)
+  if (lost !== null || mayReachTasks(exchange, deps)) return lost
   return new Withdrawal('policy-denies', 'policy no longer permits tasks of others')
 }
 
 /** The part of `recheck` that a permit to call answers, whatever the call is about. */
-export function recheckCall(authorized: Authorized, deps: AuthorizeDeps): Withdrawal | null {
+export function recheckCall(
+  exchange: Exchange<Authorized>,
+  deps: AuthorizeDeps,
+): Withdrawal | null {
   try {
-    const decision = decideAgain(authorized, deps, null)
+    const decision = decideAgain(exchange, deps, null)
     if (decision instanceof Withdrawal) return decision
-    const others = authorized.authenticated.unchecked.target.otherLabels ?? []
-    if (!others.every((labels) => mayPass(authorized, labels, deps))) {
+    const others = exchange.target.otherLabels ?? []
+    if (!others.every((labels) => mayPass(exchange, labels, deps))) {
       return new Withdrawal('policy-denies', 'policy no longer permits a message of this request')
     }
-    const { signed } = authorized.authenticated
-    return hasNewObligations(decision.obligations, { ...authorized.decision.obligations, signed })
+    const { signed } = exchange
+    return hasNewObligations(decision.obligations, { ...exchange.decision.obligations, signed })
       ? new Withdrawal('policy-tightened', 'policy now requires more than it did')
       : null
   } catch (cause) {
@@ -46,33 +51,37 @@ export function recheckCall(authorized: Authorized, deps: AuthorizeDeps): Withdr
  * decided before its messages were known; this decision sees the labels of the message.
  */
 export function mayReceive(
-  authorized: Authorized,
+  exchange: Exchange<Authorized>,
   labels: readonly string[],
   deps: AuthorizeDeps,
 ): boolean {
   try {
-    return mayPass(authorized, labels, deps)
+    return mayPass(exchange, labels, deps)
   } catch {
     return false
   }
 }
 
-function mayPass(authorized: Authorized, labels: readonly string[], deps: AuthorizeDeps): boolean {
-  const decision = decideAgain(authorized, deps, labels)
+function mayPass(
+  exchange: Exchange<Authorized>,
+  labels: readonly string[],
+  deps: AuthorizeDeps,
+): boolean {
+  const decision = decideAgain(exchange, deps, labels)
   if (decision instanceof Withdrawal) return false
-  return sealedMayPass(decision, labels, authorized.authenticated.signed)
+  return sealedMayPass(decision, labels, exchange.signed)
 }
 
 /**
  * Reports whether policy permits this caller to reach every task of others that the exchange
  * touches.
  */
-export function mayReachTasks(authorized: Authorized, deps: AuthorizeDeps): boolean {
-  const { caller, unchecked } = authorized.authenticated
-  const { foreignOwners } = unchecked.target
+export function mayReachTasks(exchange: Exchange<Authorized>, deps: AuthorizeDeps): boolean {
+  const { caller, target } = exchange
+  const { foreignOwners } = target
   if (foreignOwners === undefined) return true
   for (const owner of foreignOwners.of(caller.name)) {
-    if (!mayReachTask(authorized, owner, deps)) return false
+    if (!mayReachTask(exchange, owner, deps)) return false
   }
   return true
 }
@@ -83,23 +92,19 @@ export function mayReachTasks(authorized: Authorized, deps: AuthorizeDeps): bool
  * permit to `call` is not enough.
  */
 export function mayReachTask(
-  { authenticated }: Authorized,
+  exchange: Exchange<Authorized>,
   taskOwner: string,
   deps: AuthorizeDeps,
 ): boolean {
-  const { caller, unchecked } = authenticated
+  const { caller, target } = exchange
   try {
     const principal = deps.findPrincipal(caller.name)
-    const resource = deps.findReceiver(unchecked.target.kind, unchecked.target.name)
+    const resource = deps.findReceiver(target.kind, target.name)
     if (principal === null || resource === null) return false
-    const asked = policyRequest(
-      authenticated,
-      { principal: principalOf(principal), resource },
-      deps,
-    )
+    const asked = policyRequest(exchange, { principal: principalOf(principal), resource }, deps)
     const context = { ...asked.context, taskOwner }
     const decision = deps.policy().decide({ ...asked, action: 'administer', context })
-    return opensTasks(decision, authenticated.signed)
+    return opensTasks(decision, exchange.signed)
   } catch {
     return false
   }
@@ -115,18 +120,17 @@ export function opensTasks({ effect, obligations }: Decision, signed: boolean): 
 }
 
 function decideAgain(
-  { authenticated }: Authorized,
+  exchange: Exchange<Authorized>,
   deps: AuthorizeDeps,
   labels: readonly string[] | null,
 ): Decision | Withdrawal {
-  const { caller, unchecked } = authenticated
-  const { target } = unchecked
+  const { caller, target } = exchange
   // A quarantine could not be recorded either: the exchange would continue without a record, and
   // the operator could not stop it.
   if (deps.canRecord?.() === false) {
     return new Withdrawal('undecided', 'nothing can be recorded: the disk of the ledger is full')
   }
-  if (deps.now() >= endOf(authenticated, deps)) {
+  if (deps.now() >= endOf(exchange, deps)) {
     return new Withdrawal('credential-expired', 'the credential has expired')
   }
   const record = deps.findPrincipal(caller.name)
@@ -139,7 +143,7 @@ function decideAgain(
   }
   const resource = deps.findReceiver(target.kind, target.name)
   if (resource === null) return new Withdrawal('receiver-gone', 'the receiver is gone')
-  const asked = policyRequest(authenticated, { principal: principalOf(record), resource }, deps)
+  const asked = policyRequest(exchange, { principal: principalOf(record), resource }, deps)
   const request = labels === null ? asked : { ...asked, context: { ...asked.context, labels } }
   const decision = deps.policy().decide(request)
   return decision.effect === 'permit'
@@ -149,7 +153,7 @@ function decideAgain(
 
 /** Unix milliseconds until which the caller's proof, or what it was renewed to, is good. */
 export function endOf(
-  { caller }: Authorized['authenticated'],
+  { caller }: Exchange<Authenticated>,
   deps: Pick<AuthorizeDeps, 'continuesUntil'>,
 ): number {
   return Math.max(caller.expiresAt, deps.continuesUntil?.(caller) ?? 0)

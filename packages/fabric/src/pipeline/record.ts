@@ -21,9 +21,10 @@ import type { Finding } from '../redaction/redactor.ts'
 import type { Authenticated } from './authenticate.ts'
 import { PolicyRefusal } from './authorize.ts'
 import { type IntendedEnding, loneEnding, type RefusedEnding, writable } from './ending.ts'
+import { type Exchange, extend } from './exchange.ts'
 import type { Inspected } from './inspect.ts'
 import { observeExchange } from './observe.ts'
-import type { UncheckedRequest } from './unchecked-request.ts'
+import type { Target, Transport, UncheckedRequest } from './unchecked-request.ts'
 
 /** The ledger and detection that the stage uses. */
 export interface RecordDeps {
@@ -34,44 +35,32 @@ export interface RecordDeps {
   now(): number
 }
 
-/**
- * Proof that the intent is durable: the only thing that can be delivered. Made in this file only.
- */
-class Intended {
-  readonly inspected: Inspected
-  readonly #committed: Committed
+const intended: unique symbol = Symbol('intended')
 
-  constructor(inspected: Inspected, committed: Committed) {
-    this.inspected = inspected
-    this.#committed = committed
-  }
-
-  get committed(): Committed {
-    return this.#committed
-  }
+/** Found in this file only. */
+interface Intent {
+  readonly [intended]: true
+  readonly intent: Committed
 }
 
-export type { Intended }
+/** Known once the intent is durable. Nothing else can be delivered. */
+export type Intended = Inspected & Intent
+
 export { LedgerBusy, refusalOfFailure }
 
 export async function recordIntent(
-  inspected: Inspected,
+  exchange: Exchange<Inspected>,
   deps: RecordDeps,
-): Promise<Intended | Refusal> {
-  const { authenticated } = inspected.authorized
-  const { unchecked } = authenticated
-  const facts = intentFacts(inspected, deps)
-  const fault = requestFault(facts, authenticated)
+): Promise<Exchange<Intended> | Refusal> {
+  const facts = intentFacts(exchange, deps)
+  const fault = requestFault(facts, exchange)
   if (fault !== null) return fault
-  const { exchange, at } = unchecked
-  const { protocol, action } = unchecked.target
-  const purpose = protocol === 'admin' ? purposeOf(action) : null
-  const draft = { kind: 'intent', exchange, at, facts } as const
+  const { id, at, target } = exchange
+  const purpose = target.protocol === 'admin' ? purposeOf(target.action) : null
+  const draft = { kind: 'intent', exchange: id, at, facts } as const
   try {
-    return new Intended(
-      inspected,
-      await deps.append(purpose === null ? draft : { ...draft, purpose }),
-    )
+    const intent = await deps.append(purpose === null ? draft : { ...draft, purpose })
+    return extend(exchange, { [intended]: true as const, intent })
   } catch (cause) {
     if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
     throw cause
@@ -79,7 +68,7 @@ export async function recordIntent(
 }
 
 /** An operator goes on while the disk fills up: it has to see who does that, and to stop them. */
-function purposeOf(action: UncheckedRequest['target']['action']): EntryPurpose | null {
+function purposeOf(action: Target['action']): EntryPurpose | null {
   if (action === 'administer') return 'administration'
   return action === 'read' ? 'oversight' : null
 }
@@ -87,7 +76,7 @@ function purposeOf(action: UncheckedRequest['target']['action']): EntryPurpose |
 /** Runs every verifier's checks of a signed request before anything is delivered. */
 function requestFault(
   facts: EntryDraft['facts'],
-  { unchecked: { signature }, caller, signed }: Authenticated,
+  { signature, caller, signed }: Exchange<Authenticated>,
 ): Refusal | null {
   if (!signed || signature === null) return null
   const trustDomain = trustDomainOf(caller)
@@ -129,33 +118,36 @@ export function unrecordedAs(refusal: Refusal, cause: unknown): Refusal {
   return refusal instanceof Withdrawal ? refusal : unrecorded(cause)
 }
 
+/** The members of an exchange that its refusal records, whatever stage it has reached. */
+export type Refused = Pick<UncheckedRequest, 'id' | 'at' | 'transport' | 'target' | 'received'>
+
 /** Recorded before the caller receives it, so that every probe leaves a record. */
 export function recordRefusal(
-  unchecked: UncheckedRequest,
+  exchange: Refused,
   refusal: Refusal,
   caller: Caller | null,
   deps: RecordDeps,
 ): Promise<void> {
-  return appendRefusal(unchecked, loneEnding(refusal), caller, deps)
+  return appendRefusal(exchange, loneEnding(refusal), caller, deps)
 }
 
 /** Records the end of a stream that was recorded elsewhere and passed on to this side. */
 export function recordStreamEnd(
-  unchecked: UncheckedRequest,
+  exchange: Refused,
   ending: IntendedEnding,
   caller: Caller,
   deps: RecordDeps,
 ): Promise<void> {
-  return appendRefusal(unchecked, ending, caller, deps)
+  return appendRefusal(exchange, ending, caller, deps)
 }
 
 async function appendRefusal(
-  unchecked: UncheckedRequest,
+  exchange: Refused,
   { refusal, facts: ended }: RefusedEnding,
   caller: Caller | null,
   deps: RecordDeps,
 ): Promise<void> {
-  const { target, transport } = unchecked
+  const { id, at, target, transport, received } = exchange
   const asked = refusal instanceof PolicyRefusal ? refusal.made : null
   // An agent is not blamed for what an unauthenticated peer did in its name.
   if (caller !== null) {
@@ -163,12 +155,12 @@ async function appendRefusal(
     // callers' risk at will.
     const code = refusal instanceof StatedRefusal ? null : refusal.code
     const seen = { caller: caller.name, code, byOthers: refusal.byOthers, responseBytes: 0 }
-    observeExchange(deps.detection, unchecked, { ...seen, findings: [], responseFindings: [] })
+    observeExchange(deps.detection, exchange, { ...seen, findings: [], responseFindings: [] })
   }
   await appendEnding(deps, {
     kind: 'refusal',
-    exchange: unchecked.exchange,
-    at: unchecked.at,
+    exchange: id,
+    at,
     facts: {
       ...ended,
       transport,
@@ -177,7 +169,7 @@ async function appendRefusal(
       tool: writable(target.tool),
       receiver: target.name,
       ...target.about,
-      'request.digest': sha256(unchecked.message.body),
+      'request.digest': sha256(received.body),
       ...(caller === null
         ? knownCaller(refusal)
         : { caller: caller.spiffeId, 'caller.method': caller.method }),
@@ -186,7 +178,7 @@ async function appendRefusal(
         : {
             'policy.version': asked.policyVersion,
             'policy.rules': asked.decision.policies.join(' '),
-            'private.request': JSON.stringify(asked.request),
+            'private.request': JSON.stringify(asked.question),
           }),
     },
   })
@@ -209,13 +201,12 @@ export interface Ending {
 }
 
 export async function recordOutcome(
-  intended: Intended,
+  exchange: Exchange<Intended>,
   ending: Ending,
   deps: RecordDeps,
 ): Promise<void> {
-  const { authorized, findings } = intended.inspected
-  const { unchecked, caller } = authorized.authenticated
-  observeExchange(deps.detection, unchecked, {
+  const { caller, findings } = exchange
+  observeExchange(deps.detection, exchange, {
     caller: caller.name,
     code: ending.declined ?? null,
     byOthers: false,
@@ -227,10 +218,10 @@ export async function recordOutcome(
   const ended = typeof end === 'string' ? { result: end } : end.facts
   await appendEnding(deps, {
     kind: ended['result'] === 'unknown' ? 'indeterminate' : 'outcome',
-    exchange: unchecked.exchange,
+    exchange: exchange.id,
     at: deps.now(),
     facts: {
-      ...sizeFact(unchecked.transport, 'response.bytes', ending.bytes),
+      ...sizeFact(exchange.transport, 'response.bytes', ending.bytes),
       ...ending.facts,
       ...ended,
     },
@@ -266,25 +257,24 @@ function ofUnknownOutcome({ kind, facts, ...draft }: EntryDraft, detail: string)
  * it.
  */
 export async function recordLateWithdrawal(
-  intended: Intended,
+  exchange: Exchange<Intended>,
   { refusal, how }: { readonly refusal: Refusal; readonly how: 'withheld' | 'cut' },
   deps: RecordDeps,
 ): Promise<void> {
-  const { unchecked, caller } = intended.inspected.authorized.authenticated
+  const { id: closed, caller, transport, target, received } = exchange
   const at = deps.now()
   // In the log of the exchange that it names.
-  const slot = slotOfExchange(unchecked.exchange) ?? ''
-  const exchange = createExchangeId(slot, at, systemRandom(10))
-  const detail = `the response of ${unchecked.exchange} was ${how}: ${refusal.detail}`
+  const slot = slotOfExchange(closed) ?? ''
+  const id = createExchangeId(slot, at, systemRandom(10))
+  const detail = `the response of ${closed} was ${how}: ${refusal.detail}`
   const late = new Refusal(refusal.code, detail)
-  await recordRefusal({ ...unchecked, exchange, at }, late, caller, deps)
+  await recordRefusal({ id, at, transport, target, received }, late, caller, deps)
 }
 
-function intentFacts(inspected: Inspected, deps: RecordDeps): Record<string, FactValue> {
-  const { authorized } = inspected
-  const { unchecked, caller, signed } = authorized.authenticated
-  const { target, transport, message, signature } = unchecked
-  const digest = inspected.body === message.body ? inspected.digest : sha256(message.body)
+function intentFacts(exchange: Exchange<Inspected>, deps: RecordDeps): Record<string, FactValue> {
+  const { caller, signed, target, transport, received, signature, forwardable } = exchange
+  const isUnchanged = forwardable.body === received.body
+  const digest = isUnchanged ? forwardable.digest : sha256(received.body)
   const facts: Record<string, FactValue> = {
     transport,
     protocol: target.protocol,
@@ -295,14 +285,14 @@ function intentFacts(inspected: Inspected, deps: RecordDeps): Record<string, Fac
     'caller.credential': caller.credentialId,
     receiver: target.name,
     ...target.about,
-    'policy.version': authorized.policyVersion,
-    'policy.rules': authorized.decision.policies.join(' '),
+    'policy.version': exchange.policyVersion,
+    'policy.rules': exchange.decision.policies.join(' '),
     'request.digest': digest,
-    ...sizeFact(transport, 'request.bytes', message.body.length),
-    'request.forwarded-digest': inspected.digest,
-    masked: maskedSummary(inspected.findings),
+    ...sizeFact(transport, 'request.bytes', received.body.length),
+    'request.forwarded-digest': forwardable.digest,
+    masked: maskedSummary(exchange.findings),
     'attested.request': signed ? 'caller' : attestorOf(transport),
-    'private.request': JSON.stringify(authorized.request),
+    'private.request': JSON.stringify(exchange.question),
   }
   if (signature !== null && signed) {
     facts['request.signature'] = signature.signed.signature
@@ -317,7 +307,7 @@ function intentFacts(inspected: Inspected, deps: RecordDeps): Record<string, Fac
  * Returns who vouches for a half that its party did not sign. Connectors record the mesh, and they
  * never attest as the fabric.
  */
-export function attestorOf(transport: UncheckedRequest['transport']): 'fabric' | 'connector' {
+export function attestorOf(transport: Transport): 'fabric' | 'connector' {
   return transport === 'mesh' ? 'connector' : 'fabric'
 }
 
@@ -325,7 +315,7 @@ export function attestorOf(transport: UncheckedRequest['transport']): 'fabric' |
  * Detection at the fabric learns of the mesh from its entries alone; elsewhere it sees the bytes.
  */
 function sizeFact(
-  transport: UncheckedRequest['transport'],
+  transport: Transport,
   name: 'request.bytes' | 'response.bytes',
   bytes: number,
 ): Readonly<Record<string, number>> {

@@ -1,5 +1,6 @@
 import type { Refusal } from '../lib/refusal.ts'
 import type { AuthorizeDeps, Authorized } from './authorize.ts'
+import type { Exchange } from './exchange.ts'
 import { Interruption } from './interruption.ts'
 import { endOf, recheck } from './recheck.ts'
 
@@ -20,20 +21,20 @@ const lookAgainMsMin = 1
  * gone, also while nothing flows. The watcher must be closed.
  */
 export function watchStatus(
-  authorized: Authorized,
+  exchange: Exchange<Authorized>,
   deps: AuthorizeDeps,
   changes: StatusChanges,
 ): { readonly lost: Interruption<Refusal>; check(): Refusal | null; close(): void } {
   const lost = new Interruption<Refusal>()
   let timer: NodeJS.Timeout | undefined
   const look = (): Refusal | null => {
-    const refusal = recheck(authorized, deps)
+    const refusal = recheck(exchange, deps)
     if (refusal !== null) lost.come(refusal)
     return refusal
   }
   // Set again each time, because a renewed credential ends later than the one that began.
   const lookAtEnd = (): void => {
-    const remainingMs = endOf(authorized.authenticated, deps) - deps.now()
+    const remainingMs = endOf(exchange, deps) - deps.now()
     timer = setTimeout(
       () => {
         if (look() === null) lookAtEnd()

@@ -7,6 +7,7 @@ import type { AuthorizeDeps, Authorized } from './authorize.ts'
 import type { Answered } from './deliver.ts'
 import type { StreamEvent } from './delivery.ts'
 import { streamEnding } from './ending.ts'
+import type { Exchange } from './exchange.ts'
 import { isFabricName } from './fabric-name.ts'
 import type { InspectDeps } from './inspect.ts'
 import { type InspectedParts, noParts } from './inspect-parts.ts'
@@ -49,13 +50,13 @@ const eventsLimit = { name: 'stream.events', value: eventsMax, unit: 'count' } a
  * the receiver breaking off, or by the caller walking away.
  */
 export function inspectedEvents(
-  intended: Intended,
+  exchange: Exchange<Intended>,
   answered: Answered,
   source: AsyncIterable<StreamEvent>,
   deps: StreamDeps,
 ): InspectedEvents {
   const left = new Interruption<'left'>()
-  const generator = pass(intended, answered, { source, left }, deps)
+  const generator = pass(exchange, answered, { source, left }, deps)
   // Only the record of the outcome throws: a stream without one must not end as if it were whole.
   const next = (): Promise<IteratorResult<StreamEvent, Refusal | null>> =>
     generator.next().catch((cause: unknown) => ({ done: true, value: unrecorded(cause) }))
@@ -75,13 +76,12 @@ interface Flow {
 }
 
 async function* pass(
-  intended: Intended,
+  exchange: Exchange<Intended>,
   answered: Answered,
   flow: Flow,
   deps: StreamDeps,
 ): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
-  const { authorized } = intended.inspected
-  const watch = watchStatus(authorized, deps.authorization, deps.standing)
+  const watch = watchStatus(exchange, deps.authorization, deps.standing)
   const transcript = new Transcript(answered.findings)
   const iterator = flow.source[Symbol.asyncIterator]()
   let end: Ending['end'] = 'abandoned'
@@ -102,7 +102,7 @@ async function* pass(
         end = 'completed'
         return null
       }
-      const given = transcript.inspect(next.value, deps, authorized)
+      const given = transcript.inspect(next.value, deps, exchange)
       // Stops waiting for the thread when the caller has left, or when its right to go on is lost.
       const inspected = given instanceof Promise ? await flow.left.or(watch.lost.or(given)) : given
       if (inspected === 'left') return null
@@ -116,7 +116,7 @@ async function* pass(
     watch.close()
     // A receiver that ignores the return must not hold up the record of what happened.
     iterator.return?.().then(undefined, () => undefined)
-    await recordOutcome(intended, transcript.ending(end, answered), deps)
+    await recordOutcome(exchange, transcript.ending(end, answered), deps)
   }
 }
 
@@ -143,7 +143,7 @@ class Transcript {
   inspect(
     { data: body, contentType, frame }: StreamEvent,
     deps: InspectDeps,
-    { decision: { obligations: order }, authenticated }: Authorized,
+    exchange: Exchange<Authorized>,
   ): InspectedParts | Refusal | Promise<InspectedParts | Refusal> {
     if (this.#events >= eventsMax) {
       return overLimit('RESPONSE_REJECTED', eventsLimit, 'events of the stream')
@@ -154,7 +154,8 @@ class Transcript {
       return new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
     }
     const parts = { ...noParts, frame, body, contentType }
-    return inspectShared(deps, parts, order, accountOfAnswer(authenticated))
+    const { obligations } = exchange.decision
+    return inspectShared(deps, parts, obligations, accountOfAnswer(exchange))
   }
 
   /** The event as it is forwarded from here on. */

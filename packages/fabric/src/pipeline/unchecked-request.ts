@@ -56,10 +56,11 @@ export interface Message {
 
 /** A decoded, entirely unchecked request. Only `authenticate` turns it into something more. */
 export interface UncheckedRequest {
-  readonly exchange: ExchangeId
+  /** Of the exchange. */
+  readonly id: ExchangeId
   /**
    * Under which the exchange goes on once the caller's signature was verified, where a transport
-   * binds the one to the other. A refusal before that keeps `exchange`, which is bound to nothing.
+   * binds the one to the other. A refusal before that keeps `id`, which is bound to nothing.
    */
   readonly boundExchange?: (signature: Uint8Array) => ExchangeId
   readonly at: number
@@ -77,7 +78,8 @@ export interface UncheckedRequest {
    */
   readonly fault: Refusal | null
   readonly target: Target
-  readonly message: Message
+  /** Never what leaves: see `Inspected`. */
+  readonly received: Message
   /** The caller's RFC 9421 signature with what it covers; null when the request carried none. */
   readonly signature: PresentedSignature | null
   /** Aborted when the caller leaves; absent where nothing waits for it. */
@@ -88,4 +90,34 @@ export interface UncheckedRequest {
 export interface PresentedSignature {
   readonly signed: SignedRequest
   readonly request: SignableRequest
+}
+
+/** A target; messages to others than a channel have no labels. */
+export type DecodedTarget = Omit<Target, 'labels' | 'tool'> &
+  Partial<Pick<Target, 'labels' | 'tool'>>
+
+/** The members that a transport has to state; see `UncheckedRequest` for the others. */
+type Decoded = Pick<UncheckedRequest, 'id' | 'at' | 'transport' | 'presented'> &
+  Partial<Omit<UncheckedRequest, 'target' | 'received'>> & {
+    readonly target: DecodedTarget
+    readonly received?: Message
+  }
+
+const nothingReceived: Message = {
+  method: '',
+  path: '',
+  headers: [],
+  contentType: '',
+  body: new Uint8Array(0),
+}
+
+/** Every transport makes its requests here; what it could not read is absent. */
+export function createUncheckedRequest({ target, ...decoded }: Decoded): UncheckedRequest {
+  return {
+    fault: null,
+    signature: null,
+    received: nothingReceived,
+    ...decoded,
+    target: { tool: '', labels: [], ...target },
+  }
 }

@@ -2,6 +2,7 @@ import { utf8 } from '@countersign/protocol'
 import { expect, test, vi } from 'vitest'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Forwarder } from '../../pipeline/delivery.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import { OwnedIds } from './owned-ids.ts'
 import { ReachedOwners } from './reached-owners.ts'
@@ -12,9 +13,7 @@ import { taskReaders } from './task-reader.ts'
 const numbers = (count: number): readonly number[] => Array.from({ length: count }, (_, at) => at)
 
 const caller = { kind: 'agent', name: 'boss' }
-const intended = {
-  inspected: { authorized: { authenticated: { caller, unchecked: { target: { name: 'shop' } } } } },
-} as unknown as Intended
+const intended = { caller, target: { name: 'shop' } } as unknown as Exchange<Intended>
 
 const reader = {
   createdIn: (body: Uint8Array) => taskReaders.createdIn(body),

@@ -11,6 +11,7 @@ import {
   uninspectedAnswer,
   withheld,
 } from '../../pipeline/delivery.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import { createIdFilter, type IdFilter } from '../reading/known-ids.ts'
@@ -50,7 +51,7 @@ export interface TaskGuard {
    * Reports whether policy permits this caller to reach tasks of `owner`; `owner` is empty if not
    * known.
    */
-  mayReach(authorized: Authorized, owner: string): boolean
+  mayReach(exchange: Exchange<Authorized>, owner: string): boolean
 }
 
 /** Each of them is decided on whenever the right to go on is. */
@@ -65,19 +66,18 @@ const cutLimit = { name: 'tasks.ownersCut', value: 1_024, unit: 'count' } as con
  * as its caller's.
  */
 export function withTasks(forwarder: Forwarder, guard: TaskGuard): Forwarder {
-  return async (intended, still) => {
-    const { authenticated } = intended.inspected.authorized
-    const receiver = authenticated.unchecked.target.name
-    const caller = authenticated.caller.name
+  return async (exchange, still) => {
+    const receiver = exchange.target.name
+    const caller = exchange.caller.name
     if ((guard.reached?.of(caller).size ?? 0) > ownersLimit.value) {
       return overLimit('MESSAGE_MALFORMED', ownersLimit)
     }
     if (!ownsEvents(guard, receiver, caller)) {
       return new UnknownReference('the stream to go on with is not one of this caller')
     }
-    const delivered = await forwarder(intended, still)
+    const delivered = await forwarder(exchange, still)
     if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
-    return watched(delivered, intended, guard)
+    return watched(delivered, exchange, guard)
   }
 }
 
@@ -91,11 +91,11 @@ function ownsEvents({ owners, references }: TaskGuard, receiver: string, caller:
 
 async function watched(
   delivered: Delivered,
-  intended: Intended,
+  exchange: Exchange<Intended>,
   watch: TaskGuard,
 ): Promise<Delivered | Undelivered> {
   const { body } = delivered
-  const seen = createSight(intended, watch)
+  const seen = createSight(exchange, watch)
   if (!(body instanceof Uint8Array)) return { ...delivered, body: eventsOf(body, seen) }
   const fault = watch.references.creates ? await seen.learn(body) : null
   if (fault !== null) return withheld(fault)
@@ -128,13 +128,12 @@ interface Sight {
   pass(event: StreamEvent): Promise<StreamEvent>
 }
 
-function createSight(intended: Intended, watch: TaskGuard): Sight {
-  const { authorized } = intended.inspected
-  const receiver = authorized.authenticated.unchecked.target.name
-  const account = accountOfAnswer(authorized.authenticated)
-  const { name: owner } = authorized.authenticated.caller
+function createSight(exchange: Exchange<Intended>, watch: TaskGuard): Sight {
+  const receiver = exchange.target.name
+  const account = accountOfAnswer(exchange)
+  const { name: owner } = exchange.caller
   const { tasks, events } = watch.owners
-  const shown = new ShownOwners(authorized, watch)
+  const shown = new ShownOwners(exchange, watch)
   const shownOf = (listed: readonly string[]): readonly string[] | Refusal => {
     const kept: string[] = []
     shown.begin()
@@ -185,7 +184,7 @@ const eventKey = (id: string): string => `${event}${id}`
 
 /** The owners of the tasks that the answers of one exchange show. */
 class ShownOwners {
-  readonly #authorized: Authorized
+  readonly #exchange: Exchange<Authorized>
   readonly #watch: TaskGuard
   readonly #caller: string
   #open = new Set<string>()
@@ -195,10 +194,10 @@ class ShownOwners {
    */
   readonly #closed = new Set<string>()
 
-  constructor(authorized: Authorized, watch: TaskGuard) {
-    this.#authorized = authorized
+  constructor(exchange: Exchange<Authorized>, watch: TaskGuard) {
+    this.#exchange = exchange
     this.#watch = watch
-    this.#caller = authorized.authenticated.caller.name
+    this.#caller = exchange.caller.name
   }
 
   /** For each list, policy is asked again for those that were open. */
@@ -210,7 +209,7 @@ class ShownOwners {
   has(owner: string): boolean | Refusal {
     if (this.#open.has(owner)) return true
     if (this.#closed.has(owner)) return false
-    if (!this.#watch.mayReach(this.#authorized, owner)) {
+    if (!this.#watch.mayReach(this.#exchange, owner)) {
       this.#closed.add(owner)
       const isBounded = this.#closed.size <= cutLimit.value
       return isBounded ? false : overLimit('RESPONSE_REJECTED', cutLimit)

@@ -83,11 +83,11 @@ export function withSessions(
   sessions: McpSessions,
   { mentions, known }: Pick<TaskReferences, 'mentions' | 'known'>,
 ): Forwarder {
-  return async (intended, still) => {
-    const { unchecked, caller } = intended.inspected.authorized.authenticated
-    const receiver = unchecked.target.name
+  return async (exchange, still) => {
+    const { target, received, caller } = exchange
+    const receiver = target.name
     // Read for every kind of request, because the receiver goes by the header alone.
-    const sessionId = unchecked.message.headers.find(([name]) => name === 'mcp-session-id')?.[1]
+    const sessionId = received.headers.find(([name]) => name === 'mcp-session-id')?.[1]
     const isMine = (id: string): boolean => sessions.owner(receiver, id) === caller.spiffeId
     const isStrange = (key: string): boolean => {
       const owner = sessions.ownerOfKey(receiver, key)
@@ -102,9 +102,9 @@ export function withSessions(
     if ([...named, ...known].some(isStrange)) {
       return new UnknownReference('names an MCP session of another caller')
     }
-    const delivered = await forwarder(intended, still)
+    const delivered = await forwarder(exchange, still)
     if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
-    if (sessionId !== undefined && unchecked.target.operation === 'session/end') {
+    if (sessionId !== undefined && target.operation === 'session/end') {
       sessions.end(receiver, sessionId)
     }
     const opened = delivered.headers.find(([name]) => name === 'mcp-session-id')?.[1]

@@ -6,10 +6,10 @@ import { CONTROL_JSON_LIMITS, parseJsonBody } from '../../protocols/reading/json
 import { exchangeHeaders, refusalEvent } from '../http/call.ts'
 import type { PathRoute } from '../http/path-routes.ts'
 import {
+  decodedRequest,
   problemReply,
   type RequestContext,
   type Router,
-  uncheckedRequest,
 } from './request-context.ts'
 import { GATEWAY_WIRE } from './wire.ts'
 
@@ -63,7 +63,7 @@ function adminRouter(
       tool: '',
       about: administration.aboutOf(operation, args),
     } as const
-    const unchecked = uncheckedRequest(context, target, fault ?? unknown)
+    const unchecked = decodedRequest(context, target, fault ?? unknown)
     const forwarder = administration.forwarder(operation, args, { exchange: context.exchange })
     const outcome = await enforce(deps, unchecked, forwarder)
     if (outcome.refusal !== null) return problemReply(outcome.refusal, context.exchange)

@@ -22,6 +22,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import { admitControl, answerControl } from '../../pipeline/control.ts'
 import type { Delivered, Forwarder, LocalReceiver } from '../../pipeline/delivery.ts'
 import { enforce, type PipelineDeps } from '../../pipeline/enforce.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import type { Inspected } from '../../pipeline/inspect.ts'
 import { mayReceive } from '../../pipeline/recheck.ts'
 import { SenderRights, type SentMessage } from '../../pipeline/sender-right.ts'
@@ -31,12 +32,12 @@ import { exchangeHeaders, quotaHeaders } from '../http/call.ts'
 import type { PathRoute } from '../http/path-routes.ts'
 import type { Reply } from '../http/respond.ts'
 import {
+  decodedRequest,
   integerIn,
   jsonReply,
   problemReply,
   type RequestContext,
   type Router,
-  uncheckedRequest,
 } from './request-context.ts'
 
 export interface ChannelsRouterOptions {
@@ -62,7 +63,7 @@ export function channelsRoutes(options: ChannelsRouterOptions): readonly PathRou
   const unknown: Router = async (context) => {
     const refusal = new Refusal('OPERATION_UNKNOWN', context.path)
     const target = targetOf('unknown', 'discover', 'unread')
-    const answer = await admitControl(options.deps, uncheckedRequest(context, target, refusal))
+    const answer = await admitControl(options.deps, decodedRequest(context, target, refusal))
     return refused(answer instanceof Refusal ? answer : refusal, context.exchange)
   }
   return [
@@ -116,13 +117,11 @@ function lease({ deps, channels, senders }: Serving, context: RequestContext, ch
   if (request === null) return exchange(deps, context, target, malformed('lease'))
   return inHold((keep) => {
     const forwarder: Forwarder = async (intended, still) => {
-      const { authorized } = intended.inspected
-      const { caller, signed } = authorized.authenticated
+      const { caller, signed } = intended
       const call = {
         ...{ channel, still, caller: caller.name, proof: `${caller.method} ${signed}` },
         policyVersion: () => deps.authorization.policy().version,
-        mayReceive: (labels: readonly string[]) =>
-          mayReceive(authorized, labels, deps.authorization),
+        mayReceive: (labels: readonly string[]) => mayReceive(intended, labels, deps.authorization),
         senderRight: (message: SentMessage) => senders.of(message),
       }
       const leased = await channels.lease(call, request, context.signal)
@@ -182,7 +181,7 @@ function settle(
       const verified = await channels.checks.settlement(receiver, settlement)
       if (verified instanceof Refusal) return verified
       const receives = (labels: readonly string[]) =>
-        mayReceive(inspected.authorized, labels, deps.authorization)
+        mayReceive(inspected, labels, deps.authorization)
       return async (_, still) => {
         const answer = await channels.settle({ ...receiver, still, mayReceive: receives }, verified)
         if (answer instanceof Refusal) return answer
@@ -270,7 +269,7 @@ async function control(
   { channel, action }: { readonly channel: string; readonly action: PolicyAction },
   carryOut: (call: ChannelCall) => Promise<Reply | Refusal>,
 ): Promise<Reply> {
-  const unchecked = uncheckedRequest(context, targetOf(channel, action, `${action}.channel`))
+  const unchecked = decodedRequest(context, targetOf(channel, action, `${action}.channel`))
   const reply = await answerControl(deps, unchecked, async ({ caller, still }) => {
     const carried = await carryOut({ channel, caller: caller.name, still })
     return carried instanceof Refusal ? carried : { ...carried, still }
@@ -295,7 +294,7 @@ async function exchange(
       }
     },
   }
-  const outcome = await enforce(deps, uncheckedRequest(context, target, fault), checked)
+  const outcome = await enforce(deps, decodedRequest(context, target, fault), checked)
   if (outcome.refusal !== null) return refused(outcome.refusal, context.exchange)
   const { answer, body, still } = outcome
   if (!(body instanceof Uint8Array)) throw new TypeError('a channel answers whole')
@@ -307,8 +306,8 @@ async function exchange(
   return { status: answer.status, headers, body, still }
 }
 
-function participantOf(channel: string, { authorized }: Inspected): Participant {
-  return { channel, caller: authorized.authenticated.caller.name }
+function participantOf(channel: string, { caller }: Exchange<Inspected>): Participant {
+  return { channel, caller: caller.name }
 }
 
 function targetOf(name: string, action: PolicyAction, operation: string): Target {

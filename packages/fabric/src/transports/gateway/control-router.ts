@@ -5,6 +5,7 @@ import { exchangeIdFault, Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl, answerControl, recordRefusedRequest } from '../../pipeline/control.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import { readControl } from '../../pipeline/large-bodies.ts'
 import { recheck } from '../../pipeline/recheck.ts'
 import { refusalOfFailure } from '../../pipeline/record.ts'
@@ -16,13 +17,13 @@ import { exchangeHeaders } from '../http/call.ts'
 import type { PathRoute } from '../http/path-routes.ts'
 import type { Reply } from '../http/respond.ts'
 import {
+  decodedRequest,
   integerIn,
   jsonBytesReply,
   jsonReply,
   problemReply,
   type RequestContext,
   type Router,
-  uncheckedRequest,
 } from './request-context.ts'
 
 export interface ControlOptions {
@@ -125,7 +126,7 @@ const meshEndpoints: MeshAnswer = async (options, context) => {
   // or stolen, must not move one.
   const request = await admit(options, context, registering)
   if (request instanceof Refusal) return request
-  const { caller: admitted } = request.authenticated
+  const { caller: admitted } = request
   const registration = parse(options, context, parseMeshRegistration)
   if (registration instanceof Refusal) return refuse(options, context, registering, registration)
   const expiresAt = context.at + registration.ttlSeconds * 1000
@@ -141,7 +142,7 @@ const meshEndpoints: MeshAnswer = async (options, context) => {
 const meshEntries: MeshAnswer = async (options, context) => {
   const request = await admit(options, context, recording)
   if (request instanceof Refusal) return request
-  const { caller: admitted } = request.authenticated
+  const { caller: admitted } = request
   const entries = parse(options, context, parseMeshEntries)
   if (entries instanceof Refusal) return refuse(options, context, recording, entries)
   const claim = await options.entries.claim(entries, admitted, context.at)
@@ -187,7 +188,7 @@ function admit(
   context: RequestContext,
   asked: Asked,
   fault: Refusal | null = null,
-): Promise<Authorized | Refusal> {
+): Promise<Exchange<Authorized> | Refusal> {
   return admitControl(deps, uncheckedFor(context, asked, fault))
 }
 
@@ -201,8 +202,8 @@ function uncheckedFor(
   asked: Asked,
   fault: Refusal | null = null,
 ): UncheckedRequest {
-  const target = { kind: 'fabric', name: 'fabric', protocol: 'admin', tool: '' } as const
-  return uncheckedRequest(context, { ...target, ...asked }, fault)
+  const target = { kind: 'fabric', name: 'fabric', protocol: 'admin' } as const
+  return decodedRequest(context, { ...target, ...asked }, fault)
 }
 
 function parse<T>(

@@ -13,6 +13,7 @@ import type { Presented } from '../../identity/caller.ts'
 import { networkOf } from '../../lib/limits.ts'
 import { Refusal, StatedRefusal } from '../../lib/refusal.ts'
 import type { Identified } from '../../pipeline/authenticate.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import { refusalOfFailure } from '../../pipeline/record.ts'
 import { comesFromForeignPage } from '../../protocols/http/foreign-page.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
@@ -29,7 +30,7 @@ import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../htt
 import { gatewayHeadLimits } from '../http/unparsed.ts'
 import { challenged } from './challenge.ts'
 import { createGatewayListener } from './listener.ts'
-import { problemReply, type Router, uncheckedRequest } from './request-context.ts'
+import { decodedRequest, problemReply, type Router } from './request-context.ts'
 import {
   floodReply,
   refuseUnchecked,
@@ -73,7 +74,7 @@ export interface GatewayOptions extends UnparsedOptions {
   readonly answers: BodyBudget
   readonly authorities: Authorities
   /** Identifies the sender of a request from the credentials of its head. Never rejects. */
-  identify(presented: Presented): Promise<Identified | Refusal>
+  identify(presented: Presented): Promise<Exchange<Identified> | Refusal>
   readonly connectionsMax: number
   /** Overrides of the defaults. */
   readonly responseLimits?: Partial<ConnectionLimits>
@@ -299,7 +300,7 @@ async function answer(
   const { segments = {}, rest = '' } = route ?? {}
   const context = { exchange, at, received, signal, path, query, segments, rest }
   if (route === null) {
-    return refuseUnchecked(socket, uncheckedRequest(context, unparsedTarget), options)
+    return refuseUnchecked(socket, decodedRequest(context, unparsedTarget), options)
   }
   const reply = await route.handler(context).catch((cause: unknown) => {
     // Only a ledger that cannot record rejects this far; the caller receives nothing but that

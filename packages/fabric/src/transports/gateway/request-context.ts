@@ -1,6 +1,10 @@
 import { type ExchangeId, utf8 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
-import type { Target, UncheckedRequest } from '../../pipeline/unchecked-request.ts'
+import {
+  createUncheckedRequest,
+  type DecodedTarget,
+  type UncheckedRequest,
+} from '../../pipeline/unchecked-request.ts'
 import { refusalReply } from '../http/call.ts'
 import type { PathMatch } from '../http/path-routes.ts'
 import type { ReceivedRequest } from '../http/received-request.ts'
@@ -41,29 +45,29 @@ export function integerIn(
 }
 
 /** The unchecked request for the fabric itself or for a channel. */
-export function uncheckedRequest(
+export function decodedRequest(
   context: RequestContext,
-  target: Omit<Target, 'labels'> & { readonly labels?: readonly string[] },
+  target: DecodedTarget,
   fault: Refusal | null = null,
 ): UncheckedRequest {
   const { head, presented, signature, body, refused } = context.received
-  return {
-    exchange: context.exchange,
+  return createUncheckedRequest({
+    id: context.exchange,
     at: context.at,
     transport: target.kind === 'channel' ? 'queue' : 'gateway',
     presented,
     refused,
     fault: context.received.fault ?? fault,
     signature,
-    target: { labels: [], ...target },
-    message: {
+    target,
+    received: {
       method: head.method,
       path: head.path,
       headers: [],
       contentType: head.headers.get('content-type') ?? '',
       body,
     },
-  }
+  })
 }
 
 export function problemReply(refusal: Refusal, exchange: string): Reply {

@@ -12,7 +12,7 @@ import { overLimit } from '../../lib/limits.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { UnauthenticatedLimits } from '../../pipeline/quota.ts'
-import type { UncheckedRequest } from '../../pipeline/unchecked-request.ts'
+import { createUncheckedRequest, type UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import type { NodeRequest } from '../http/received-request.ts'
 import type { Reply } from '../http/respond.ts'
 import { problemReply } from './request-context.ts'
@@ -78,16 +78,14 @@ export async function refuseUnparsedRequest(
   const { slot, clock, random, operation = 'unread' } = options
   const at = clock.now()
   const certificateChain = peerChain(socket)
-  const unchecked: UncheckedRequest = {
+  const unchecked = createUncheckedRequest({
     at,
-    exchange: createExchangeId(slot, at, random(10)),
+    id: createExchangeId(slot, at, random(10)),
     transport: 'gateway',
     presented: certificateChain && { certificateChain, bearer: null, apiKey: null },
     fault: refusal,
-    signature: null,
-    target: { ...unparsedTarget, operation, labels: [] },
-    message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
-  }
+    target: { ...unparsedTarget, operation },
+  })
   return { ...(await refuseUnchecked(socket, unchecked, options)), closes: true }
 }
 
@@ -142,5 +140,4 @@ export const unparsedTarget = {
   action: 'discover',
   protocol: 'http',
   operation: 'unread',
-  tool: '',
 } as const

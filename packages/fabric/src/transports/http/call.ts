@@ -5,7 +5,11 @@ import type { Forwarder, StreamEvent } from '../../pipeline/delivery.ts'
 import { enforce, type Outcome, type PipelineDeps } from '../../pipeline/enforce.ts'
 import type { Quota } from '../../pipeline/quota.ts'
 import { mayReachTask } from '../../pipeline/recheck.ts'
-import type { Transport, UncheckedRequest } from '../../pipeline/unchecked-request.ts'
+import {
+  createUncheckedRequest,
+  type Transport,
+  type UncheckedRequest,
+} from '../../pipeline/unchecked-request.ts'
 import { type ReachedOwners, reachedOwners } from '../../protocols/a2a/reached-owners.ts'
 import { type TaskOwners, withTasks } from '../../protocols/a2a/task-guard.ts'
 import { noTasks } from '../../protocols/a2a/task-ids.ts'
@@ -20,7 +24,7 @@ import type { Reply } from './respond.ts'
 
 export interface Call {
   readonly exchange: ExchangeId
-  /** See `UncheckedRequest`. */
+  /** As in `UncheckedRequest`. */
   readonly boundExchange?: (signature: Uint8Array) => ExchangeId
   readonly at: number
   readonly transport: Transport
@@ -51,10 +55,10 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
   const reached = reachedOwners(call.tasks.tasks, name, classified.tasks)
   const unchecked = toUnchecked(call, { classified, reached }, fault)
   const carrier = callForwarder(call.forwarder)
-  const carry: Forwarder = (intended, still) => {
+  const carry: Forwarder = (exchange, still) => {
     // The intent is on record, so that its caller has a place among its open exchanges.
     call.received.begun()
-    return carrier.carry(intended, still)
+    return carrier.carry(exchange, still)
   }
   const guarded = withTasks(carry, {
     owners: call.tasks,
@@ -62,7 +66,7 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
     reached,
     ownsEvents: call.forwarder.route.protocol !== 'http',
     reader: call.taskReader,
-    mayReach: (authorized, owner) => mayReachTask(authorized, owner, deps.authorization),
+    mayReach: (asking, owner) => mayReachTask(asking, owner, deps.authorization),
   })
   const forwarder = withSessions(guarded, call.sessions, classified.tasks)
   const outcome = await enforce(deps, unchecked, call.wrap?.(forwarder) ?? forwarder).catch(
@@ -100,8 +104,8 @@ function toUnchecked(
   fault: Refusal | null,
 ): UncheckedRequest {
   const { head, body, presented, signature, refused } = call.received
-  return {
-    exchange: call.exchange,
+  return createUncheckedRequest({
+    id: call.exchange,
     ...(call.boundExchange === undefined ? {} : { boundExchange: call.boundExchange }),
     at: call.at,
     transport: call.transport,
@@ -117,17 +121,16 @@ function toUnchecked(
       protocol: classified.protocol,
       operation: classified.operation,
       tool: classified.tool,
-      labels: [],
       ...(reached === null ? {} : { foreignOwners: reached }),
     },
-    message: {
+    received: {
       method: head.method,
       path: call.path,
       headers: forwardedHeaders(head),
       contentType: head.headers.get('content-type') ?? '',
       body,
     },
-  }
+  })
 }
 
 function answerReply(

@@ -7,6 +7,7 @@ import {
   utf8,
 } from '@countersign/protocol'
 import type { FactValue } from '../../ledger/ledger.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import type { UpstreamRequest } from '../../routes/upstream.ts'
 
@@ -35,21 +36,21 @@ const forwardTag = 'countersign-forward'
  * all.
  */
 export function forwardedRequest(
-  intended: Intended,
+  exchange: Exchange<Intended>,
   base: Pick<UpstreamRequest, 'method' | 'path'>,
   signer: ForwardSigner | null,
   receiverId: string,
 ): Forwarded {
-  const { unchecked, caller } = intended.inspected.authorized.authenticated
-  const { body, headers: inspected } = intended.inspected
+  const { caller } = exchange
+  const { body, headers: inspected, digest } = exchange.forwardable
   const headers: [string, string][] = [
     ...inspected.map(([name, value]): [string, string] => [name, value]),
-    ['countersign-exchange', unchecked.exchange],
+    ['countersign-exchange', exchange.id],
     ['countersign-from', caller.spiffeId],
     ['countersign-to', receiverId],
   ]
   if (body.length > 0) {
-    headers.push(['content-digest', formatContentDigest(intended.inspected.digest)])
+    headers.push(['content-digest', formatContentDigest(digest)])
   }
   if (signer === null) {
     return {
@@ -57,7 +58,7 @@ export function forwardedRequest(
       facts: {},
     }
   }
-  const callers = callerSignature(intended)
+  const callers = callerSignature(exchange)
   const components = ['"@method"', '"@path"']
   if (base.path.includes('?')) components.push('"@query"')
   if (body.length > 0) components.push('"content-digest"')
@@ -69,9 +70,9 @@ export function forwardedRequest(
   const unsigned: SignableRequest = { method: base.method, path: base.path, authority: '', headers }
   const draft = {
     components,
-    created: Math.floor(unchecked.at / 1000),
+    created: Math.floor(exchange.at / 1000),
     keyId: signer.keyId,
-    nonce: unchecked.exchange,
+    nonce: exchange.id,
     tag: forwardTag,
   }
   const { input, base: signatureBase } = draftSignature(draft, unsigned)
@@ -86,10 +87,12 @@ export function forwardedRequest(
   }
 }
 
-function callerSignature(intended: Intended): { input: string; signature: string } | null {
-  const { unchecked, signed } = intended.inspected.authorized.authenticated
-  if (unchecked.signature === null || !signed) return null
-  const { base, signature } = unchecked.signature.signed
+function callerSignature({
+  signature: presented,
+  signed,
+}: Exchange<Intended>): { input: string; signature: string } | null {
+  if (presented === null || !signed) return null
+  const { base, signature } = presented.signed
   // Relabelled: a label is a name on one hop only, and ours must be unique.
   return {
     input: `caller=${inputOfBase(base)}`,

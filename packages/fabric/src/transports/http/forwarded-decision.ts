@@ -1,5 +1,6 @@
 import { parseBase64Url, parseUtf8, toBase64Url, utf8 } from '@countersign/protocol'
 import type { Authorized } from '../../pipeline/authorize.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import type { Decision, PolicyContext } from '../../policy/policy.ts'
 
 /** Set by the gateway alone, for connectors alone; it stays on that hop. */
@@ -23,16 +24,16 @@ export interface ForwardedDecision extends Asked {
  * proved itself.
  */
 export function formatDecision({
-  authenticated,
+  caller,
+  target,
   decision,
-  request,
+  question,
   policyVersion,
-}: Authorized): string {
-  const { protocol, operation, tool, method, signed } = request.context
+}: Exchange<Authorized>): string {
+  const { protocol, operation, tool, method, signed } = question.context
   const { mask, block, signedResponse } = decision.obligations
   const obligations = { mask, block, signedResponse }
-  const { caller, unchecked } = authenticated
-  const taskOwners = [...(unchecked.target.foreignOwners?.of(caller.name) ?? [])]
+  const taskOwners = [...(target.foreignOwners?.of(caller.name) ?? [])]
   const told: ForwardedDecision = {
     ...{ policyVersion, protocol, operation, tool, method, signed, obligations, taskOwners },
   }

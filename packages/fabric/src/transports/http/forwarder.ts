@@ -16,6 +16,7 @@ import {
   Undelivered,
   withheld,
 } from '../../pipeline/delivery.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import { type CardMediation, cardMediator } from '../../protocols/a2a/agent-card.ts'
@@ -68,20 +69,20 @@ export interface CallForwarder {
 /** Carries an exchange to an agent over HTTP: rebuilt from the parsed model, never raw. */
 export function callForwarder(options: CallForwarderOptions): CallForwarder {
   let share: BodyShare | null = null
-  const carry: Forwarder = async (intended, still) => {
-    const { unchecked, caller } = intended.inspected.authorized.authenticated
+  const carry: Forwarder = async (exchange, still) => {
+    const { received, caller } = exchange
     const { signer, receiverId } = options
     const admitted = options.answers.admit(options.route.name, `${caller.kind}/${caller.name}`)
     if (admitted instanceof Refusal) return declinedBy(admitted)
     share = admitted
-    const forwarded = forwardedRequest(intended, unchecked.message, signer, receiverId)
+    const forwarded = forwardedRequest(exchange, received, signer, receiverId)
     const deadline = createDeadline(options.signal, options.timeoutMs)
     share.onEvicted((refusal) => deadline.fail(evicted(refusal)))
     try {
       const response = await options.upstream.request(options.route, {
         ...forwarded.request,
-        headers: [...forwarded.request.headers, ...decisionFields(intended, options.route)],
-        body: intended.inspected.body,
+        headers: [...forwarded.request.headers, ...decisionFields(exchange, options.route)],
+        body: exchange.forwardable.body,
         signal: deadline.signal,
         still,
         ...leading(options),
@@ -90,7 +91,7 @@ export function callForwarder(options: CallForwarderOptions): CallForwarder {
       const { attempts } = response
       // Without a certificate the header does not prove its sender; it does not pass.
       const stated = response.isProved ? statedRefusal(response, receiverId) : null
-      const reading = { intended, options, share, deadline }
+      const reading = { exchange, options, share, deadline }
       const delivered = stated ?? (await readResponse(response, forwarded, reading))
       if (delivered instanceof Undelivered) {
         response.discard()
@@ -120,9 +121,9 @@ function leading({ route, findRoute }: CallForwarderOptions): Pick<UpstreamReque
 }
 
 /** Only a connector, which decides again, receives the basis of the decision. */
-function decisionFields({ inspected }: Intended, { endpoints }: Route): [string, string][] {
+function decisionFields(exchange: Exchange<Intended>, { endpoints }: Route): [string, string][] {
   const isAsked = endpoints.some(({ connector }) => connector === true)
-  return isAsked ? [[DECISION_FIELD, formatDecision(inspected.authorized)]] : []
+  return isAsked ? [[DECISION_FIELD, formatDecision(exchange)]] : []
 }
 
 /** The end of a response that does not fit in memory. */
@@ -131,7 +132,7 @@ export function evicted({ detail, limit }: Refusal): UpstreamError {
 }
 
 interface Reading {
-  readonly intended: Intended
+  readonly exchange: Exchange<Intended>
   readonly options: CallForwarderOptions
   readonly share: BodyShare
   readonly deadline: Deadline
@@ -140,7 +141,7 @@ interface Reading {
 async function readResponse(
   response: UpstreamResponse,
   forwarded: Forwarded,
-  { intended, options, share, deadline }: Reading,
+  { exchange, options, share, deadline }: Reading,
 ): Promise<Delivered | Refusal> {
   const read = readResponseHead(response)
   if (read instanceof Refusal) return reject(response, read)
@@ -152,10 +153,9 @@ async function readResponse(
   const facts = countersignature === null ? {} : forwarded.facts
   const headers = withOwnSignature(read.headers, countersignature)
   const head = { status, headers, contentType, countersignature, facts }
-  const { authenticated } = intended.inspected.authorized
-  const account = accountOfAnswer(authenticated)
+  const account = accountOfAnswer(exchange)
   const source = { readKind: options.readKind, route: options.route, account }
-  const mediate = cardMediator(authenticated.unchecked.target.operation, status)
+  const mediate = cardMediator(exchange.target.operation, status)
   if (isStream) {
     return mediate === null
       ? { ...head, body: cancellable(response, { share, deadline }, source) }

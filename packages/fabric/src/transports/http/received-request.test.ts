@@ -5,6 +5,7 @@ import { BodyBudget, bodyOverheadBytes, waitingBytes } from '../../budgets/body-
 import { giveBackGarbage } from '../../lib/heap.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Identified } from '../../pipeline/authenticate.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import { ArrivingBody } from './arriving-body.ts'
 import { type NodeRequest, type ReceivedRequest, receiveRequest } from './received-request.ts'
 
@@ -95,8 +96,9 @@ test('a large head counts as long as its request, and a small one as part of wha
 
 test('a request counts for what it occupies until another limit counts it', async () => {
   const budget = budgetOf()
-  const caller = { kind: 'agent', name: 'billing' } as Identified['caller']
-  const admission = () => admitCaller({ caller } as Identified, { ...admitted, budget })
+  const caller = { kind: 'agent', name: 'billing' }
+  const identified = { caller } as unknown as Exchange<Identified>
+  const admission = () => admitCaller(identified, { ...admitted, budget })
   const small = arriving(budget, null, ['host', 'a.test'], admission)
   const large = arriving(budget, null, ['host', 'a.test', 'x-a', 'x'.repeat(30_000)], admission)
   await turn()

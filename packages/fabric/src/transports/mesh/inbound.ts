@@ -35,7 +35,7 @@ import { recordRefusedRequest } from '../../pipeline/control.ts'
 import { type Delivered, type Forwarder, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { refusalOfFailure } from '../../pipeline/record.ts'
-import type { UncheckedRequest } from '../../pipeline/unchecked-request.ts'
+import { createUncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import type { ReadKind } from '../../protocols/a2a/card-content.ts'
 import type { TaskOwners } from '../../protocols/a2a/task-guard.ts'
 import type { TaskReader } from '../../protocols/a2a/task-reader.ts'
@@ -269,12 +269,10 @@ async function refuse(
     protocol: 'http',
     operation: 'unread',
   } as const
-  const unchecked: UncheckedRequest = {
-    ...{ at, exchange, transport: 'mesh', fault: refusal, signature: null },
+  const unchecked = createUncheckedRequest({
+    ...{ at, id: exchange, transport: 'mesh', fault: refusal, target: call },
     presented: { certificateChain: peerChain(socket), bearer: null, apiKey: null },
-    target: { ...call, tool: '', labels: [] },
-    message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
-  }
+  })
   const { unrecorded } = await recordRefusedRequest(deps, unchecked, refusal)
   if (unrecorded !== null) return meshRefusal(unrecorded, exchange)
   return { ...meshRefusal(refusal, exchange), closes: true }

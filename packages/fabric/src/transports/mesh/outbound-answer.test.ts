@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { systemClock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import { kindOf } from '../../protocols/a2a/card-content.ts'
 import { noTasks } from '../../protocols/a2a/task-ids.ts'
 import type { UpstreamResponse } from '../../routes/upstream.ts'
@@ -32,7 +33,7 @@ async function hear(
     })(),
     discard: () => undefined,
   }
-  const authenticated = { caller: {}, unchecked: { target: { name: 'shop' } } }
+  const known = { caller: {}, target: { name: 'shop' } }
   const decision = { obligations: { signedResponse: operation === 'SendMessage', mask: [] } }
   const heard = await readAnswer(
     {
@@ -53,7 +54,7 @@ async function hear(
     {
       route: { name: 'shop', protocol: 'a2a', endpoints: [], prefix, cardUrls: [] },
       classified: { protocol: 'a2a', operation, tool: '', rpcId: 1, tasks: noTasks },
-      admitted: { decision, authenticated } as unknown as Authorized,
+      admitted: { ...known, decision } as unknown as Exchange<Authorized>,
     },
   )
   if (heard instanceof Refusal) return heard.code

@@ -4,6 +4,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import { withoutForeignDigest } from '../../pipeline/inspect-fields.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import { cardMediator } from '../../protocols/a2a/agent-card.ts'
@@ -45,7 +46,7 @@ export interface AnswerOptions {
 export interface AnsweredCall {
   readonly route: OutboundRoute
   readonly classified: Classified
-  readonly admitted: Authorized
+  readonly admitted: Exchange<Authorized>
 }
 
 export interface Answer {
@@ -131,7 +132,7 @@ async function toAnswer(
     return rewriteCard(options, { status, headers, body }, { route, mediate })
   }
   if (body === null) return { status, headers, body: stream }
-  const account = accountOfAnswer(admitted.authenticated)
+  const account = accountOfAnswer(admitted)
   const source = { readKind: options.readKind, route, account }
   const kind = await readContent(body, contentType, source)
   if (kind instanceof Refusal) return kind
@@ -177,7 +178,7 @@ function namesOwnExchange(
   const [exchange, ...others] = valuesOf('countersign-exchange')
   const receipts = valuesOf('countersign-receipt')
   if (exchange === undefined) return receipts.length === 0
-  const signature = admitted.authenticated.unchecked.signature?.signed.signature
+  const signature = admitted.signature?.signed.signature
   const isOwn = signature !== undefined && isBoundTo(exchange, { signature, receiver })
   return isOwn && others.length === 0 && receipts.every((each) => each === receiptPath(exchange))
 }

@@ -9,7 +9,11 @@ import {
 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import type { PresentedSignature, UncheckedRequest } from '../../pipeline/unchecked-request.ts'
+import {
+  createUncheckedRequest,
+  type PresentedSignature,
+  type UncheckedRequest,
+} from '../../pipeline/unchecked-request.ts'
 import type { Classified } from '../../protocols/classify.ts'
 import { forwardedHeaders } from '../../protocols/reading/head.ts'
 import { PathRoutes } from '../http/path-routes.ts'
@@ -54,24 +58,23 @@ export function uncheckedOutbound(
   signature: PresentedSignature,
 ): UncheckedRequest {
   const { protocol, operation, tool } = classified
-  return {
-    exchange: call.exchange,
+  return createUncheckedRequest({
+    id: call.exchange,
     at: call.at,
     transport: 'mesh',
     presented,
-    fault: null,
     // Our own, by which policy sees that the receiver will get a signed request.
     signature,
     left: call.signal,
-    target: { kind: 'agent', name, action: 'call', protocol, operation, tool, labels: [] },
-    message: {
+    target: { kind: 'agent', name, action: 'call', protocol, operation, tool },
+    received: {
       method: head.method,
       path: inner,
       headers: [],
       contentType: head.headers.get('content-type') ?? '',
       body,
     },
-  }
+  })
 }
 
 /** The request that travels is rebuilt, and signed with the agent's own key. */

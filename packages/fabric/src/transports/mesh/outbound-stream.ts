@@ -12,6 +12,7 @@ import type { Authorized } from '../../pipeline/authorize.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
 import { type IntendedEnding, streamEnding } from '../../pipeline/ending.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import { isFabricName } from '../../pipeline/fabric-name.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
 import { unrecordedAs } from '../../pipeline/record.ts'
@@ -36,7 +37,7 @@ export class ReportedRefusal {
 
 export interface OutboundStream {
   readonly deps: Pick<PipelineDeps, 'authorization' | 'standing'>
-  readonly admitted: Authorized
+  readonly admitted: Exchange<Authorized>
   readonly response: UpstreamResponse
   /** Counts the bytes held of it. */
   readonly share: BodyShare

@@ -18,6 +18,7 @@ import { admitControl } from '../../pipeline/control.ts'
 import { declinedBy, refusalOf, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { IntendedEnding } from '../../pipeline/ending.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import { recheck } from '../../pipeline/recheck.ts'
 import {
@@ -26,7 +27,7 @@ import {
   refusalOfFailure,
   unrecordedAs,
 } from '../../pipeline/record.ts'
-import type { UncheckedRequest } from '../../pipeline/unchecked-request.ts'
+import { createUncheckedRequest, type UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import type { ReadKind } from '../../protocols/a2a/card-content.ts'
 import type { Classify } from '../../protocols/classify.ts'
 import { statedRefusal } from '../../protocols/http/stated-refusal.ts'
@@ -136,7 +137,7 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
 
 export interface OutboundCall {
   readonly at: number
-  readonly exchange: UncheckedRequest['exchange']
+  readonly exchange: UncheckedRequest['id']
   readonly signal: AbortSignal
 }
 
@@ -207,7 +208,7 @@ async function carry(
   const admitted = await admit(options, unchecked)
   if (admitted instanceof Refusal) return replyTo(admitted, call, spoken)
   const still = () => recheck(admitted, options.deps.authorization)
-  const { caller } = admitted.authenticated
+  const { caller } = admitted
   const refused = async (refusal: Refusal) => {
     const unrecorded = await recordRefusal(unchecked, refusal, caller, options.deps).then(
       () => null,
@@ -257,7 +258,7 @@ async function ask(
   request: SignableRequest & Omit<UpstreamRequest, 'signal' | 'account'>,
   asking: {
     readonly order: OutboundRequest
-    readonly admitted: Authorized
+    readonly admitted: Exchange<Authorized>
     readonly signal: AbortSignal
   },
 ): Promise<Asked | Undelivered> {
@@ -313,7 +314,7 @@ function refusedCopy(response: BalancedResponse): Undelivered | null {
 }
 
 interface Streamed extends Asked {
-  readonly admitted: Authorized
+  readonly admitted: Exchange<Authorized>
   readonly unchecked: UncheckedRequest
   readonly order: OutboundRequest
 }
@@ -325,7 +326,7 @@ function streamed(
 ): Reply {
   let told: ReportedRefusal | null = null
   const isFromFabric = order.route.prefix !== ''
-  const { caller } = admitted.authenticated
+  const { caller } = admitted
   const record = (ending: IntendedEnding) => recordStreamEnd(unchecked, ending, caller, deps)
   const ended = () => {
     deadline.end()
@@ -333,7 +334,7 @@ function streamed(
   }
   const fail = (refusal: Refusal) => deadline.fail(evicted(refusal))
   const receiver = isFromFabric ? null : receiverOf(agent, order.name)
-  const account = accountOfAnswer(admitted.authenticated)
+  const account = accountOfAnswer(admitted)
   const source = { readKind, route: order.route, account }
   const stream = { deps, admitted, response, share, fail, receiver, record, ended, source }
   const events = outboundEvents(stream, (given) => {
@@ -363,13 +364,13 @@ async function refuse(
   call: OutboundCall,
   fault: Refusal,
 ): Promise<Refusal> {
-  const unparsed = { protocol: 'http', operation: 'unread', tool: '' } as const
-  const answer = await admit(options, {
-    ...{ exchange: call.exchange, at: call.at, transport: 'mesh', signature: null, fault },
+  const unparsed = { protocol: 'http', operation: 'unread' } as const
+  const unchecked = createUncheckedRequest({
+    ...{ id: call.exchange, at: call.at, transport: 'mesh', fault },
     presented: presentedBy(options.agent),
-    target: { kind: 'agent', name: 'unknown', action: 'call', ...unparsed, labels: [] },
-    message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
+    target: { kind: 'agent', name: 'unknown', action: 'call', ...unparsed },
   })
+  const answer = await admit(options, unchecked)
   return answer instanceof Refusal ? answer : fault
 }
 
@@ -377,7 +378,7 @@ async function refuse(
 function admit(
   options: OutboundOptions,
   unchecked: UncheckedRequest,
-): Promise<Authorized | Refusal> {
+): Promise<Exchange<Authorized> | Refusal> {
   return admitControl(options.deps, unchecked).catch(refusalOfFailure)
 }
 

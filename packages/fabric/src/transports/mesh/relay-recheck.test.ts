@@ -197,10 +197,10 @@ test('a call without a decision, or with one that cannot be read, is not deliver
   expect(await verdictOf(recheck(null))).toBe('UNDECIDED')
   const foreignOwners = { of: (name: string) => new Set([`not ${name}`]) }
   const authorized = {
-    authenticated: { caller: { name: 'a' }, unchecked: { target: { foreignOwners } } },
+    ...{ caller: { name: 'a' }, target: { foreignOwners } },
     decision: { obligations: none },
     policyVersion: 'one',
-    request: {
+    question: {
       context: {
         protocol: 'mcp',
         operation: 'tools/call',

@@ -19,6 +19,7 @@ const connector = await openConnector({
   protocol: 'a2a',
   listen: { host: '127.0.0.1', port: 0 },
   meshListen: { host: '127.0.0.1', port: 0, advertise: null },
+  usedValues: { dir: null, isFirst: true },
   clock: systemClock,
   random: systemRandom,
   log: () => undefined,

@@ -15,8 +15,8 @@ import {
   toBase64Url,
 } from '@countersign/protocol'
 import type { TlsCredential } from '@countersign/protocol/tls'
-import { memoryReplayGuard } from '../../packages/fabric/src/adapters/memory/replay-guard.ts'
 import { memoryStateStore } from '../../packages/fabric/src/adapters/memory/state-store.ts'
+import { memoryUsedValues } from '../../packages/fabric/src/adapters/memory/used-values.ts'
 import { oidcTokenServer } from '../../packages/fabric/src/adapters/oidc/token-server.ts'
 import { derCertificateWriter } from '../../packages/fabric/src/adapters/x509/der-certificate-writer.ts'
 import type {
@@ -25,6 +25,7 @@ import type {
 } from '../../packages/fabric/src/identity/enrollment.ts'
 import { type Identity, openIdentity } from '../../packages/fabric/src/identity/identity.ts'
 import type { JoinTerms } from '../../packages/fabric/src/identity/join-tokens.ts'
+import { createReplayGuard } from '../../packages/fabric/src/identity/replay-guard.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { Refusal } from '../../packages/fabric/src/lib/refusal.ts'
 import type { KeyStore } from '../../packages/fabric/src/lib/stored-key.ts'
@@ -77,7 +78,10 @@ export async function openTestIdentity(
     secrets,
     rootSecrets: memorySecrets(),
     certificateWriter: derCertificateWriter(),
-    replayGuard: memoryReplayGuard({ clock }),
+    replayGuard: createReplayGuard(
+      memoryUsedValues({ clock, lostAt: Number.NEGATIVE_INFINITY }),
+      clock,
+    ),
     openTokenServer: oidcTokenServer,
     record,
     findNoRoom: recordsAll,

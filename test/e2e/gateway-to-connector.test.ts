@@ -43,6 +43,7 @@ function connect(instance: Server): Promise<Connector> {
     protocol: 'http',
     listen: { host: '127.0.0.1', port: 0 },
     meshListen: { host: '127.0.0.1', port: 0, advertise: null },
+    usedValues: { dir: null, isFirst: true },
     clock: world.clock,
     random: systemRandom,
     policyParser,

@@ -130,6 +130,7 @@ async function connect(
     protocol: expose === null ? 'auto' : receivers[name as keyof typeof receivers],
     listen: here,
     meshListen: { ...here, advertise: null },
+    usedValues: { dir: null, isFirst: true },
     clock: world.clock,
     random: systemRandom,
     policyParser,

@@ -35,6 +35,7 @@ async function connect(name: string, expose: string | null, roles: string[]): Pr
     },
     ...{ expose, protocol: 'mcp', listen: here, meshListen: { ...here, advertise: null } },
     ...{ clock: world.clock, random: systemRandom, log: () => undefined },
+    usedValues: { dir: null, isFirst: true },
   })
   connectors.push(connector)
   return connector

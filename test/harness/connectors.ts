@@ -47,6 +47,7 @@ export function openConnectors(around: {
       protocol: isReceiver ? RECEIVERS[name as keyof typeof RECEIVERS].protocol : 'auto',
       listen: { host: '127.0.0.1', port: 0 },
       meshListen: { host: '127.0.0.1', port: 0, advertise: null },
+      usedValues: { dir: null, isFirst: true },
       clock,
       responseLimits: around.responseLimits,
       random: systemRandom,

@@ -43,6 +43,7 @@ export async function withOwnConnector(
     ...{ expose: world.echo.url, protocol: 'auto', clock: world.clock, random: systemRandom },
     listen: { host: '127.0.0.1', port: 0 },
     meshListen: { host: '127.0.0.1', port: 0, advertise: null },
+    usedValues: { dir: null, isFirst: true },
     ...{ policyParser, log: () => undefined },
   })
   const { host, port } = new URL(connector.meshUrl ?? '')

@@ -92,6 +92,7 @@ const byConnector = (fate: Fate) => () =>
       ...{ expose: null, protocol: 'auto', clock: world.clock, random: systemRandom },
       listen: { host: '127.0.0.1', port: 0 },
       meshListen: { host: '127.0.0.1', port: 0, advertise: null },
+      usedValues: { dir: null, isFirst: true },
       responseLimits: {},
       policyParser,
       log: () => undefined,

@@ -32,6 +32,7 @@ attack(
         ...{ expose: world.echo.url, protocol: 'auto', clock, random: systemRandom },
         listen: { host: '127.0.0.1', port: 0 },
         meshListen: { host: '127.0.0.1', port: 0, advertise: null },
+        usedValues: { dir: null, isFirst: true },
         policyParser,
         log: () => undefined,
       })

@@ -115,6 +115,7 @@ function connect(identity: Identity, host: FabricHost, expose: string | null): P
     protocol: 'http',
     listen: { host: '127.0.0.1', port: 0 },
     meshListen: { host: '127.0.0.1', port: 0, advertise: null },
+    usedValues: { dir: null, isFirst: true },
     clock: systemClock,
     random: systemRandom,
     log: () => undefined,

@@ -59,6 +59,8 @@ export async function runDemoOn(
       protocol,
       listen: here,
       meshListen: { ...here, advertise: null },
+      // The demo has enrolled it just now.
+      usedValues: { dir: null, isFirst: true },
       clock,
       random,
       log: () => undefined,

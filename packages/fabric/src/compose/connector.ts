@@ -6,7 +6,6 @@ import {
   type TrustBundles,
 } from '@countersign/protocol/tls'
 import { createCedarParser } from '../adapters/cedar/cedar-parser.ts'
-import { memoryReplayGuard } from '../adapters/memory/replay-guard.ts'
 import { undiciUpstream } from '../adapters/undici/upstream.ts'
 import { type ClosingFault, closeInOrder } from '../concurrency/closing.ts'
 import { authenticateByCertificate } from '../identity/authenticate-by-certificate.ts'
@@ -32,6 +31,7 @@ import { openRegistration } from '../transports/mesh/registration.ts'
 import { remoteLedger } from '../transports/mesh/remote-ledger.ts'
 import { followMeshState, type StateFollower } from '../transports/mesh/state-follower.ts'
 import { composeBodies } from './bodies.ts'
+import { type EmbeddedGuardOptions, type OpenGuard, openEmbeddedGuard } from './counters.ts'
 import { FollowedState } from './followed-state.ts'
 import { type Observations, showReadiness } from './observe.ts'
 
@@ -46,6 +46,8 @@ export interface ConnectorOptions {
   readonly protocol: RouteProtocol
   readonly listen: Address
   readonly meshListen: Address & { readonly advertise: string | null }
+  /** The folder in which used nonces outlive this process. */
+  readonly usedValues: Pick<EmbeddedGuardOptions, 'dir' | 'isFirst'>
   /** Bounds of unread responses where they differ from the defaults. */
   readonly responseLimits?: Partial<ConnectionLimits>
   readonly clock: Clock
@@ -84,7 +86,8 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const { agent, clock, random } = options
   const known = new FollowedState(options.policyParser ?? createCedarParser())
   const follower = await followMeshState(agent, clock, (state) => known.apply(state))
-  const followed = { known, follower, made: new WeakSet<SignedMessage>() }
+  const replay = openEmbeddedGuard({ ...options.usedValues, clock, log: options.log })
+  const followed = { known, follower, made: new WeakSet<SignedMessage>(), replay }
   // Only the fabric can compare hashes of masked values, so a connector's key need not outlive it.
   const hashKey = random(32)
   const bodies = composeBodies(hashKey, bodyBytesMax, clock)
@@ -141,6 +144,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
         { name: 'state', close: () => follower.close() },
         { name: 'upstream', close: () => upstream.close() },
         { name: 'bodies', close: () => bodies.close() },
+        { name: 'used values', close: replay.close },
       ])
       for (const { name, cause } of faults) {
         options.log('not closed in order', { part: name, error: String(cause) })
@@ -163,6 +167,7 @@ interface ConnectorParts {
   readonly connectionsMax: number
   /** The signatures of this connector's own making. */
   readonly made: WeakSet<SignedMessage>
+  readonly replay: OpenGuard
 }
 
 interface ExposedAgent {
@@ -254,15 +259,15 @@ function findOutboundRoute(
 
 function composeConnectorPipeline(
   { agent, clock, observe }: ConnectorOptions,
-  { known, follower, made }: Pick<ConnectorParts, 'known' | 'follower' | 'made'>,
+  parts: Pick<ConnectorParts, 'known' | 'follower' | 'made' | 'replay'>,
 ): Omit<PipelineDeps, 'redactor'> {
+  const { known, follower, made, replay } = parts
   const { trustDomain, trust } = agent
   // Its own streams go on with its own new certificate, which it knows without a notification.
   const ownEnd = (): number => {
     const peer = peerIdentity(agent.credential().certificateChain, trust.bundles, clock.now())
     return peer instanceof PeerFault ? 0 : peer.expiresAt
   }
-  const replayGuard = memoryReplayGuard({ clock })
   const { directory } = known
   const ledger = remoteLedger(agent, clock)
   const count = observeConnector(observe, { follower, known, clock })
@@ -273,7 +278,10 @@ function composeConnectorPipeline(
         newcomers: known.newcomers,
       }),
     ],
-    signatures: createMessageSignatures({ directory, replayGuard, clock, own: made }),
+    signatures: createMessageSignatures({
+      ...{ directory, clock, own: made },
+      replayGuard: replay.guard,
+    }),
     authorization: {
       policy: () => {
         // Throws when the fabric has been out of reach for too long: undecided, and so refused.

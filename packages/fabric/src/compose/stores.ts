@@ -6,7 +6,6 @@ import { openFileLedgerStore } from '../adapters/file/ledger-store.ts'
 import { openConfiguredMasterKey } from '../adapters/file/master-key.ts'
 import { openFileSecretStore } from '../adapters/file/secret-store.ts'
 import { openOsKeyring } from '../adapters/keyring/os-keyring.ts'
-import { memoryReplayGuard } from '../adapters/memory/replay-guard.ts'
 import { oidcTokenServer } from '../adapters/oidc/token-server.ts'
 import { openSqliteChannelRecords } from '../adapters/sqlite/channel-records.ts'
 import { CHANNEL_LIMITS_DEFAULT, openSqliteChannelStore } from '../adapters/sqlite/channel-store.ts'
@@ -18,6 +17,7 @@ import { Channels } from '../channels/channels.ts'
 import { type Closer, closeInOrder } from '../concurrency/closing.ts'
 import type { Config } from '../config/config.ts'
 import { type Identity, openIdentity } from '../identity/identity.ts'
+import type { ReplayGuard } from '../identity/replay-guard.ts'
 import { createEntryFeed, type EntryFeed } from '../ledger/entry-feed.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { openLedger } from '../ledger/open-ledger.ts'
@@ -31,6 +31,7 @@ import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module
 import { DATA_CLASSES } from '../redaction/redactor.ts'
 import type { RecordStore } from '../state/record-store.ts'
 import type { StateStore } from '../state/state-store.ts'
+import { openEmbeddedGuard, USED_VALUES_FOLDER } from './counters.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
 import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from './lifecycle.ts'
 import type { Observations } from './observe.ts'
@@ -112,6 +113,7 @@ export async function openStores(environment: Environment, origin: () => string)
     const slot = FIRST_SLOT
     const secrets = await openFileSecretStore({ dir: dir(SECRETS_FOLDER), masterKey, random })
     const keys = await openFabricKeys(secrets, slot, random)
+    const replayGuard = openReplayGuard(environment, closers)
     const state = await openConfiguredState(environment)
     closers.push({ name: 'state', close: () => state.close() })
     const records = await openRecords(environment, dir('records.db'), closers)
@@ -124,7 +126,7 @@ export async function openStores(environment: Environment, origin: () => string)
       secrets,
       rootSecrets: secrets,
       certificateWriter: derCertificateWriter(),
-      replayGuard: memoryReplayGuard({ clock }),
+      replayGuard,
       openTokenServer: oidcTokenServer,
       record: recordCertificates(environment, { feed, ledger }),
       findNoRoom: findNoRoomForEnrolment({ ledger }),
@@ -150,15 +152,26 @@ export async function openStores(environment: Environment, origin: () => string)
     closers.push({ name: 'policies', close: () => policy.close() })
     const queue = await openQueue(environment, identity, keys, dir('channels'))
     closers.push({ name: 'channels', close: queue.close })
-    return {
-      ...{ keys, identity, state, records, policy, ledger, feed },
-      ...{ ...queue, close },
-    }
+    return { ...queue, ...{ keys, identity, state, records, policy, ledger, feed, close } }
   } catch (cause) {
     // The first fault is the one to report; what closes badly after it is its consequence.
     await close().catch(() => undefined)
     throw cause
   }
+}
+
+/**
+ * Opened before the state: without one, there were no agents that could have signed anything. A
+ * state that others share may be older than this data folder.
+ */
+function openReplayGuard(environment: Environment, closers: Closer[]): ReplayGuard {
+  const { config, clock, log } = environment
+  const dir = join(config.dataDir, USED_VALUES_FOLDER)
+  const isKept = ['state.db', 'ledger'].some((name) => existsSync(join(config.dataDir, name)))
+  const isFirst = config.engines.state.engine === 'sqlite' && !isKept
+  const { guard, close } = openEmbeddedGuard({ dir, isFirst, clock, log })
+  closers.push({ name: 'used values', close })
+  return guard
 }
 
 /** Every name that a caller may expect in the certificate: the public address is one of them. */

@@ -8,10 +8,11 @@ import {
   utf8,
 } from '@countersign/protocol'
 import { describe, expect, test } from 'vitest'
-import { memoryReplayGuard } from '../adapters/memory/replay-guard.ts'
+import { memoryUsedValues } from '../adapters/memory/used-values.ts'
 import { isProvenRequest, type RecordedRequest } from './caller-proof.ts'
 import type { AgentRecord } from './directory.ts'
 import { createMessageSignatures } from './message-signature.ts'
+import { createReplayGuard } from './replay-guard.ts'
 
 const caller = 'spiffe://a.test/agent/victim'
 const producer = 'spiffe://a.test/agent/thief'
@@ -37,7 +38,10 @@ function newProofs() {
     put: () => Promise.reject(new Error('nothing is changed here')),
     onChange: () => () => undefined,
   }
-  const replayGuard = memoryReplayGuard({ clock })
+  const replayGuard = createReplayGuard(
+    memoryUsedValues({ clock, lostAt: Number.NEGATIVE_INFINITY }),
+    clock,
+  )
   return {
     signatures: createMessageSignatures({ directory, replayGuard, clock }),
     find,

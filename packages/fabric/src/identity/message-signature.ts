@@ -1,6 +1,6 @@
 import type { SignedMessage, SignedRequest, SignedResponse } from '@countersign/protocol'
 import { equalBytes, utf8 } from '@countersign/protocol'
-import type { Clock } from '../lib/clock.ts'
+import { type Clock, createdAheadMsMax } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Caller } from './caller.ts'
 import type { AgentRecord, Directory } from './directory.ts'
@@ -8,10 +8,8 @@ import { Ed25519Keys } from './ed25519-keys.ts'
 import type { MessageSignatures } from './message-signatures.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 
-/**
- * Maximum difference between `created` and our clock, either way: transit, queues and clock skew.
- */
-const createdWindowMs = 60_000
+/** Maximum age of a signature by our clock: transit, queues and clock skew. */
+const createdAgeMsMax = 60_000
 
 /** 96 random bits are 16 characters; a few hundred bits are more than enough. */
 const nonceLengthMax = 128
@@ -23,7 +21,8 @@ export interface MessageSignatureDeps {
   readonly clock: Clock
   /**
    * Signatures that this process has just made with the key that they name. They are not computed
-   * again; whose key it is, how old they are and the nonce are checked as for any other.
+   * again, and their nonces are not claimed: they are random and new, whatever was lost before.
+   * Owner and age are checked as for any other.
    */
   readonly own?: WeakSet<SignedMessage>
 }
@@ -55,9 +54,14 @@ export function createMessageSignatures(deps: MessageSignatureDeps): MessageSign
       }
       // Verified first: otherwise any caller could use up another agent's nonces, or fill the
       // guard.
-      const claimMs = signed.created * 1000 + createdWindowMs - now + 1_000
-      const fresh = await replayGuard.claim(`${signed.keyId}:${signed.nonce}`, claimMs)
-      return fresh ? null : new Refusal('MESSAGE_REPLAYED', `nonce of ${signed.keyId} seen before`)
+      const createdAt = signed.created * 1000
+      const windowMs = createdAt + createdAgeMsMax - now + 1_000
+      const value = `${signed.keyId}:${signed.nonce}`
+      const isOwn = deps.own?.has(signed) === true
+      const isFirst = isOwn || (await replayGuard.claim({ value, createdAt, windowMs }))
+      return isFirst
+        ? null
+        : new Refusal('MESSAGE_REPLAYED', `nonce of ${signed.keyId} seen before`)
     },
     checkResponse: (signed, receiver) => {
       const signer = directory.find(receiver)
@@ -75,7 +79,8 @@ export function createMessageSignatures(deps: MessageSignatureDeps): MessageSign
 
 function faultOfRequest(signed: SignedRequest, now: number): string | null {
   const createdMs = signed.created * 1000
-  if (Math.abs(now - createdMs) > createdWindowMs) return 'created is not within a minute of now'
+  if (createdMs < now - createdAgeMsMax) return 'created is more than a minute ago'
+  if (createdMs > now + createdAheadMsMax) return 'created is more than 20 seconds ahead'
   if (signed.expires !== null && signed.expires * 1000 < now) return 'the signature has expired'
   const length = signed.nonce?.length ?? 0
   if (length < nonceLengthMin || length > nonceLengthMax) return 'the nonce is missing or absurd'

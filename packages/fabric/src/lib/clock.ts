@@ -1,3 +1,11 @@
+import { clockSkewMs } from '@countersign/protocol/tls'
+
+/**
+ * The time that the clock of the maker of a signed value may be ahead of ours. After a loss of used
+ * values, values are refused for as long: one that was made ahead may have been used before it.
+ */
+export const createdAheadMsMax: number = clockSkewMs
+
 /** The only source of time: passed in, so that no test sleeps or stubs a global. */
 export interface Clock {
   /** Wall-clock time, Unix milliseconds. */

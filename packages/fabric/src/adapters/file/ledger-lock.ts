@@ -15,14 +15,14 @@ export type Unlock = () => void
  * Throws when another holder is alive. Network file systems may lie about locks; the ledger is for
  * a local disk.
  */
-export function lockFile(path: string): Unlock {
+export function lockFile(path: string, what = 'the ledger'): Unlock {
   const database = new DatabaseSync(path)
   try {
     database.exec('PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE')
   } catch (cause) {
     database.close()
     const isHeld = cause instanceof Error && cause.message.includes('locked')
-    const says = isHeld ? 'another process has the ledger open' : 'the ledger cannot be locked'
+    const says = isHeld ? `another process has ${what} open` : `${what} cannot be locked`
     throw new Error(says, { cause })
   }
   return () => database.close()

@@ -18,6 +18,7 @@ import {
 } from 'oidc-provider'
 import type { AgentRecord } from '../../identity/directory.ts'
 import type { TokenServerOptions } from '../../identity/token-server.ts'
+import { createdAheadMsMax } from '../../lib/clock.ts'
 import type { TokenKey } from './token-key.ts'
 import { recordTokens, type TokenRecords } from './token-record.ts'
 import { verifyAccessToken } from './verify-token.ts'
@@ -82,7 +83,7 @@ function configurationOf(options: TokenServerOptions, key: TokenKey): Configurat
         },
       },
     },
-    assertJwtClientAuthClaimsAndHeader: (_ctx, claims) => assertAssertion(options, claims),
+    assertJwtClientAuthClaimsAndHeader: (_ctx, claims) => spendAssertion(options, claims),
     renderError: (ctx, out) => {
       ctx.type = 'json'
       ctx.body = out
@@ -170,19 +171,37 @@ function stillProves(
   return jwks?.keys.some(({ kid }) => kid === keys.signing.keyId) === true
 }
 
-function assertAssertion(
-  options: TokenServerOptions,
-  claims: { aud?: unknown; exp?: unknown },
-): Promise<void> {
+/** The claims of an assertion whose signature has been verified. */
+interface AssertionClaims {
+  readonly iss?: unknown
+  readonly jti?: unknown
+  readonly aud?: unknown
+  readonly exp?: unknown
+  readonly iat?: unknown
+}
+
+/** Accepts each assertion once. The library asks when nothing else is left to check. */
+async function spendAssertion(options: TokenServerOptions, claims: AssertionClaims): Promise<void> {
   const issuer = options.issuer()
+  const { iss, jti, exp } = claims
   const audience: unknown[] = Array.isArray(claims.aud) ? claims.aud : [claims.aud]
   // One audience, and it is us: an assertion also meant for others could be replayed by them.
   const forUs = audience.length === 1 && [issuer, `${issuer}/token`].includes(String(audience[0]))
-  const latest = options.clock.now() / 1000 + assertionSecondsMax
-  if (!forUs || typeof claims.exp !== 'number' || claims.exp > latest) {
-    return Promise.reject(new errors.InvalidClient('the assertion is for others or lives too long'))
+  const now = options.clock.now()
+  if (!forUs || typeof exp !== 'number' || exp > now / 1000 + assertionSecondsMax) {
+    throw new errors.InvalidClient('the assertion is for others or lives too long')
   }
-  return Promise.resolve()
+  // Without `iat`, the earliest time at which it would have been accepted.
+  const { iat = exp - assertionSecondsMax } = claims
+  if (typeof iat !== 'number' || iat * 1000 > now + createdAheadMsMax) {
+    throw new errors.InvalidClient('the assertion was issued by a clock that is ahead')
+  }
+  const isFirst = await options.replayGuard.claim({
+    value: `assertion:${JSON.stringify([iss, jti])}`,
+    createdAt: iat * 1000,
+    windowMs: assertionReplayMs,
+  })
+  if (!isFirst) throw new errors.InvalidClientAuth('the assertion was used before')
 }
 
 /**
@@ -224,16 +243,12 @@ function spiffeIdOf({ trustDomain }: TokenServerOptions, { kind, name }: AgentRe
 
 /**
  * Storage for the vendor's library, which keeps nothing. Clients come from the directory, tokens
- * are signed and not stored, and used assertions go to the replay guard, where asking is claiming.
+ * are signed and not stored, and used assertions are in the replay guard already.
  */
 function adapterOf(model: string, options: TokenServerOptions): Adapter {
   const none = async (): Promise<undefined> => undefined
-  const find = async (id: string): Promise<AdapterPayload | undefined> => {
-    if (model === 'Client') return clientOf(options, id)
-    if (model !== 'ReplayDetection') return undefined
-    const fresh = await options.replayGuard.claim(`assertion:${id}`, assertionReplayMs)
-    return fresh ? undefined : { jti: id }
-  }
+  const find = async (id: string): Promise<AdapterPayload | undefined> =>
+    model === 'Client' ? clientOf(options, id) : undefined
   return {
     find,
     upsert: none,

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { AgentError, type Identity, openIdentity, RefusedError } from '@countersign/sdk'
 import { type Command, Option } from 'commander'
@@ -81,6 +82,8 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
   const output = outputOf(context, options)
   const { clock, random } = context
   const progress = output.progress(`Connecting ${options.as}`)
+  const dir = identityFolder(context, options)
+  const isFirst = !existsSync(join(dir, 'agent.json'))
   const identity = await openAgentIdentity(context, options).catch((error: unknown) => {
     progress.stop()
     throw error
@@ -91,6 +94,7 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
   const observing = await openObserving(context, address, log)
   try {
     const { openConnector } = await import('../../compose/connector.ts')
+    const { USED_VALUES_FOLDER } = await import('../../compose/counters.ts')
     const connector = await openConnector({
       agent: connectorAgent(identity, clock),
       gateway: {
@@ -101,6 +105,7 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
       protocol: options.protocol,
       listen: options.listen,
       meshListen: { ...options.meshListen, advertise: options.advertise ?? null },
+      usedValues: { dir: join(dir, USED_VALUES_FOLDER), isFirst },
       clock,
       random,
       observe: observing,
@@ -123,10 +128,14 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
   }
 }
 
+function identityFolder(context: CliContext, options: ConnectOptions): string {
+  return join(findDataFolder(options, context.environment), 'agents', options.as)
+}
+
 /** The stored identity, or one made with the join string, or with one asked of a fabric here. */
 async function openAgentIdentity(context: CliContext, options: ConnectOptions): Promise<Identity> {
   const dataDir = findDataFolder(options, context.environment)
-  const dir = join(dataDir, 'agents', options.as)
+  const dir = identityFolder(context, options)
   const { clock } = context
   // The name goes along, so that a join string for another agent is not spent on a misspelt --as.
   const order = { dir, name: options.as, clock, onFault: () => undefined }

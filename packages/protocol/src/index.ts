@@ -162,6 +162,18 @@ export {
   type WithdrawalReason,
 } from './control/refusals.ts'
 export {
+  parseRouteSettings,
+  ROUTE_BOUNDS,
+  ROUTE_DEFAULTS,
+  type RouteBreaker,
+  type RouteReliability,
+  type RouteRetries,
+  type RouteSettings,
+  type RouteTimeouts,
+  routeOperationFault,
+  routeOperationsMax,
+} from './control/route-reliability.ts'
+export {
   concat,
   equalBytes,
   parseBase64,

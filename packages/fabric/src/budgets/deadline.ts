@@ -1,4 +1,4 @@
-import { setDeadline } from '../lib/clock.ts'
+import { setDeadline, systemClock } from '../lib/clock.ts'
 
 /** The time limit for waiting for a receiver, on behalf of a caller that may leave. */
 export interface Deadline {
@@ -13,17 +13,42 @@ export interface Deadline {
   end(): void
 }
 
+/** The time that a caller gave its request, from the moment at which all of it was here. */
+export class CallerDeadline {
+  readonly #endsAt: number
+
+  constructor(ms: number) {
+    this.#endsAt = systemClock.monotonic() + ms
+  }
+
+  /** 0 once it has passed. */
+  leftMs(): number {
+    return Math.max(0, Math.floor(this.#endsAt - systemClock.monotonic()))
+  }
+}
+
 /** As `AbortSignal.any` of both, which costs several times as much and is left to the collector. */
-export function createDeadline(caller: AbortSignal, timeoutMs: number): Deadline {
+export function createDeadline(
+  caller: AbortSignal,
+  ownMs: number,
+  given: CallerDeadline | null = null,
+): Deadline {
   const controller = new AbortController()
   let timedOut = false
   const leave = (): void => controller.abort(caller.reason)
-  const give = (ms: number): (() => void) =>
-    setDeadline(ms, () => {
+  const give = (ms: number): (() => void) => {
+    const leftMs = given?.leftMs() ?? ms
+    return setDeadline(Math.min(ms, leftMs), () => {
       timedOut = true
-      controller.abort(new DOMException('no answer within the limit', 'TimeoutError'))
+      // Only the first of them counts as a failure of the receiver (`verdictOnFailure`).
+      const reason =
+        ms <= leftMs
+          ? new DOMException('no answer within the limit', 'TimeoutError')
+          : new DOMException('the deadline of the caller has passed', 'AbortError')
+      controller.abort(reason)
     })
-  let cancel = give(timeoutMs)
+  }
+  let cancel = give(ownMs)
   if (caller.aborted) leave()
   else caller.addEventListener('abort', leave, { once: true })
   return {

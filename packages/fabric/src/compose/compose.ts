@@ -164,7 +164,7 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
   const { config, clock } = environment
   const { keys } = stores
   const detection = composeDetection(clock)
-  const endpoints = createEndpointRegistry(config.trustDomain, clock)
+  const endpoints = createEndpointRegistry(config.trustDomain, clock, config.routes)
   const upstream = composeUpstream(environment, stores, await openFilesMax())
   const bodies = composeBodies(keys.mask, config.limits.bodyBytes, clock)
   const calls = limitsOfCalls(environment)

@@ -2,6 +2,7 @@ import { isAgentName, isConfidential, isReservedName, isTrustDomain } from '@cou
 import { CONNECTION_LIMITS } from '@countersign/protocol/tls'
 import { z } from 'zod'
 import { engines } from './engines.ts'
+import { routeSchema } from './route-schema.ts'
 
 const agentName = z
   .string()
@@ -205,6 +206,7 @@ export const configSchema = z.strictObject({
       agent,
     )
     .default({}),
+  routes: z.record(agentName, routeSchema).default({}),
 })
 
 export type ConfigDocument = z.infer<typeof configSchema>

@@ -52,6 +52,17 @@ export class OutOfSpaceError extends Error {
   }
 }
 
+/** All endpoints of the receiver are ejected after failures; nothing left. */
+export class EjectedError extends Error {
+  readonly refusal: Refusal
+
+  constructor(refusal: Refusal) {
+    super(refusal.detail)
+    this.name = 'EjectedError'
+    this.refusal = refusal
+  }
+}
+
 /** Content that the receiver sends in a stream cannot pass; it has acted all the same. */
 export class RejectedError extends Error {
   readonly refusal: Refusal

@@ -1,7 +1,21 @@
+import { ROUTE_BOUNDS, type RouteReliability } from '@countersign/protocol'
+import { setDeadline } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
-import { type SendProgress, UpstreamError } from '../lib/upstream-error.ts'
-import type { Route } from './routes.ts'
-import { SessionTable } from './session-table.ts'
+import { Refusal } from '../lib/refusal.ts'
+import { EjectedError, type SendProgress, UpstreamError } from '../lib/upstream-error.ts'
+import {
+  AttemptSignal,
+  asksAgain,
+  boundsOf,
+  retryAfterMs,
+  type Timer,
+  verdictOnFailure,
+  verdictOnResponse,
+} from './attempt.ts'
+import { EndpointHealth } from './endpoint-health.ts'
+import { RetryBudget } from './retry-budget.ts'
+import { type Route, reliabilityOf } from './routes.ts'
+import { SessionPlaces } from './session-places.ts'
 import type {
   BalancedResponse,
   Endpoint,
@@ -10,34 +24,21 @@ import type {
   UpstreamResponse,
 } from './upstream.ts'
 
-/** Tries at most so many endpoints, and another one only when the one before has done nothing. */
-const attemptsMax = 3
 /**
  * Methods that are sent once more when a reused connection ended without a byte of a response (RFC
- * 9110, section 9.2.1). PUT and DELETE are idempotent by the standard and not always by the agent.
+ * 9110, section 9.2.1), on every route. PUT and DELETE are idempotent by the standard and not
+ * always by the agent: they need a route that sets `retries.resend`.
  */
 const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD'])
-/**
- * An endpoint that could not be reached is left alone for this long, doubling up to the maximum.
- */
-const ejectMsMin = 1_000
-const ejectMsMax = 60_000
-const endpointsTrackedMax = 10_000
-
-interface Health {
-  pending: number
-  failures: number
-  ejectedUntil: number
-}
 
 /** Sends to agents, each of which may listen at several endpoints. */
 export interface Balancer {
   /**
-   * Sends to the less busy of two endpoints at random, the unreachable ones last; a request in an
-   * MCP session to the endpoint that opened the session. Tries another one only when the first
-   * cannot have seen the request, or once for a safe method on a connection that had gone stale: a
-   * tool call that may have acted is never sent twice. Rejects with an `UpstreamError` for all
-   * attempts.
+   * Sends to the less busy of two endpoints at random, the unreachable ones last and ejected ones
+   * not at all; a request in an MCP session to the endpoint that opened the session. Sends again if
+   * nothing was sent, once for a safe method on a connection that had gone stale, and as the route
+   * permits for what `isRepeatable`: a tool call that may have acted is never sent twice. Rejects
+   * with an `UpstreamError` for all attempts.
    */
   request(route: Route, request: UpstreamRequest): Promise<BalancedResponse>
 }
@@ -46,59 +47,222 @@ export function createBalancer(
   upstream: Upstream,
   random: Random,
   monotonic: () => number,
+  timer: Timer = setDeadline,
 ): Balancer {
   const health = new EndpointHealth(random, monotonic)
+  const budget = new RetryBudget()
   const sessions = new SessionPlaces()
+  const parts: Parts = { upstream, health, sessions, budget, random, timer }
+  return {
+    async request(route, request) {
+      budget.began(route.name)
+      try {
+        return await new Sending(parts, route, request).run()
+      } finally {
+        budget.ended(route.name)
+      }
+    },
+  }
+}
 
-  async function attempt(endpoint: Endpoint, request: UpstreamRequest): Promise<UpstreamResponse> {
-    const state = health.started(endpoint)
+interface Parts {
+  readonly upstream: Upstream
+  readonly health: EndpointHealth
+  readonly sessions: SessionPlaces
+  readonly budget: RetryBudget
+  readonly random: Random
+  readonly timer: Timer
+}
+
+/** The end of an attempt after which another one may follow. */
+interface Failed {
+  /** Of all attempts: if one may have delivered, a later one cannot undo that. */
+  readonly progress: SendProgress
+  /** May be sent once more by the rule for stale connections. */
+  readonly stale: boolean
+  readonly endpoint: Endpoint
+  readonly cause: UpstreamError
+  /** The response that asked for another attempt; null if there was none. */
+  readonly response: UpstreamResponse | null
+}
+
+/** One request and its attempts. */
+class Sending {
+  readonly #parts: Parts
+  readonly #route: Route
+  readonly #request: UpstreamRequest
+  readonly #settings: RouteReliability
+  readonly #place: string | null
+  readonly #tried = new Set<string>()
+  #attempts = 0
+  #failed: Failed | null = null
+  #mayRepeatStale: boolean
+
+  constructor(parts: Parts, route: Route, request: UpstreamRequest) {
+    this.#parts = parts
+    this.#route = route
+    this.#request = request
+    this.#settings = reliabilityOf(route)
+    this.#place = parts.sessions.find(route, request)
+    this.#mayRepeatStale = safeMethods.has(request.method)
+  }
+
+  async run(): Promise<BalancedResponse> {
+    while (this.#attempts < this.#settings.retries.attempts) {
+      const endpoint = this.#next()
+      if (endpoint === null) break
+      const failed = this.#failed
+      const isRepeat = failed !== null && failed.progress === 'sent' && !failed.stale
+      if (isRepeat && !(await this.#beginRepeat(endpoint, failed))) break
+      try {
+        const response = await this.#attempt(endpoint)
+        if (!this.#mayAskAgain(response)) return this.#finish(endpoint, response)
+        this.#failed = { progress: 'sent', stale: false, endpoint, cause: stated, response }
+      } catch (cause) {
+        this.#fail(endpoint, cause)
+        if (!this.#goesOn()) break
+      } finally {
+        if (isRepeat) this.#parts.budget.give(this.#route.name)
+      }
+    }
+    return this.#end()
+  }
+
+  #next(): Endpoint | null {
+    const { health } = this.#parts
+    const failed = this.#failed
+    // No other endpoint knows the session, so trying one would be useless.
+    const isBound = this.#tried.size > 0 && this.#place !== null
+    const elsewhere = isBound ? null : health.choose(this.#route, this.#place, this.#tried)
+    if (elsewhere !== null || failed === null || failed.progress === 'not-sent') return elsewhere
+    return health.admits(this.#route, failed.endpoint) ? failed.endpoint : null
+  }
+
+  async #attempt(endpoint: Endpoint): Promise<UpstreamResponse> {
+    this.#attempts += 1
+    this.#tried.add(endpoint.url)
+    const { health, upstream, timer } = this.#parts
+    const { tryMs } = this.#settings.timeouts
+    const isBounded = tryMs < ROUTE_BOUNDS.timeouts.tryMs.max
+    const bounded = isBounded ? new AttemptSignal(this.#request.signal, tryMs, timer) : null
+    const signal = bounded?.signal ?? this.#request.signal
+    const started = health.started(this.#route, endpoint)
     try {
-      const response = await upstream.request(endpoint, request)
-      health.ended(state, true)
+      const response = await upstream.request(endpoint, this.#requestOf(signal))
+      health.ended(this.#route, started, verdictOnResponse(response))
+      const pauseMs = retryAfterMs(response)
+      if (pauseMs !== null) health.asksForPause(started, pauseMs)
       return response
     } catch (cause) {
-      health.ended(state, !(cause instanceof UpstreamError && cause.progress === 'not-sent'))
+      health.ended(this.#route, started, verdictOnFailure(cause, signal))
       throw cause
+    } finally {
+      bounded?.begun()
     }
   }
 
-  return {
-    async request(route, request) {
-      const place = sessions.find(route, request)
-      const tried = new Set<string>()
-      let mayRepeat = safeMethods.has(request.method)
-      let failure: Failed | null = null
-      let attempts = 0
-      while (attempts < attemptsMax) {
-        // No other endpoint knows the session, so trying one would be useless.
-        const elsewhere =
-          tried.size > 0 && place !== null ? null : health.choose(route, place, tried)
-        const endpoint = elsewhere ?? (failure?.stale === true ? find(route, failure.url) : null)
-        if (endpoint === null) break
-        attempts += 1
-        tried.add(endpoint.url)
-        try {
-          const response = await attempt(endpoint, request)
-          sessions.learn(route, endpoint, response)
-          const isSecondCopy = failure?.progress === 'sent'
-          const isProved = endpoint.spiffeId !== null
-          return Object.assign(response, { attempts, isSecondCopy, isProved })
-        } catch (cause) {
-          if (!(cause instanceof UpstreamError)) {
-            throw failure?.progress === 'sent' ? afterFirst(cause, attempts - 1) : cause
-          }
-          failure = failed(cause, { before: failure, url: endpoint.url, mayRepeat })
-          if (failure.progress === 'sent' && !failure.stale) break
-          if (failure.stale) mayRepeat = false
-        }
-      }
-      failure ??= unreachable(`${route.name} has no endpoint`)
-      throw new UpstreamError(failure.cause.message, {
-        ...failure,
-        attempts: Math.max(attempts, 1),
-      })
-    },
+  /** The request itself where nothing of it differs, which is the most frequent case. */
+  #requestOf(signal: AbortSignal): UpstreamRequest {
+    const { headersOf, headers } = this.#request
+    if (headersOf === undefined && this.#route.reliability === undefined) return this.#request
+    return {
+      ...this.#request,
+      headers: headersOf?.(this.#attempts) ?? headers,
+      signal,
+      bounds: boundsOf(this.#settings.timeouts),
+    }
   }
+
+  #mayAskAgain(response: UpstreamResponse): boolean {
+    const { isRepeatable = false, signal } = this.#request
+    return isRepeatable && !signal.aborted && asksAgain(response)
+  }
+
+  #fail(endpoint: Endpoint, cause: unknown): void {
+    const isSent = this.#failed?.progress === 'sent'
+    if (!(cause instanceof UpstreamError)) {
+      throw isSent ? afterFirst(cause, this.#attempts - 1) : cause
+    }
+    const stale = cause.stale && this.#mayRepeatStale
+    if (stale) this.#mayRepeatStale = false
+    const progress = isSent ? 'sent' : cause.progress
+    this.#failed = { progress, stale, endpoint, cause, response: null }
+  }
+
+  #goesOn(): boolean {
+    const { isRepeatable = false, signal } = this.#request
+    if (this.#failed?.progress !== 'sent' || this.#failed.stale) return true
+    return isRepeatable && !signal.aborted
+  }
+
+  /** Takes a place of the budget and waits. False where the request is not to be sent again. */
+  async #beginRepeat(endpoint: Endpoint, failed: Failed): Promise<boolean> {
+    const { budget } = this.#parts
+    const { name } = this.#route
+    const { retries } = this.#settings
+    const { response } = failed
+    // The pause was asked for by one endpoint, and not by another.
+    const isSame = response !== null && endpoint === failed.endpoint
+    const pauseMs = isSame ? (retryAfterMs(response) ?? 0) : 0
+    if (pauseMs > retries.retryAfterMaxMs || !budget.take(name, retries)) return false
+    response?.discard()
+    this.#failed = { ...failed, response: null }
+    await this.#pause(Math.max(pauseMs, this.#backoffMs()))
+    if (!this.#request.signal.aborted) return true
+    budget.give(name)
+    return false
+  }
+
+  /** Anything up to the doubled bound, so that callers that failed together come back apart. */
+  #backoffMs(): number {
+    const { backoffMs, backoffMaxMs } = this.#settings.retries
+    const longest = Math.min(backoffMs * 2 ** (this.#attempts - 1), backoffMaxMs)
+    return (longest * Buffer.from(this.#parts.random(4)).readUInt32BE(0)) / 2 ** 32
+  }
+
+  #pause(ms: number): Promise<void> {
+    const { signal } = this.#request
+    return new Promise((resolve) => {
+      const end = (): void => {
+        cancel()
+        signal.removeEventListener('abort', end)
+        resolve()
+      }
+      const cancel = this.#parts.timer(ms, end)
+      signal.addEventListener('abort', end)
+    })
+  }
+
+  #finish(endpoint: Endpoint, response: UpstreamResponse): BalancedResponse {
+    this.#parts.sessions.learn(this.#route, endpoint, response)
+    return Object.assign(response, {
+      attempts: this.#attempts,
+      isSecondCopy: this.#failed?.progress === 'sent',
+      isProved: endpoint.spiffeId !== null,
+    })
+  }
+
+  #end(): BalancedResponse {
+    const { name, endpoints } = this.#route
+    const failed = this.#failed
+    if (failed === null) {
+      if (endpoints.length > 0) throw ejected(name, this.#parts.health.dueInMs(this.#route))
+      const cause = null
+      throw new UpstreamError(`${name} has no endpoint`, { progress: 'not-sent', cause })
+    }
+    if (failed.response !== null) return this.#finish(failed.endpoint, failed.response)
+    const { progress, stale, cause } = failed
+    const { message, limit } = cause
+    throw new UpstreamError(message, { progress, stale, limit, attempts: this.#attempts, cause })
+  }
+}
+
+/** The cause of an attempt that ended with a response which asks for another one. */
+const stated = new UpstreamError('the receiver stated a failure', { progress: 'sent', cause: null })
+
+function ejected(name: string, dueInMs: number): EjectedError {
+  const detail = `each endpoint of ${name} is ejected after failures`
+  return new EjectedError(new Refusal('RECEIVER_UNREACHABLE', detail, Math.ceil(dueInMs)))
 }
 
 /** A second copy that did not leave, because the right to it ended, does not undo the first. */
@@ -106,109 +270,4 @@ function afterFirst(cause: unknown, attempts: number): UpstreamError {
   return new UpstreamError(`after the first copy was sent: ${String(cause)}`, {
     ...{ progress: 'sent', attempts, cause },
   })
-}
-
-interface Failed {
-  readonly progress: SendProgress
-  readonly stale: boolean
-  /** The URL of the last attempt. */
-  readonly url: string
-  readonly cause: UpstreamError
-}
-
-function unreachable(message: string): Failed {
-  const cause = new UpstreamError(message, { progress: 'not-sent', cause: null })
-  return { progress: 'not-sent', stale: false, url: '', cause }
-}
-
-/**
- * Combines the failures of all attempts so far: if one may have delivered, a later one cannot undo
- * that.
- */
-function failed(
-  cause: UpstreamError,
-  { before, url, mayRepeat }: { before: Failed | null; url: string; mayRepeat: boolean },
-): Failed {
-  const progress = before?.progress === 'sent' ? 'sent' : cause.progress
-  return { progress, stale: cause.stale && mayRepeat, url, cause }
-}
-
-function find({ endpoints }: Route, url: string): Endpoint | null {
-  return endpoints.find((endpoint) => endpoint.url === url) ?? null
-}
-
-class EndpointHealth {
-  readonly #health = new Map<string, Health>()
-  readonly #random: Random
-  readonly #monotonic: () => number
-
-  constructor(random: Random, monotonic: () => number) {
-    this.#random = random
-    this.#monotonic = monotonic
-  }
-
-  choose({ endpoints }: Route, place: string | null, tried: ReadonlySet<string>): Endpoint | null {
-    const left = endpoints.filter(({ url }) => (place === null || url === place) && !tried.has(url))
-    if (left.length < 2) return left[0] ?? null
-    const now = this.#monotonic()
-    const healthy = left.filter((endpoint) => this.#of(endpoint).ejectedUntil <= now)
-    return this.#pick(healthy.length > 0 ? healthy : left)
-  }
-
-  /** Returns the argument for `ended`; the endpoint can have been forgotten by then. */
-  started(endpoint: Endpoint): Health {
-    const state = this.#of(endpoint)
-    state.pending += 1
-    return state
-  }
-
-  ended(state: Health, reached: boolean): void {
-    state.pending -= 1
-    state.failures = reached ? 0 : state.failures + 1
-    const waitMs = Math.min(ejectMsMin * 2 ** (state.failures - 1), ejectMsMax)
-    state.ejectedUntil = reached ? 0 : this.#monotonic() + waitMs
-  }
-
-  #pick(from: readonly Endpoint[]): Endpoint | null {
-    const bytes = Buffer.from(this.#random(8))
-    const a = from[bytes.readUInt32BE(0) % from.length]
-    const b = from[bytes.readUInt32BE(4) % from.length]
-    if (a === undefined || b === undefined) return null
-    return this.#of(b).pending < this.#of(a).pending ? b : a
-  }
-
-  #of({ url }: Endpoint): Health {
-    const known = this.#health.get(url)
-    if (known !== undefined) return known
-    const fresh = { pending: 0, failures: 0, ejectedUntil: 0 }
-    this.#health.set(url, fresh)
-    const [oldest] = this.#health.keys()
-    if (this.#health.size > endpointsTrackedMax && oldest !== undefined) this.#health.delete(oldest)
-    return fresh
-  }
-}
-
-const sessionHeader = 'mcp-session-id'
-
-/**
- * The endpoint that opened each MCP session (up to 2025-11-25): the agent's other endpoints do not
- * know it.
- */
-class SessionPlaces {
-  /** A session that was forgotten goes to any endpoint. */
-  readonly #places = new SessionTable<string>()
-
-  /** Null without a session, or if its endpoint is not one of the route's any more. */
-  find({ name, endpoints }: Route, { headers }: UpstreamRequest): string | null {
-    if (endpoints.length < 2) return null
-    const session = headers.find(([field]) => field === sessionHeader)?.[1]
-    const place = session === undefined ? null : this.#places.find(name, session)
-    return place !== null && endpoints.some(({ url }) => url === place) ? place : null
-  }
-
-  learn({ name, endpoints }: Route, { url }: Endpoint, { headers }: UpstreamResponse): void {
-    if (endpoints.length < 2) return
-    const session = headers.find(([field]) => field.toLowerCase() === sessionHeader)?.[1]
-    if (session !== undefined) this.#places.set(name, session, url)
-  }
 }

@@ -1,4 +1,4 @@
-import { isAssignableName, ListenerSet } from '@countersign/protocol'
+import { isAssignableName, ListenerSet, type RouteReliability } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import type { RouteProtocol } from '../protocols/reading/route-protocol.ts'
 import type { Route, Routes } from './routes.ts'
@@ -29,6 +29,8 @@ export interface EndpointRegistry extends Routes {
   /** The operator's own word for `name`; null takes it back. */
   configure(name: string, route: Route | null): void
   configured(): readonly Route[]
+  /** The settings of each route that has any, regardless of where its endpoints come from. */
+  settings(): RouteSettingsByName
   list(): readonly RegisteredEndpoint[]
   onChange(listener: () => void): () => void
 }
@@ -40,11 +42,23 @@ export const endpointsPerInstanceMax = 16
  */
 export const instancesPerAgentMax = 64
 
-export function createEndpointRegistry(trustDomain: string, clock: Clock): EndpointRegistry {
+/** The settings of the operator's file, by the name of the route. */
+export type RouteSettingsByName = Readonly<Record<string, RouteReliability>>
+
+export function createEndpointRegistry(
+  trustDomain: string,
+  clock: Clock,
+  settings: RouteSettingsByName = {},
+): EndpointRegistry {
   const fixed = new Map<string, Route>()
   const leased = new Map<string, Map<string, readonly RegisteredEndpoint[]>>()
   const listeners = new ListenerSet()
   const isLive = ({ expiresAt }: RegisteredEndpoint) => expiresAt > clock.now()
+  const own = new Map(Object.entries(settings))
+  const settingsOf = (name: string) => {
+    const reliability = own.get(name)
+    return reliability === undefined ? {} : { reliability }
+  }
   const live = (name: string) => [...(leased.get(name)?.values() ?? [])].flat().filter(isLive)
   return {
     find(name) {
@@ -55,7 +69,7 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
       // The certificate must prove the very agent: an address is a claim, a name is not.
       const spiffeId = `spiffe://${trustDomain}/agent/${name}`
       const endpoints = spoken.endpoints.map(({ url, connector }) => ({ url, spiffeId, connector }))
-      return { name, protocol: spoken.protocol, endpoints }
+      return { name, protocol: spoken.protocol, endpoints, ...settingsOf(name) }
     },
     register(name, instance, endpoints) {
       const instances = leased.get(name) ?? new Map<string, readonly RegisteredEndpoint[]>()
@@ -77,10 +91,17 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
     configure(name, route) {
       if (!isAssignableName(name)) throw new TypeError(`${name} is reserved, or not a name`)
       if (route === null) fixed.delete(name)
-      else fixed.set(name, route)
+      // Both name it: the file takes precedence over what was put on the running fabric.
+      else fixed.set(name, { ...route, ...settingsOf(name) })
       listeners.notify()
     },
     configured: () => [...fixed.values()],
+    settings() {
+      const put = [...fixed.values()].flatMap(({ name, reliability }) =>
+        reliability === undefined ? [] : [[name, reliability] as const],
+      )
+      return { ...Object.fromEntries(put), ...settings }
+    },
     list: () => [...leased.keys()].flatMap(live),
     onChange: (listener) => listeners.add(listener),
   }

@@ -1,3 +1,4 @@
+import { ROUTE_DEFAULTS, type RouteReliability } from '@countersign/protocol'
 import type { RouteProtocol } from '../protocols/reading/route-protocol.ts'
 import type { Endpoint } from './upstream.ts'
 
@@ -6,6 +7,13 @@ export interface Route {
   readonly name: string
   readonly protocol: RouteProtocol
   readonly endpoints: readonly Endpoint[]
+  /** Absent where the operator has set nothing for it. */
+  readonly reliability?: RouteReliability
+}
+
+/** The settings of a route, or the defaults. */
+export function reliabilityOf({ reliability }: Pick<Route, 'reliability'>): RouteReliability {
+  return reliability ?? ROUTE_DEFAULTS
 }
 
 /**

@@ -22,10 +22,23 @@ export interface UpstreamRequest {
    * Asked when a connection is free, just before the first byte leaves; absent where nothing waits.
    */
   readonly still?: StillPermitted
+  /** May be sent again after a byte of it left (`isRepeatable`); absent where it may not. */
+  readonly isRepeatable?: boolean
+  /** The headers of each attempt, where they differ: a signature of its own, the time left. */
+  readonly headersOf?: (attempt: number) => UpstreamRequest['headers']
+  /** Bounds of this request, where they are shorter than those of all. */
+  readonly bounds?: UpstreamBounds
   /** Asked at the same moment: whether the request may go to this endpoint at all. */
   readonly leadsTo?: (endpoint: Endpoint) => boolean
   /** Counts the head of the response, and the part of its body that waits for its reader. */
   readonly account: ByteAccount
+}
+
+export interface UpstreamBounds {
+  readonly connectMs: number
+  readonly firstByteMs: number
+  /** Of silence within the response; 0 for none. */
+  readonly idleMs: number
 }
 
 export interface UpstreamResponse {
@@ -38,7 +51,7 @@ export interface UpstreamResponse {
 
 /** A response, and how it was obtained. */
 export interface BalancedResponse extends UpstreamResponse {
-  /** Number of times the request was sent; more than one for safe methods only. */
+  /** Number of times the request was sent; more than one only for what may be repeated. */
   readonly attempts: number
   /** An earlier copy was sent, and what became of it is unknown. */
   readonly isSecondCopy: boolean

@@ -1,6 +1,6 @@
 import { type ClientTls, type ConnectedPeer, clientTlsOptions } from '@countersign/protocol/tls'
 import { type buildConnector, Client, type Dispatcher, Pool } from 'undici'
-import type { Upstream, UpstreamRequest } from '../../routes/upstream.ts'
+import type { Upstream, UpstreamBounds, UpstreamRequest } from '../../routes/upstream.ts'
 import { Descriptors } from './descriptors.ts'
 import { Dispatched } from './dispatched.ts'
 import { type Lane, openLane } from './lane.ts'
@@ -50,8 +50,8 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
     return place
   }
 
-  function poolFor(origin: string, spiffeId: string | null): Pool {
-    const key = `${origin} ${spiffeId ?? ''}`
+  function poolFor(origin: string, spiffeId: string | null, connectMs: number): Pool {
+    const key = `${origin} ${spiffeId ?? ''} ${connectMs}`
     const found = pools.get(key)
     if (found !== undefined) {
       pools.delete(key)
@@ -74,7 +74,7 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       // A receiver's Keep-Alive field can shorten it, never prolong it.
       keepAliveMaxTimeout: idleMs,
       connect: {
-        timeout: options.connectTimeoutMs,
+        timeout: connectMs,
         ...(tls === null ? {} : clientTlsOptions(tls)),
       },
     })
@@ -91,7 +91,9 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
     async request(endpoint, request) {
       const { origin, prefix } = placeOf(endpoint.url)
       const dispatched = new Dispatched(request, endpoint)
-      poolFor(origin, endpoint.spiffeId).dispatch(toDispatch(prefix, request), dispatched)
+      const connectMs = request.bounds?.connectMs ?? options.connectTimeoutMs
+      const dispatch = toDispatch(prefix, request, options.headersTimeoutMs)
+      poolFor(origin, endpoint.spiffeId, connectMs).dispatch(dispatch, dispatched)
       return await dispatched.response
     },
     /**
@@ -117,7 +119,11 @@ interface Place {
   readonly prefix: string
 }
 
-function toDispatch(prefix: string, request: UpstreamRequest): Dispatcher.DispatchOptions {
+function toDispatch(
+  prefix: string,
+  request: UpstreamRequest,
+  headersTimeoutMs: number,
+): Dispatcher.DispatchOptions {
   const headers: string[] = []
   for (const [name, value] of request.headers) headers.push(name, value)
   return {
@@ -125,7 +131,12 @@ function toDispatch(prefix: string, request: UpstreamRequest): Dispatcher.Dispat
     path: joinPath(prefix, request.path),
     headers,
     body: request.body.length === 0 ? null : request.body,
+    ...(request.bounds === undefined ? {} : timeoutsOf(request.bounds, headersTimeoutMs)),
   }
+}
+
+function timeoutsOf({ firstByteMs, idleMs }: UpstreamBounds, headersTimeoutMs: number) {
+  return { headersTimeout: Math.min(firstByteMs, headersTimeoutMs), bodyTimeout: idleMs }
 }
 
 /** A request for the route itself goes to the endpoint's own path, without a slash made up. */

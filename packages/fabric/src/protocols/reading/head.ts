@@ -42,6 +42,7 @@ const singleNames: ReadonlySet<string> = new Set([
   'countersign-decision',
   'countersign-exchange',
   'countersign-from',
+  'countersign-timeout',
   'countersign-to',
   'host',
   'origin',

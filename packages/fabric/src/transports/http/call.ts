@@ -18,6 +18,7 @@ import type { Classified, Classify } from '../../protocols/classify.ts'
 import { type McpSessions, withSessions } from '../../protocols/mcp/mcp-sessions.ts'
 import { forwardedHeaders } from '../../protocols/reading/head.ts'
 import { plainHttp, type Spoken, spokenWire, type Wire } from '../../protocols/spoken.ts'
+import { readCallerDeadline } from './caller-deadline.ts'
 import { type CallForwarderOptions, callForwarder } from './forwarder.ts'
 import type { ReceivedRequest } from './received-request.ts'
 import type { Reply } from './respond.ts'
@@ -44,7 +45,9 @@ export interface Call {
 /** Decodes a call to an agent, enforces, encodes the outcome. */
 export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply> {
   const inRoute = call.path.split('?', 1)[0] ?? ''
-  const unparsed = call.received.refused ?? call.received.fault
+  const callerDeadline = readCallerDeadline(call.received.head)
+  const untimely = callerDeadline instanceof Refusal ? callerDeadline : null
+  const unparsed = call.received.refused ?? call.received.fault ?? untimely
   const { protocol } = call.forwarder.route
   const known = [call.tasks.known, call.sessions.known]
   const read = unparsed ?? (await call.classify(call.received, inRoute, protocol, known))
@@ -54,7 +57,10 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
   const { name } = call.forwarder.route
   const reached = reachedOwners(call.tasks.tasks, name, classified.tasks)
   const unchecked = toUnchecked(call, { classified, reached }, fault)
-  const carrier = callForwarder(call.forwarder)
+  const carrier = callForwarder({
+    ...call.forwarder,
+    callerDeadline: callerDeadline instanceof Refusal ? null : callerDeadline,
+  })
   const carry: Forwarder = (exchange, still) => {
     // The intent is on record, so that its caller has a place among its open exchanges.
     call.received.begun()

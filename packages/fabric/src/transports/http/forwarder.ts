@@ -1,8 +1,9 @@
 import { type Answer, readSignedResponse, type SignedResponse } from '@countersign/protocol'
 import type { BodyBudget, BodyShare } from '../../budgets/body-budget.ts'
-import { createDeadline, type Deadline } from '../../budgets/deadline.ts'
+import { type CallerDeadline, createDeadline, type Deadline } from '../../budgets/deadline.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import {
+  EjectedError,
   OutOfSpaceError,
   RejectedError,
   UpstreamError,
@@ -30,9 +31,11 @@ import {
 import { EventReader } from '../../protocols/http/sse.ts'
 import { statedRefusal } from '../../protocols/http/stated-refusal.ts'
 import type { Balancer } from '../../routes/balancer.ts'
-import { leadsTo, type Route } from '../../routes/routes.ts'
+import { isRepeatable } from '../../routes/repeatable.ts'
+import { leadsTo, type Route, reliabilityOf } from '../../routes/routes.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../routes/upstream.ts'
 import { readBodyOf } from './answer-body.ts'
+import { deadlinePassed, timeoutFields } from './caller-deadline.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
 import { DECISION_FIELD, formatDecision } from './forwarded-decision.ts'
 import { readResponseHead, withOwnSignature } from './response-head.ts'
@@ -56,6 +59,8 @@ export interface CallForwarderOptions {
   readonly readKind: ReadKind
   /** Aborted when the caller leaves. */
   readonly signal: AbortSignal
+  /** The caller's own bound; null or absent where it has given none. */
+  readonly callerDeadline?: CallerDeadline | null
 }
 
 export interface CallForwarder {
@@ -75,14 +80,16 @@ export function callForwarder(options: CallForwarderOptions): CallForwarder {
     const admitted = options.answers.admit(options.route.name, `${caller.kind}/${caller.name}`)
     if (admitted instanceof Refusal) return declinedBy(admitted)
     share = admitted
+    const given = options.callerDeadline ?? null
+    if (given?.leftMs() === 0) return declinedBy(deadlinePassed())
     const forwarded = forwardedRequest(exchange, received, signer, receiverId)
-    const deadline = createDeadline(options.signal, options.timeoutMs)
+    const { exchangeMs } = reliabilityOf(options.route).timeouts
+    const ownMs = Math.min(options.timeoutMs, exchangeMs)
+    const deadline = createDeadline(options.signal, ownMs, given)
     share.onEvicted((refusal) => deadline.fail(evicted(refusal)))
     try {
       const response = await options.upstream.request(options.route, {
-        ...forwarded.request,
-        headers: [...forwarded.request.headers, ...decisionFields(exchange, options.route)],
-        body: exchange.forwardable.body,
+        ...leavingRequest(exchange, forwarded, options),
         signal: deadline.signal,
         still,
         ...leading(options),
@@ -108,11 +115,29 @@ export function callForwarder(options: CallForwarderOptions): CallForwarder {
       return { ...delivered, facts: { ...delivered.facts, attempts } }
     } catch (cause) {
       deadline.end()
-      const silent = deadline.timedOut() ? `no response within ${options.timeoutMs} ms: ` : ''
+      const silent = deadline.timedOut() ? 'no response in time: ' : ''
       return undelivered(cause, silent)
     }
   }
   return { carry, close: () => share?.close() }
+}
+
+function leavingRequest(
+  exchange: Exchange<Intended>,
+  { request }: Forwarded,
+  { route, callerDeadline = null }: CallForwarderOptions,
+): Omit<UpstreamRequest, 'signal' | 'account'> {
+  const { forwardable, target } = exchange
+  const headers = [...request.headers, ...decisionFields(exchange, route)]
+  // As they leave: a key that inspection dropped does not keep the receiver from acting twice.
+  const repeated = { ...target, headers: forwardable.headers }
+  return {
+    ...{ method: request.method, path: request.path, headers, body: forwardable.body },
+    ...(callerDeadline === null
+      ? {}
+      : { headersOf: () => [...headers, ...timeoutFields(callerDeadline)] }),
+    isRepeatable: isRepeatable(repeated, reliabilityOf(route).retries),
+  }
 }
 
 function leading({ route, findRoute }: CallForwarderOptions): Pick<UpstreamRequest, 'leadsTo'> {
@@ -232,7 +257,11 @@ function cancellable(
 
 /** Every failure of a request, by how far the request came. */
 export function undelivered(cause: unknown, context: string = ''): Undelivered {
-  if (cause instanceof WithdrawnError || cause instanceof OutOfSpaceError) {
+  if (
+    cause instanceof WithdrawnError ||
+    cause instanceof OutOfSpaceError ||
+    cause instanceof EjectedError
+  ) {
     return declinedBy(cause.refusal)
   }
   if (!(cause instanceof UpstreamError)) {

@@ -16,7 +16,6 @@ import { fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
 import { identify } from '../pipeline/authenticate.ts'
 import { recordRefusedRequest } from '../pipeline/control.ts'
 import { installDefaultPolicies } from '../policy/policy-files.ts'
-import { createMcpSessions } from '../protocols/mcp/mcp-sessions.ts'
 import { createRedactor } from '../redaction/scan/create-redactor.ts'
 import { createBalancer } from '../routes/balancer.ts'
 import { createEndpointRegistry } from '../routes/endpoint-registry.ts'
@@ -201,7 +200,7 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
       routes: endpoints,
       upstream: createBalancer(upstream, environment.random, () => environment.clock.monotonic()),
       signer: keys.forward,
-      sessions: createMcpSessions(),
+      ...stores.owners,
       ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
       trustDomain: config.trustDomain,
       origin,

@@ -17,8 +17,6 @@ import { type CountedEntry, observeExchanges } from '../observe/exchange-metrics
 import { fittingConnections, fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
 import type { PipelineDeps } from '../pipeline/enforce.ts'
 import type { PolicyParser } from '../policy/parser.ts'
-import { createTaskOwners } from '../protocols/a2a/task-guard.ts'
-import { createMcpSessions } from '../protocols/mcp/mcp-sessions.ts'
 import type { RouteProtocol } from '../protocols/reading/route-protocol.ts'
 import { createRedactor } from '../redaction/scan/create-redactor.ts'
 import { type Balancer, createBalancer } from '../routes/balancer.ts'
@@ -34,6 +32,7 @@ import { composeBodies } from './bodies.ts'
 import { type EmbeddedGuardOptions, type OpenGuard, openEmbeddedGuard } from './counters.ts'
 import { FollowedState } from './followed-state.ts'
 import { type Observations, showReadiness } from './observe.ts'
+import { memoryOwners } from './records.ts'
 
 export type { ConnectorAgent } from '../transports/mesh/connector-agent.ts'
 
@@ -191,8 +190,7 @@ async function exposeAgent(
     news: { ...known.news, refresh: () => follower.refresh() },
     route: { name: agent.name, protocol, endpoints },
     continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),
-    sessions: createMcpSessions(),
-    tasks: createTaskOwners(),
+    ...memoryOwners(clock),
     host: meshListen.host,
     port: meshListen.port,
     names: meshListen.advertise === null ? [] : [new URL(meshListen.advertise).hostname],

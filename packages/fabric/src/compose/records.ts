@@ -1,29 +1,61 @@
+import { memoryRecordStore } from '../adapters/memory/record-store.ts'
 import { openSqliteRecordStore } from '../adapters/sqlite/record-store.ts'
 import { watchStorage } from '../adapters/sqlite/storage-fault.ts'
 import type { Closer } from '../concurrency/closing.ts'
+import type { Clock } from '../lib/clock.ts'
+import { createTaskOwners, type TaskOwners } from '../protocols/a2a/task-guard.ts'
+import { createMcpSessions, type McpSessions } from '../protocols/mcp/mcp-sessions.ts'
 import type { RecordStore } from '../state/record-store.ts'
 import type { Environment } from './stores.ts'
 
 /** Between two deletions of expired records. */
 const sweepMs = 1_000
 
+/** The owners of the ids that receivers hand out. */
+export interface Owners {
+  readonly tasks: TaskOwners
+  readonly sessions: McpSessions
+}
+
+interface Records {
+  readonly records: RecordStore
+  readonly owners: Owners
+}
+
 /** Opens the records of a fabric; closing them is added to `closers`. */
 export async function openRecords(
   { clock, onFatal }: Environment,
   path: string,
   closers: Closer[],
-): Promise<RecordStore> {
+): Promise<Records> {
   const fail = (cause: unknown): void => onFatal('the records cannot be kept', cause)
-  const store = watchStorage(await openSqliteRecordStore({ path, clock, onFatal: fail }), fail)
+  const records = watchStorage(await openSqliteRecordStore({ path, clock, onFatal: fail }), fail)
   // Expired records that could not be deleted are deleted later; they are not found meanwhile.
-  const timer = setInterval(() => void store.sweep().catch(() => undefined), sweepMs)
+  const timer = setInterval(() => void records.sweep().catch(() => undefined), sweepMs)
   timer.unref()
+  const owners = createOwners(records, clock)
   closers.push({
     name: 'records',
     close() {
       clearInterval(timer)
-      return store.close()
+      owners.tasks.close()
+      owners.sessions.close()
+      return records.close()
     },
   })
-  return store
+  await owners.tasks.follow()
+  await owners.sessions.follow()
+  return { records, owners }
+}
+
+/** Owners of a process that shares its ids with no other, and forgets them when it ends. */
+export function memoryOwners(clock: Clock): Owners {
+  return createOwners(memoryRecordStore({ clock }), clock)
+}
+
+function createOwners(store: RecordStore, clock: Clock): Owners {
+  return {
+    tasks: createTaskOwners({ store, clock }),
+    sessions: createMcpSessions({ store, clock }),
+  }
 }

@@ -36,7 +36,7 @@ import { type FabricKeys, openFabricKeys } from './keys.ts'
 import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from './lifecycle.ts'
 import type { Observations } from './observe.ts'
 import { OPERATION_NAMES } from './operation-names.ts'
-import { openRecords } from './records.ts'
+import { type Owners, openRecords } from './records.ts'
 import { assertSecretsKept, SECRETS_FOLDER } from './secrets.ts'
 import { FIRST_SLOT, slotFolder, slotOrigin } from './slots.ts'
 import { openConfiguredState } from './state-engine.ts'
@@ -73,6 +73,7 @@ export interface Stores {
   readonly identity: Identity
   readonly state: StateStore
   readonly records: RecordStore
+  readonly owners: Owners
   readonly policy: OpenPolicyModule
   readonly ledger: Ledger
   /** Every append of a running fabric goes through it. */
@@ -116,7 +117,7 @@ export async function openStores(environment: Environment, origin: () => string)
     const replayGuard = openReplayGuard(environment, closers)
     const state = await openConfiguredState(environment)
     closers.push({ name: 'state', close: () => state.close() })
-    const records = await openRecords(environment, dir('records.db'), closers)
+    const kept = await openRecords(environment, dir('records.db'), closers)
     const ledger = await openRecord(environment, keys, slot)
     closers.push({ name: 'ledger', close: () => ledger.close() })
     const feed = createEntryFeed(ledger)
@@ -152,7 +153,7 @@ export async function openStores(environment: Environment, origin: () => string)
     closers.push({ name: 'policies', close: () => policy.close() })
     const queue = await openQueue(environment, identity, keys, dir('channels'))
     closers.push({ name: 'channels', close: queue.close })
-    return { ...queue, ...{ keys, identity, state, records, policy, ledger, feed, close } }
+    return { ...queue, ...{ keys, identity, state, ...kept, policy, ledger, feed, close } }
   } catch (cause) {
     // The first fault is the one to report; what closes badly after it is its consequence.
     await close().catch(() => undefined)

@@ -138,7 +138,7 @@ function ownWordFirst(undelivered: Undelivered, still: StillPermitted): Undelive
  * A stream without a reader would hold its connection open, so it is ended. Messages that were
  * handed out go back.
  */
-function discard({ body, withheld: takeBack }: Delivered): void {
+export function discard({ body, withheld: takeBack }: Delivered): void {
   takeBack?.().catch(() => undefined)
   if (body instanceof Uint8Array) return
   body[Symbol.asyncIterator]()

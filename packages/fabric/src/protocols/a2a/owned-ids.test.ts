@@ -1,33 +1,35 @@
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
+import { ownedIds, stoppedClock } from '../../../../../test/harness/owners.ts'
+import { memoryRecordStore } from '../../adapters/memory/record-store.ts'
 import { createIdFilter, foldedId, mayBeKnown } from '../reading/known-ids.ts'
 import { idKey, OwnedIds } from './owned-ids.ts'
 
-test('the first owner of an id keeps it', () => {
-  const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 10 })
-  ids.claim('billing', 'task 1', 'alice')
-  ids.claim('billing', 'task 1', 'bob')
+test('the first owner of an id keeps it', async () => {
+  const ids = ownedIds({ countMax: 10, perOwnerMax: 10 })
+  await ids.claim('billing', ['task 1'], 'alice')
+  await ids.claim('billing', ['task 1'], 'bob')
   expect(ids.find('billing', 'task 1')).toBe('alice')
   expect(ids.find('shop', 'task 1')).toBeNull()
 })
 
-test('an id that no client would send, or too long to keep, has no owner', () => {
-  const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 10 })
-  ids.claim('billing', '', 'alice')
-  ids.claim('billing', 'x'.repeat(257), 'alice')
+test('an id that no client would send, or too long to keep, has no owner', async () => {
+  const ids = ownedIds({ countMax: 10, perOwnerMax: 10 })
+  await ids.claim('billing', [''], 'alice')
+  await ids.claim('billing', ['x'.repeat(257)], 'alice')
   expect(ids.find('billing', '')).toBeNull()
   expect(ids.find('billing', 'x'.repeat(257))).toBeNull()
 })
 
-test('an id of a megabyte without an owner is rejected without folding', () => {
-  const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 10 })
+test('an id of a megabyte without an owner is rejected without folding', async () => {
+  const ids = ownedIds({ countMax: 10, perOwnerMax: 10 })
   const long = `1${'x'.repeat(255)}`
-  ids.claim('billing', long, 'alice')
+  await ids.claim('billing', [long], 'alice')
   const spread = `${long.slice(0, 128)}${'-'.repeat(1_000)}${long.slice(128).toUpperCase()}`
   expect(ids.find('billing', spread)).toBe('alice')
   const fold = vi.spyOn(Array, 'from')
   try {
-    ids.claim('billing', 'x'.repeat(1_000_000), 'bob')
+    await ids.claim('billing', ['x'.repeat(1_000_000)], 'bob')
     expect(ids.find('billing', 'x'.repeat(1_000_000))).toBeNull()
     expect(fold).not.toHaveBeenCalled()
   } finally {
@@ -35,20 +37,19 @@ test('an id of a megabyte without an owner is rejected without folding', () => {
   }
 })
 
-test('a caller that fills its share loses what it used least, and other callers lose nothing', () => {
-  const ids = new OwnedIds({ totalMax: 100, perOwnerMax: 2 })
-  ids.claim('billing', 'task a', 'alice')
-  for (const n of [1, 2]) ids.claim('billing', `task ${n}`, 'bob')
-  ids.find('billing', 'task 1')
-  ids.claim('billing', 'task 3', 'bob')
+test('a caller that fills its share loses its oldest, and other callers lose nothing', async () => {
+  const ids = ownedIds({ countMax: 100, perOwnerMax: 2 })
+  await ids.claim('billing', ['task a'], 'alice')
+  for (const n of [1, 2]) await ids.claim('billing', [`task ${n}`], 'bob')
+  await ids.claim('billing', ['task 3'], 'bob')
   const owners = ['a', 1, 2, 3].map((n) => ids.find('billing', `task ${n}`))
-  expect(owners).toEqual(['alice', 'bob', null, 'bob'])
+  expect(owners).toEqual(['alice', null, 'bob', 'bob'])
 })
 
-test('when all is full, the caller that holds the most loses one', () => {
-  const ids = new OwnedIds({ totalMax: 3, perOwnerMax: 3 })
-  for (const n of [1, 2, 3]) ids.claim('billing', `task ${n}`, 'bob')
-  ids.claim('billing', 'task a', 'alice')
+test('when all is full, the caller that holds the most loses one', async () => {
+  const ids = ownedIds({ countMax: 3, perOwnerMax: 3 })
+  for (const n of [1, 2, 3]) await ids.claim('billing', [`task ${n}`], 'bob')
+  await ids.claim('billing', ['task a'], 'alice')
   const owners = [1, 2, 3, 'a'].map((n) => ids.find('billing', `task ${n}`))
   expect(owners).toEqual([null, 'bob', 'bob', 'alice'])
 })
@@ -59,15 +60,12 @@ interface Owned {
   readonly owner: string
 }
 
-/** As `OwnedIds`, by a look at everything in each step. In the order of use. */
+/** As `OwnedIds`, by a look at everything in each step. In the order of the claims. */
 class PlainIds {
   ids: readonly Owned[] = []
 
   find(receiver: string, id: string): string | null {
-    const found = this.ids.find((each) => each.receiver === receiver && each.id === id)
-    if (found === undefined) return null
-    this.ids = [...this.ids.filter((each) => each !== found), found]
-    return found.owner
+    return this.ids.find((each) => each.receiver === receiver && each.id === id)?.owner ?? null
   }
 
   shareOf({ receiver, owner }: Pick<Owned, 'receiver' | 'owner'>): readonly Owned[] {
@@ -83,7 +81,7 @@ class PlainIds {
     this.ids = [...this.ids, owned]
     const own = this.shareOf(owned)
     if (own.length > limits.perOwnerMax) this.#forget(own[0])
-    if (this.ids.length <= limits.totalMax) return
+    if (this.ids.length <= limits.countMax) return
     const lost = this.ids.filter(({ id }) => isLost(id))
     expect(lost).toHaveLength(1)
     const sizes = this.ids.map((each) => this.shareOf(each).length)
@@ -98,19 +96,19 @@ class PlainIds {
   }
 }
 
-const limits = { totalMax: 12, perOwnerMax: 5 }
+const limits = { countMax: 12, perOwnerMax: 5 }
 
-test('for any claims and lookups, each id has the owner that a full scan gives it', () => {
+test('for any claims and lookups, each id has the owner that a full scan gives it', async () => {
   const step = fc.record({
     isClaim: fc.boolean(),
     receiver: fc.constantFrom('billing', 'shop'),
     owner: fc.constantFrom('alice', 'bob', 'carol'),
     number: fc.nat(15),
   })
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 200 }), async (steps) => {
       const filter = createIdFilter()
-      const ids = new OwnedIds(limits, filter)
+      const ids = ownedIds(limits, filter)
       const plain = new PlainIds()
       for (const { isClaim, receiver, owner, number } of steps) {
         const id = `task ${receiver}${number}`
@@ -118,7 +116,7 @@ test('for any claims and lookups, each id has the owner that a full scan gives i
           expect(ids.find(receiver, id)).toBe(plain.find(receiver, id))
           continue
         }
-        ids.claim(receiver, id, owner)
+        await ids.claim(receiver, [id], owner)
         plain.claim(
           { receiver, id, owner },
           (each) => !mayBeKnown([filter], each.slice('task '.length)),
@@ -129,30 +127,23 @@ test('for any claims and lookups, each id has the owner that a full scan gives i
   )
 })
 
-test('a claim beyond what is remembered looks at no other caller and no other id', () => {
-  const ids = new OwnedIds({ totalMax: 20, perOwnerMax: 5 }, createIdFilter())
-  for (let at = 0; at < 20; at++) ids.claim('billing', `task ${at}`, `caller-${at}`)
-  const walks = [Map, Set].flatMap(({ prototype }) => [
-    vi.spyOn(prototype, Symbol.iterator),
-    ...(['keys', 'values', 'entries', 'forEach'] as const).map((way) => vi.spyOn(prototype, way)),
+test('the first claim of an id wins, through whichever process it came', async () => {
+  const store = memoryRecordStore({ clock: stoppedClock })
+  const of = { store, clock: stoppedClock, collection: 'task', lifetimeMs: 1_000 } as const
+  const [here, there] = [new OwnedIds(of), new OwnedIds(of)]
+  await Promise.all([
+    there.claim('billing', ['task 1'], 'alice'),
+    here.claim('billing', ['task 1'], 'bob'),
   ])
-  try {
-    for (let at = 20; at < 60; at++) ids.claim('billing', `task ${at}`, `caller-${at}`)
-    for (let at = 0; at < 40; at++) ids.claim('billing', `task of alice ${at}`, 'alice')
-    expect(walks.map((walk) => walk.mock.calls.length)).toEqual(walks.map(() => 0))
-  } finally {
-    for (const walk of walks) walk.mockRestore()
-  }
-  // The one that came last is not the one that goes.
-  expect(ids.find('billing', 'task of alice 39')).toBe('alice')
-  expect(ids.find('billing', 'task 59')).toBe('caller-59')
-  expect(ids.find('billing', 'task 20')).toBeNull()
+  expect(await here.read('billing', ['task 1'])).toEqual(new Map([['task 1', 'alice']]))
+  expect(await there.read('billing', ['task 1'])).toEqual(new Map([['task 1', 'alice']]))
+  expect(here.find('billing', 'task 1')).toBe('alice')
 })
 
-test('an id that is as long as a message costs nothing', () => {
-  const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 10 })
+test('an id that is as long as a message costs nothing', async () => {
+  const ids = ownedIds({ countMax: 10, perOwnerMax: 10 })
   const long = `task ${'x'.repeat(4 * 1024 * 1024)}`
-  ids.claim('billing', long, 'alice')
+  await ids.claim('billing', [long], 'alice')
   expect(ids.find('billing', long)).toBeNull()
   expect(idKey(long)).toBe(long)
   const hyphens = '-'.repeat(4 * 1024 * 1024)

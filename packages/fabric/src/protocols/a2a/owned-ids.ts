@@ -1,3 +1,12 @@
+import type { Clock } from '../../lib/clock.ts'
+import { RecordCache } from '../../state/record-cache.ts'
+import {
+  idOfKey,
+  type RecordBounds,
+  type RecordCollection,
+  type RecordStore,
+  recordKey,
+} from '../../state/record-store.ts'
 import {
   addKnown,
   foldedId,
@@ -7,154 +16,90 @@ import {
   removeKnown,
 } from '../reading/known-ids.ts'
 
-/** Maximum number of remembered ids, in total and for one caller and receiver. */
-export interface OwnedIdsLimits {
-  readonly totalMax: number
-  readonly perOwnerMax: number
-}
-
-/** Something in a line. */
-interface Linked<T> {
-  older: T | null
-  newer: T | null
-}
-
-/** Things in the order in which they came. Each leaves without a look at the others. */
-class Line<T extends Linked<T>> {
-  oldest: T | null = null
-  #newest: T | null = null
-
-  append(item: T): void {
-    item.older = this.#newest
-    item.newer = null
-    if (this.#newest === null) this.oldest = item
-    else this.#newest.newer = item
-    this.#newest = item
-  }
-
-  remove({ older, newer }: T): void {
-    if (older === null) this.oldest = newer
-    else older.newer = newer
-    if (newer === null) this.#newest = older
-    else newer.older = older
-  }
-}
-
-interface Owned extends Linked<Owned> {
-  readonly key: string
-  readonly share: Share
-}
-
-/** The ids of one caller at one receiver, by the time of last use. */
-interface Share extends Linked<Share> {
-  readonly name: string
-  readonly receiver: string
-  readonly owner: string
-  readonly ids: Line<Owned>
-  size: number
+export interface OwnedIdsOptions {
+  readonly store: RecordStore
+  readonly collection: Extract<RecordCollection, 'task' | 'event'>
+  readonly clock: Pick<Clock, 'monotonic'>
+  /** An id that is in use is kept for longer. */
+  readonly lifetimeMs: number
+  /** Ids of any receiver are in it for as long as they are remembered, without their kind. */
+  readonly known?: IdFilter
+  /** Those of the collection, except in tests. */
+  readonly bounds?: RecordBounds
 }
 
 /**
  * The caller that an id of a receiver belongs to: a task, a conversation, an event of a stream. The
- * first caller keeps it. Each caller has a share of its own, whose least recently used id is
- * forgotten first; in all, the caller that holds the most loses one. A forgotten id does not belong
- * to any caller. Long ids are one in whatever case they are written, with hyphens or without.
- *
- * Receivers choose the ids and how many there are, so that each step takes the same time however
- * many are remembered.
+ * first caller keeps it, whichever process it came through: the claim is a record that is written
+ * once. Each caller has a share of its own, whose oldest id is forgotten first; in all, the caller
+ * that holds the most loses one. A forgotten id does not belong to any caller. Long ids are one in
+ * whatever case they are written, with hyphens or without.
  */
 export class OwnedIds {
-  readonly #limits: OwnedIdsLimits
-  readonly #receivers = new Map<string, Map<string, Owned>>()
-  /** By receiver and owner, so that no caller can push out what belongs to another. */
-  readonly #shares = new Map<string, Share>()
-  readonly #sizes = new SharesBySize()
-  readonly #known: IdFilter | null
-  #total = 0
+  readonly #records: RecordCache
 
-  /** Ids of any receiver are in `known` for as long as they are remembered, without their kind. */
-  constructor(limits: OwnedIdsLimits, known: IdFilter | null = null) {
-    this.#limits = limits
-    this.#known = known
+  constructor({ known, ...options }: OwnedIdsOptions) {
+    const idOf = (key: string): string => withoutKind(idOfKey(key))
+    this.#records = new RecordCache({
+      ...options,
+      // An owner never changes.
+      freshMs: Number.POSITIVE_INFINITY,
+      onAdd: (key) => {
+        if (known !== undefined) addKnown(known, idOf(key))
+      },
+      onForget: (key) => {
+        if (known !== undefined) removeKnown(known, idOf(key))
+      },
+    })
   }
 
+  /** Returns the owner that memory holds: null also for an id that another process just claimed. */
   find(receiver: string, id: string): string | null {
     return this.findKey(receiver, idKey(id))
   }
 
   /** As `find`, of an id that `idKey` has folded: where there are many, a thread has done so. */
   findKey(receiver: string, key: string): string | null {
-    const owned = this.#receivers.get(receiver)?.get(key)
-    if (owned === undefined) return null
-    // Used just now, so the last to be forgotten.
-    const { ids, owner } = owned.share
-    if (owned.newer !== null) {
-      ids.remove(owned)
-      ids.append(owned)
-    }
-    return owner
+    return isKept(key) ? this.#records.held(recordKey(receiver, key)) : null
   }
 
-  claim(receiver: string, id: string, owner: string): void {
-    // Asked first: an id may be as long as its message.
-    if (id === '' || id.length - (kind.exec(id)?.[0].length ?? 0) > idLengthMax) return
-    const key = idKey(id)
-    const ids = this.#receivers.get(receiver) ?? new Map<string, Owned>()
-    if (ids.has(key)) return
-    const share = this.#shareOf(receiver, owner)
-    const owned: Owned = { key, share, older: null, newer: null }
-    share.ids.append(owned)
-    this.#receivers.set(receiver, ids.set(key, owned))
-    this.#sizes.resize(share, 1)
-    this.#total++
-    if (this.#known !== null) addKnown(this.#known, withoutKind(key))
-    if (share.size > this.#limits.perOwnerMax) this.#forgetOldest(share)
-    if (this.#total > this.#limits.totalMax) this.#forgetOldest(this.#sizes.largest())
+  /**
+   * Returns the owners of ids that `idKey` has folded, by id, as the store has them now. Those that
+   * memory holds cost nothing. Rejects when the store cannot be read.
+   */
+  async read(receiver: string, keys: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const records = new Map(
+      keys.filter(isKept).map((key) => [recordKey(receiver, key), key] as const),
+    )
+    const found = await this.#records.findEach([...records.keys()])
+    return new Map([...found].map(([record, owner]) => [records.get(record) ?? '', owner]))
   }
 
-  #shareOf(receiver: string, owner: string): Share {
-    const name = `${receiver}\n${owner}`
-    const found = this.#shares.get(name)
-    if (found !== undefined) return found
-    const ids = new Line<Owned>()
-    const share = { name, receiver, owner, ids, size: 0, older: null, newer: null }
-    this.#shares.set(name, share)
-    return share
+  /** Resolves when every id has an owner on record: `owner`, or a caller that was first. */
+  async claim(receiver: string, ids: readonly string[], owner: string): Promise<void> {
+    const account = recordKey(receiver, owner)
+    const keys = ids.filter((id) => id !== '' && isKept(id)).map(idKey)
+    await Promise.all(
+      keys.map((key) => this.#records.claim(recordKey(receiver, key), owner, account)),
+    )
   }
 
-  #forgetOldest(share: Share | null): void {
-    const oldest = share?.ids.oldest ?? null
-    if (share === null || oldest === null) return
-    const { receiver, name } = share
-    share.ids.remove(oldest)
-    this.#sizes.resize(share, -1)
-    this.#total--
-    if (share.size === 0) this.#shares.delete(name)
-    const ids = this.#receivers.get(receiver)
-    ids?.delete(oldest.key)
-    if (ids?.size === 0) this.#receivers.delete(receiver)
-    if (this.#known !== null) removeKnown(this.#known, withoutKind(oldest.key))
+  follow(): Promise<void> {
+    return this.#records.follow()
+  }
+
+  current(): Promise<void> | null {
+    return this.#records.current()
+  }
+
+  close(): void {
+    this.#records.close()
   }
 }
 
-/** Finds the largest share without a look at the others: there may be as many as ids. */
-class SharesBySize {
-  readonly #bySize: Line<Share>[] = []
-  #max = 0
-
-  /** Of several, the one that has been so large for the longest. */
-  largest(): Share | null {
-    return this.#bySize[this.#max]?.oldest ?? null
-  }
-
-  resize(share: Share, by: 1 | -1): void {
-    if (share.size > 0) this.#bySize[share.size]?.remove(share)
-    share.size += by
-    if (share.size > 0) (this.#bySize[share.size] ??= new Line()).append(share)
-    if (share.size > this.#max) this.#max = share.size
-    // The last one of that size is now among the largest, at one less.
-    else if (by < 0 && this.#bySize[this.#max]?.oldest === null) this.#max--
-  }
+/** An id may be as long as its message. */
+function isKept(id: string): boolean {
+  return id.length - (kind.exec(id)?.[0].length ?? 0) <= idLengthMax
 }
 
 const kind = /^(?:task|context|event) /

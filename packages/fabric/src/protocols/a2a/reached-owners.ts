@@ -13,12 +13,24 @@ export class ReachedOwners implements ForeignOwners {
   readonly #tasks: OwnedIds
   readonly #receiver: string
   readonly #references: TaskReferences
+  /** Owners of the ids that may not be unknown, as the store had them at this exchange. */
+  #read: ReadonlyMap<string, string> = new Map()
   #found: Set<string> | null = null
 
   constructor(tasks: OwnedIds, receiver: string, references: TaskReferences) {
     this.#tasks = tasks
     this.#receiver = receiver
     this.#references = references
+  }
+
+  /**
+   * Reads the owners that memory does not hold, of the ids in the places where the protocols define
+   * them: the task may have been created through another process. Before the first decision about
+   * them. Rejects when the store cannot be read.
+   */
+  async load(): Promise<void> {
+    const ids = this.#references.ids.filter((id) => !id.startsWith(event))
+    if (ids.length > 0) this.#read = await this.#tasks.read(this.#receiver, ids)
   }
 
   /** Found once: an id keeps its owner, and one that is forgotten in the middle ends nothing. */
@@ -55,7 +67,7 @@ export class ReachedOwners implements ForeignOwners {
   }
 
   #ownerOf(key: string): string | null {
-    return this.#tasks.findKey(this.#receiver, key)
+    return this.#read.get(key) ?? this.#tasks.findKey(this.#receiver, key)
   }
 }
 

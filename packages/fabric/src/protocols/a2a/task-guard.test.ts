@@ -1,12 +1,13 @@
 import { utf8 } from '@countersign/protocol'
 import { expect, test, vi } from 'vitest'
+import { ownedIds, stoppedClock, taskOwners } from '../../../../../test/harness/owners.ts'
+import { memoryRecordStore } from '../../adapters/memory/record-store.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Forwarder } from '../../pipeline/delivery.ts'
 import type { Exchange } from '../../pipeline/exchange.ts'
 import type { Intended } from '../../pipeline/record.ts'
-import { OwnedIds } from './owned-ids.ts'
 import { ReachedOwners } from './reached-owners.ts'
-import { createTaskOwners, withTasks } from './task-guard.ts'
+import { withTasks } from './task-guard.ts'
 import { noTasks } from './task-ids.ts'
 import { taskReaders } from './task-reader.ts'
 
@@ -30,10 +31,10 @@ async function lists(
   pages: readonly (readonly number[])[],
   mayReach: (authorized: unknown, owner: string) => boolean,
 ) {
-  const owners = createTaskOwners()
+  const owners = taskOwners()
   const references = { ...noTasks, lists: true }
   const reached = new ReachedOwners(owners.tasks, 'shop', references)
-  for (const at of pages.flat()) owners.tasks.claim('shop', `task ${at}`, `owner-${at}`)
+  for (const at of pages.flat()) await owners.tasks.claim('shop', [`task ${at}`], `owner-${at}`)
   const events = pages.map((page) => ({
     data: utf8(JSON.stringify({ tasks: page.map((id) => ({ id })) })),
     ...{ contentType: 'application/json', frame: [] },
@@ -79,10 +80,10 @@ test('owners whose tasks are shown are bounded, and no more of them are asked ab
   expect(mayReach).toHaveBeenCalledTimes(257)
 })
 
-test('of the owners that a request names, no more are collected than it takes to refuse it', () => {
-  const tasks = new OwnedIds({ totalMax: 10_000, perOwnerMax: 10_000 })
+test('of the owners that a request names, no more are collected than it takes to refuse it', async () => {
+  const tasks = ownedIds()
   const ids = numbers(1_000).map((at) => `task ${at}`)
-  for (const id of ids) tasks.claim('shop', id, `owner of ${id}`)
+  for (const id of ids) await tasks.claim('shop', [id], `owner of ${id}`)
   const found = new ReachedOwners(tasks, 'shop', { ...noTasks, mentions: ids })
   expect(found.of('boss').size).toBe(65)
   const own = new ReachedOwners(tasks, 'shop', { ...noTasks, mentions: ids.slice(0, 65) })
@@ -90,7 +91,7 @@ test('of the owners that a request names, no more are collected than it takes to
 })
 
 test('an answer that creates more than is remembered of one is refused', async () => {
-  const owners = createTaskOwners()
+  const owners = taskOwners()
   const claim = vi.spyOn(owners.tasks, 'claim')
   const body = utf8(JSON.stringify({ task: { taskIds: numbers(65) } }))
   const forwarder = (async () => ({ status: 200, headers: [], body })) as unknown as Forwarder
@@ -103,4 +104,76 @@ test('an answer that creates more than is remembered of one is refused', async (
   expect(answer).toMatchObject({ failure: { refusal: { limit: 'tasks.created, 64' } } })
   expect(answer).not.toBeInstanceOf(Refusal)
   expect(claim).not.toHaveBeenCalled()
+})
+
+/** A store on which nothing can be read or written. */
+const failing = {
+  ...memoryRecordStore({ clock: stoppedClock }),
+  findEach: () => Promise.reject(new Error('no store')),
+  put: () => Promise.reject(new Error('no store')),
+}
+
+const answers = (body: object, calls: string[] = []): Forwarder =>
+  (async () => {
+    calls.push('sent')
+    return { status: 200, headers: [], body: utf8(JSON.stringify(body)) }
+  }) as unknown as Forwarder
+
+test('an answer whose task has no owner on record is withheld', async () => {
+  const guard = { owners: taskOwners(failing), reader, ownsEvents: false, reached: null }
+  const references = { ...noTasks, creates: true }
+  const forwarder = answers({ task: { id: 'a', status: {} } })
+  const guarded = withTasks(forwarder, { ...guard, references, mayReach: () => false })
+  const answer = await guarded(intended, () => null)
+  expect(answer).toMatchObject({
+    failure: { progress: 'sent', detail: expect.stringContaining('could not be written') },
+  })
+})
+
+test('an event whose id has no owner on record does not pass', async () => {
+  const owners = taskOwners(failing)
+  const one = { data: utf8('{}'), contentType: 'application/json', frame: [['id', '1']] }
+  const forwarder = (async () => ({
+    ...{ status: 200, headers: [], contentType: 'text/event-stream', facts: {} },
+    body: (async function* () {
+      yield one
+    })(),
+  })) as unknown as Forwarder
+  const guard = { owners, references: noTasks, reader, ownsEvents: true, reached: null }
+  const answer = await withTasks(forwarder, { ...guard, mayReach: () => false })(
+    intended,
+    () => null,
+  )
+  if (!('body' in answer) || answer.body instanceof Uint8Array) throw new Error('no stream')
+  await expect(answer.body[Symbol.asyncIterator]().next()).rejects.toMatchObject({
+    refusal: { code: 'OUTCOME_UNKNOWN' },
+  })
+})
+
+test('while owners cannot be read, no stream is resumed and no list is shown', async () => {
+  const owners = taskOwners(failing)
+  const sent: string[] = []
+  const guard = { owners, reader, ownsEvents: true, reached: null, mayReach: () => true }
+  const resumed = { ...noTasks, ids: ['event 1'] }
+  expect(
+    await withTasks(answers({}, sent), { ...guard, references: resumed })(intended, () => null),
+  ).toMatchObject({ code: 'UNDECIDED' })
+  expect(sent).toEqual([])
+  const listing = { ...guard, references: { ...noTasks, lists: true } }
+  const list = await withTasks(answers({ tasks: [{ id: 'a' }] }), listing)(intended, () => null)
+  if (!('rewrite' in list)) throw new Error('nothing was delivered')
+  expect(await list.rewrite?.(list.body as Uint8Array)).toMatchObject({ code: 'OUTCOME_UNKNOWN' })
+})
+
+test('the owner of a task of another process is read before the first decision', async () => {
+  const store = memoryRecordStore({ clock: stoppedClock })
+  await taskOwners(store).tasks.claim('shop', ['task 1'], 'alice')
+  const here = taskOwners(store)
+  const references = { ...noTasks, ids: ['task 1', 'task 2'] }
+  const reached = new ReachedOwners(here.tasks, 'shop', references)
+  await reached.load()
+  expect([...reached.of('alice')]).toEqual([''])
+  expect([...reached.of('bob')]).toEqual([''])
+  const other = new ReachedOwners(here.tasks, 'shop', references)
+  expect([...other.of('bob')].toSorted()).toEqual(['', 'alice'])
 })

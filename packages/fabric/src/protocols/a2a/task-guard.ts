@@ -1,4 +1,5 @@
 import { isJsonEssence, parseMediaType } from '@countersign/protocol'
+import type { Clock } from '../../lib/clock.ts'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal, UnknownReference } from '../../lib/refusal.ts'
 import { RejectedError } from '../../lib/upstream-error.ts'
@@ -14,26 +15,59 @@ import {
 import type { Exchange } from '../../pipeline/exchange.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import type { Intended } from '../../pipeline/record.ts'
+import type { RecordStore } from '../../state/record-store.ts'
 import { createIdFilter, type IdFilter } from '../reading/known-ids.ts'
 import { OwnedIds } from './owned-ids.ts'
 import { event, ownersLimit, type ReachedOwners } from './reached-owners.ts'
 import type { TaskReferences } from './task-ids.ts'
 import { LAX, type TaskReader } from './task-reader.ts'
 
-const taskLimits = { totalMax: 200_000, perOwnerMax: 10_000 }
-const eventLimits = { totalMax: 200_000, perOwnerMax: 2_000 }
+const dayMs = 24 * 3_600_000
+/** Of a task or conversation that is not referred to. */
+const taskMs = 30 * dayMs
+/** Of an event after which a stream may be resumed. */
+const eventMs = dayMs
 
-/** The owners of tasks, conversations and resumable streams at one gateway or connector. */
+/**
+ * The owners of tasks, conversations and resumable streams, of all processes that share a record
+ * store.
+ */
 export interface TaskOwners {
   readonly tasks: OwnedIds
   readonly events: OwnedIds
   /** All ids of tasks and conversations, for readers of messages. */
   readonly known: IdFilter
+  /** Reads what is on record, and follows what other processes add, until `close`. */
+  follow(): Promise<void>
+  /** Null if `known` was compared with the store a moment ago; else does so, or rejects. */
+  current(): Promise<unknown> | null
+  close(): void
 }
 
-export function createTaskOwners(): TaskOwners {
+interface TaskOwnersDeps {
+  readonly store: RecordStore
+  readonly clock: Pick<Clock, 'monotonic'>
+}
+
+export function createTaskOwners({ store, clock }: TaskOwnersDeps): TaskOwners {
   const known = createIdFilter()
-  return { tasks: new OwnedIds(taskLimits, known), events: new OwnedIds(eventLimits), known }
+  const tasks = new OwnedIds({ store, clock, known, collection: 'task', lifetimeMs: taskMs })
+  const events = new OwnedIds({ store, clock, collection: 'event', lifetimeMs: eventMs })
+  return {
+    ...{ tasks, events, known },
+    async follow() {
+      await tasks.follow()
+      await events.follow()
+    },
+    current() {
+      const [first, second] = [tasks.current(), events.current()]
+      return first === null && second === null ? null : Promise.all([first, second])
+    },
+    close() {
+      tasks.close()
+      events.close()
+    },
+  }
 }
 
 export interface TaskGuard {
@@ -56,6 +90,8 @@ export interface TaskGuard {
 
 /** Each of them is decided on whenever the right to go on is. */
 const listedLimit = { name: 'tasks.ownersListed', value: 256, unit: 'count' } as const
+/** Tasks of a list that memory does not hold; further ones count as unknown, and are cut. */
+const listedReadsMax = 64
 /** Those whose tasks the caller may not see, and whose receiver leaves it to us to cut them. */
 const cutLimit = { name: 'tasks.ownersCut', value: 1_024, unit: 'count' } as const
 
@@ -72,9 +108,9 @@ export function withTasks(forwarder: Forwarder, guard: TaskGuard): Forwarder {
     if ((guard.reached?.of(caller).size ?? 0) > ownersLimit.value) {
       return overLimit('MESSAGE_MALFORMED', ownersLimit)
     }
-    if (!ownsEvents(guard, receiver, caller)) {
-      return new UnknownReference('the stream to go on with is not one of this caller')
-    }
+    const owns = await ownsEvents(guard, receiver, caller).catch(unreadOwners)
+    if (owns instanceof Refusal) return owns
+    if (!owns) return new UnknownReference('the stream to go on with is not one of this caller')
     const delivered = await forwarder(exchange, still)
     if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
     return watched(delivered, exchange, guard)
@@ -82,11 +118,29 @@ export function withTasks(forwarder: Forwarder, guard: TaskGuard): Forwarder {
 }
 
 /** No policy can permit access to the streams of others. */
-function ownsEvents({ owners, references }: TaskGuard, receiver: string, caller: string): boolean {
-  const ownerOf = (key: string) => owners.events.findKey(receiver, key)
-  const { ids, mentions } = references
-  if (!ids.every((id) => !id.startsWith(event) || ownerOf(id) === caller)) return false
-  return mentions.every((id) => !id.startsWith(event) || (ownerOf(id) ?? caller) === caller)
+async function ownsEvents(
+  { owners, references }: TaskGuard,
+  receiver: string,
+  caller: string,
+): Promise<boolean> {
+  const isEvent = (id: string): boolean => id.startsWith(event)
+  const ids = references.ids.filter(isEvent)
+  if (ids.length > 0) {
+    const read = await owners.events.read(receiver, ids)
+    if (!ids.every((id) => read.get(id) === caller)) return false
+  }
+  const mayName = (id: string) => (owners.events.findKey(receiver, id) ?? caller) === caller
+  return references.mentions.every((id) => !isEvent(id) || mayName(id))
+}
+
+/** Nothing was sent. */
+function unreadOwners(cause: unknown): Refusal {
+  return new Refusal('UNDECIDED', `owners could not be read: ${String(cause)}`)
+}
+
+/** The receiver acted. An id without an owner on record would not be its caller's elsewhere. */
+function unwrittenOwner(cause: unknown): Refusal {
+  return new Refusal('OUTCOME_UNKNOWN', `an owner could not be written: ${String(cause)}`)
 }
 
 async function watched(
@@ -134,12 +188,15 @@ function createSight(exchange: Exchange<Intended>, watch: TaskGuard): Sight {
   const { name: owner } = exchange.caller
   const { tasks, events } = watch.owners
   const shown = new ShownOwners(exchange, watch)
-  const shownOf = (listed: readonly string[]): readonly string[] | Refusal => {
+  const shownOf = async (listed: readonly string[]): Promise<readonly string[] | Refusal> => {
+    const isUnheld = (id: string) => !id.startsWith(LAX) && tasks.findKey(receiver, id) === null
+    const read = await tasks.read(receiver, listed.filter(isUnheld).slice(0, listedReadsMax))
     const kept: string[] = []
     shown.begin()
     for (const id of listed) {
       const isLax = id.startsWith(LAX)
-      const named = tasks.findKey(receiver, isLax ? id.slice(LAX.length) : id)
+      const key = isLax ? id.slice(LAX.length) : id
+      const named = read.get(key) ?? tasks.findKey(receiver, key)
       const isShown = named === null && isLax ? true : shown.has(named ?? '')
       if (isShown instanceof Refusal) return isShown
       if (isShown) kept.push(id)
@@ -150,13 +207,14 @@ function createSight(exchange: Exchange<Intended>, watch: TaskGuard): Sight {
     async learn(data) {
       const created = await watch.reader.createdIn(data, account)
       if (created instanceof Refusal) return uninspectedAnswer(created)
-      for (const id of created) tasks.claim(receiver, id, owner)
-      return null
+      return tasks.claim(receiver, created, owner).then(() => null, unwrittenOwner)
     },
     async filter(data, isError = false) {
       const listed = await watch.reader.listedIn(data, account)
       if (listed instanceof Refusal) return uninspectedAnswer(listed)
-      const kept = shownOf(listed)
+      const kept = await shownOf(listed).catch((cause: unknown) =>
+        uninspectedAnswer(unreadOwners(cause)),
+      )
       if (kept instanceof Refusal) return kept
       const { reader } = watch
       const filtered = await (isError
@@ -166,7 +224,12 @@ function createSight(exchange: Exchange<Intended>, watch: TaskGuard): Sight {
     },
     async pass(event) {
       const id = event.frame.findLast(([field]) => field === 'id')?.[1]
-      if (id !== undefined && watch.ownsEvents) events.claim(receiver, eventKey(id), owner)
+      if (id !== undefined && watch.ownsEvents) {
+        const lost = await events
+          .claim(receiver, [eventKey(id)], owner)
+          .then(() => null, unwrittenOwner)
+        if (lost !== null) throw new RejectedError(lost)
+      }
       const fault = watch.references.creates ? await sight.learn(event.data) : null
       if (fault !== null) throw new RejectedError(fault)
       const { lists, isFile } = watch.references

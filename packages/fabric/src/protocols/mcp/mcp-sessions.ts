@@ -1,7 +1,11 @@
 import { foldedWord } from '@countersign/protocol'
+import type { Clock } from '../../lib/clock.ts'
 import { Refusal, UnknownReference } from '../../lib/refusal.ts'
-import { type Forwarder, type StreamEvent, Undelivered } from '../../pipeline/delivery.ts'
-import { SessionTable, sessionIdLengthMax } from '../../routes/session-table.ts'
+import { discard } from '../../pipeline/deliver.ts'
+import { type Forwarder, type StreamEvent, Undelivered, withheld } from '../../pipeline/delivery.ts'
+import { sessionIdLengthMax } from '../../routes/session-table.ts'
+import { RecordCache } from '../../state/record-cache.ts'
+import { idOfKey, type RecordStore, recordKey } from '../../state/record-store.ts'
 import type { TaskReferences } from '../a2a/task-ids.ts'
 import type { Head } from '../reading/head.ts'
 import {
@@ -13,38 +17,68 @@ import {
 } from '../reading/known-ids.ts'
 import { visitForm } from '../reading/request-fields.ts'
 
+/** Of a session that is not used. */
+const sessionMs = 7 * 24 * 3_600_000
+/** A session may end at another process: its owner is read again after this. */
+const freshMs = 200
+
 /**
- * Maps each MCP session (up to 2025-11-25) to the caller that owns it. A session id is not a
- * credential: without this map, any caller that learned one could act in another caller's session.
+ * Maps each MCP session (up to 2025-11-25) to the caller that owns it, for all processes that share
+ * a record store. A session id is not a credential: without this map, any caller that learned one
+ * could act in another caller's session. Functions reject when the store cannot be read or written.
  */
 export interface McpSessions {
-  owner(receiver: string, sessionId: string): string | null
-  /** As `owner`, of an id that `TaskReferences` have folded. */
+  owner(receiver: string, sessionId: string): Promise<string | null>
+  /**
+   * Returns the owner that memory holds of an id that `TaskReferences` have folded: null also for a
+   * session that another process just opened.
+   */
   ownerOfKey(receiver: string, key: string): string | null
-  bind(receiver: string, sessionId: string, caller: string): void
-  end(receiver: string, sessionId: string): void
+  /** The first caller keeps a session. */
+  bind(receiver: string, sessionId: string, caller: string): Promise<void>
+  end(receiver: string, sessionId: string): Promise<void>
   /** All ids of sessions, for readers of messages. */
   readonly known: IdFilter
+  /** Reads what is on record, and follows what other processes add, until `close`. */
+  follow(): Promise<void>
+  /** Null if `known` was compared with the store a moment ago; else does so, or rejects. */
+  current(): Promise<void> | null
+  close(): void
 }
 
-export function createMcpSessions(): McpSessions {
+interface McpSessionsDeps {
+  readonly store: RecordStore
+  readonly clock: Pick<Clock, 'monotonic'>
+}
+
+export function createMcpSessions({ store, clock }: McpSessionsDeps): McpSessions {
   const known = createIdFilter()
   // The client of a forgotten session receives an error and starts a new one.
-  const owners = new SessionTable<string>({ onForget: (id) => removeKnown(known, id) })
+  const owners = new RecordCache({
+    ...{ store, clock, freshMs },
+    collection: 'mcp-session',
+    lifetimeMs: sessionMs,
+    onAdd: (key) => addKnown(known, idOfKey(key)),
+    onForget: (key) => removeKnown(known, idOfKey(key)),
+  })
+  const isKept = (sessionId: string): boolean => sessionId.length <= sessionIdLengthMax
+  const keyOf = (receiver: string, sessionId: string): string =>
+    recordKey(receiver, foldedId(sessionId))
   return {
     known,
-    owner(receiver, sessionId) {
-      if (sessionId.length > sessionIdLengthMax) return null
-      return owners.find(receiver, foldedId(sessionId))
+    owner: async (receiver, sessionId) =>
+      isKept(sessionId) ? owners.find(keyOf(receiver, sessionId)) : null,
+    ownerOfKey: (receiver, key) => (isKept(key) ? owners.held(recordKey(receiver, key)) : null),
+    async bind(receiver, sessionId, caller) {
+      if (!isKept(sessionId)) return
+      await owners.claim(keyOf(receiver, sessionId), caller, recordKey(receiver, caller))
     },
-    ownerOfKey: (receiver, key) => owners.find(receiver, key),
-    bind(receiver, sessionId, caller) {
-      if (sessionId.length > sessionIdLengthMax) return
-      const key = foldedId(sessionId)
-      if (owners.find(receiver, key) === null) addKnown(known, sessionId)
-      owners.set(receiver, key, caller)
+    async end(receiver, sessionId) {
+      if (isKept(sessionId)) await owners.remove(keyOf(receiver, sessionId))
     },
-    end: (receiver, sessionId) => owners.delete(receiver, foldedId(sessionId)),
+    follow: () => owners.follow(),
+    current: () => owners.current(),
+    close: () => owners.close(),
   }
 }
 
@@ -88,7 +122,6 @@ export function withSessions(
     const receiver = target.name
     // Read for every kind of request, because the receiver goes by the header alone.
     const sessionId = received.headers.find(([name]) => name === 'mcp-session-id')?.[1]
-    const isMine = (id: string): boolean => sessions.owner(receiver, id) === caller.spiffeId
     const isStrange = (key: string): boolean => {
       const owner = sessions.ownerOfKey(receiver, key)
       return owner !== null && owner !== caller.spiffeId
@@ -96,8 +129,12 @@ export function withSessions(
     const named = mentions
       .filter((key) => key.startsWith(prefix))
       .map((key) => key.slice(prefix.length))
-    if (sessionId !== undefined && !isMine(sessionId)) {
-      return new Refusal('RECEIVER_UNKNOWN', 'the MCP session is not one of this caller')
+    if (sessionId !== undefined) {
+      const owner = await sessions.owner(receiver, sessionId).catch(unreadOwner)
+      if (owner instanceof Refusal) return owner
+      if (owner !== caller.spiffeId) {
+        return new Refusal('RECEIVER_UNKNOWN', 'the MCP session is not one of this caller')
+      }
     }
     if ([...named, ...known].some(isStrange)) {
       return new UnknownReference('names an MCP session of another caller')
@@ -105,12 +142,23 @@ export function withSessions(
     const delivered = await forwarder(exchange, still)
     if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
     if (sessionId !== undefined && target.operation === 'session/end') {
-      sessions.end(receiver, sessionId)
+      // The receiver has ended it, so that a record that stays gives its owner nothing.
+      await sessions.end(receiver, sessionId).catch(() => undefined)
+      return delivered
     }
     const opened = delivered.headers.find(([name]) => name === 'mcp-session-id')?.[1]
-    if (opened !== undefined && sessions.owner(receiver, opened) === null) {
-      sessions.bind(receiver, opened, caller.spiffeId)
+    if (opened === undefined) return delivered
+    try {
+      await sessions.bind(receiver, opened, caller.spiffeId)
+      return delivered
+    } catch (cause) {
+      discard(delivered)
+      return withheld(new Refusal('OUTCOME_UNKNOWN', `no owner of a session: ${String(cause)}`))
     }
-    return delivered
   }
+}
+
+/** Nothing was sent. */
+function unreadOwner(cause: unknown): Refusal {
+  return new Refusal('UNDECIDED', `the owner of a session could not be read: ${String(cause)}`)
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { OwnedIds } from '../a2a/owned-ids.ts'
+import { ownedIds } from '../../../../../test/harness/owners.ts'
 import {
   addKnown,
   createIdFilter,
@@ -128,21 +128,21 @@ test('an id is kept and found by one definition, whatever it is made of', () => 
   )
 })
 
-test('a forgotten id is not known, and a remaining one is', () => {
+test('a forgotten id is not known, and a remaining one is', async () => {
   const filter = createIdFilter()
-  const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 2 }, filter)
+  const ids = ownedIds({ countMax: 10, perOwnerMax: 2 }, filter)
   const [a, b, c] = [randomUUID(), randomUUID(), randomUUID()]
-  for (const one of [a, b, c]) ids.claim('billing', `task ${one}`, 'bob')
+  for (const one of [a, b, c]) await ids.claim('billing', [`task ${one}`], 'bob')
   expect([a, b, c].map((one) => mayBeKnown([filter], one))).toEqual([false, true, true])
   removeKnown(filter, randomUUID())
   expect(mayBeKnown([filter], b)).toBe(true)
 })
 
-test('a long id has one owner in whatever case it is written, and a short one is as it is', () => {
-  const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 10 })
-  ids.claim('billing', `task ${id}`, 'alice')
-  ids.claim('billing', 'task aB', 'alice')
-  ids.claim('billing', 'task Ab', 'bob')
+test('a long id has one owner in whatever case it is written, and a short one is as it is', async () => {
+  const ids = ownedIds()
+  await ids.claim('billing', [`task ${id}`], 'alice')
+  await ids.claim('billing', ['task aB'], 'alice')
+  await ids.claim('billing', ['task Ab'], 'bob')
   expect(ids.find('billing', `task ${id.toUpperCase()}`)).toBe('alice')
   expect(ids.find('billing', `context ${id}`)).toBeNull()
   expect([ids.find('billing', 'task aB'), ids.find('billing', 'task Ab')]).toEqual(['alice', 'bob'])

@@ -3,7 +3,7 @@ import type { BodyBudget } from '../../budgets/body-budget.ts'
 import type { Refusal } from '../../lib/refusal.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import type { ReadKind } from '../../protocols/a2a/card-content.ts'
-import { createTaskOwners } from '../../protocols/a2a/task-guard.ts'
+import type { TaskOwners } from '../../protocols/a2a/task-guard.ts'
 import type { TaskReader } from '../../protocols/a2a/task-reader.ts'
 import type { Classify } from '../../protocols/classify.ts'
 import type { McpSessions } from '../../protocols/mcp/mcp-sessions.ts'
@@ -22,6 +22,7 @@ export interface AgentsRouterOptions {
   readonly upstream: Balancer
   readonly signer: ForwardSigner
   readonly sessions: McpSessions
+  readonly tasks: TaskOwners
   readonly classify: Classify
   readonly readKind: ReadKind
   readonly taskReader: TaskReader
@@ -45,7 +46,6 @@ export function agentsRoutes(options: AgentsRouterOptions): readonly PathRoute<R
 }
 
 function agentsRouter(options: AgentsRouterOptions): Router {
-  const tasks = createTaskOwners()
   return async (context) => {
     const claimed = context.segments['agent'] ?? ''
     const name = isAssignableName(claimed) ? claimed : 'unknown'
@@ -60,7 +60,7 @@ function agentsRouter(options: AgentsRouterOptions): Router {
       path: `${context.rest || '/'}${query}`,
       sessions: options.sessions,
       classify: options.classify,
-      tasks,
+      tasks: options.tasks,
       taskReader: options.taskReader,
       wireOf: (refusal: Refusal) => GATEWAY_WIRE[refusal.code],
       forwarder: {

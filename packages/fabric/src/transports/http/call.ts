@@ -47,7 +47,8 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
   const inRoute = call.path.split('?', 1)[0] ?? ''
   const callerDeadline = readCallerDeadline(call.received.head)
   const untimely = callerDeadline instanceof Refusal ? callerDeadline : null
-  const unparsed = call.received.refused ?? call.received.fault ?? untimely
+  const unfit = call.received.refused ?? call.received.fault ?? untimely
+  const unparsed = unfit ?? (await unreadIds(call))
   const { protocol } = call.forwarder.route
   const known = [call.tasks.known, call.sessions.known]
   const read = unparsed ?? (await call.classify(call.received, inRoute, protocol, known))
@@ -74,13 +75,17 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
     reader: call.taskReader,
     mayReach: (asking, owner) => mayReachTask(asking, owner, deps.authorization),
   })
-  const forwarder = withSessions(guarded, call.sessions, classified.tasks)
-  const outcome = await enforce(deps, unchecked, call.wrap?.(forwarder) ?? forwarder).catch(
-    (cause: unknown) => {
-      carrier.close()
-      throw cause
-    },
-  )
+  const sessioned = withSessions(guarded, call.sessions, classified.tasks)
+  const forwarder = call.wrap?.(sessioned) ?? sessioned
+  // Behind policy and the caller's allowance, since reading costs more than deciding.
+  const check = async (): Promise<Forwarder> => {
+    await reached?.load()
+    return forwarder
+  }
+  const outcome = await enforce(deps, unchecked, { check }).catch((cause: unknown) => {
+    carrier.close()
+    throw cause
+  })
   // From here on, the bytes of a whole answer are among those that their caller has yet to take.
   if (outcome.refusal !== null || outcome.body instanceof Uint8Array) carrier.close()
   const { exchange } = outcome
@@ -88,6 +93,19 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
   return outcome.refusal === null
     ? answerReply(outcome, recorded, classified)
     : refusalReply(outcome.refusal, recorded, spokenBy(call.received, classified))
+}
+
+/** Null where the ids of all callers are known, as far as they were on record a moment ago. */
+async function unreadIds({ tasks, sessions }: Call): Promise<Refusal | null> {
+  const reads = [tasks.current(), sessions.current()].filter((read) => read !== null)
+  // As nearly always: nothing is waited for.
+  if (reads.length === 0) return null
+  try {
+    await Promise.all(reads)
+    return null
+  } catch (cause) {
+    return new Refusal('UNDECIDED', `owners could not be read: ${String(cause)}`)
+  }
 }
 
 export function spokenBy({ head }: ReceivedRequest, { rpcId, protocol }: Named): Spoken {

@@ -8,6 +8,7 @@ import { openAuthority } from '../packages/fabric/src/identity/certificate-autho
 import { systemClock } from '../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../packages/fabric/src/lib/random.ts'
 import { toPem } from '../packages/protocol/src/tls.ts'
+import { memorySecrets } from '../test/contracts/identity-lab.ts'
 
 export interface NginxHop {
   readonly url: string
@@ -40,11 +41,7 @@ export async function startNginx(dir: string, upstream: string): Promise<NginxHo
 }
 
 async function certificates(dir: string) {
-  const stored = new Map<string, Uint8Array>()
-  const secrets = {
-    find: (name: string) => Promise.resolve(stored.get(name) ?? null),
-    put: (name: string, value: Uint8Array) => Promise.resolve(void stored.set(name, value)),
-  }
+  const secrets = memorySecrets()
   const authority = await openAuthority({
     trustDomain: 'bench.example',
     secrets,

@@ -40,6 +40,10 @@ export function memorySecrets(): KeyStore & { readonly names: () => readonly str
     put: async (name, value) => {
       values.set(name, value)
     },
+    create: async (name, value) => {
+      if (!values.has(name)) values.set(name, value)
+      return values.get(name) ?? value
+    },
     names: () => [...values.keys()].toSorted(),
   }
 }

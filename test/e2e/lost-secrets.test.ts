@@ -29,7 +29,7 @@ async function doctor(dir: string) {
   return findings.find(({ name }) => name === 'secrets')
 }
 
-const all = /has no index of secrets, so the key ledger\/log and all others are missing, but/
+const all = /has no index of secrets, so the key ledger\/a\/log and all others are missing, but/
 
 test('a start without the secrets is refused, makes nothing, and goes on after their return', () =>
   withStoppedFabric(async ({ dir, startAndCheck }) => {

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { openPostgresDatabase } from '../../packages/fabric/src/adapters/postgresql/database.ts'
 import {
   openSession,
   POSTGRES_TIMES,
@@ -45,7 +46,10 @@ interface Via {
 
 async function open(schema: string, { port, ...options }: Via = {}): Promise<StateStore> {
   const target = targetOf(server, port === undefined ? {} : { port })
-  const store = await openPostgresStateStore({ target, schema, random: systemRandom, ...options })
+  const { times, ...kept } = options
+  const database = await openPostgresDatabase({ target, schema, ...(times && { times }) })
+  closers.push(() => database.close())
+  const store = openPostgresStateStore(database, { random: systemRandom, ...kept })
   closers.push(() => store.close())
   return store
 }

@@ -293,7 +293,7 @@ export const startFaults: readonly Fault[] = [
     fault: 'the secrets are gone',
     ends: 3,
     within: theStart,
-    says: /secrets has no index of secrets, so the key ledger\/log and all others are missing, but/,
+    says: /secrets has no index of secrets, so the key ledger\/a\/log and all others are missing, but/,
     message: '… has no index of secrets, so the key ledger/a/log and all others are missing',
     next: 'restore all of `secrets/`',
     prepare: (lab) => renameSync(join(lab.data, 'secrets'), lab.path('secrets')),

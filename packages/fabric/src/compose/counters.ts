@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { lockFile, type Unlock } from '../adapters/file/ledger-lock.ts'
+import { lockFile, type Unlock } from '../adapters/file/file-lock.ts'
 import { memoryUsedValues, usedValuesMax } from '../adapters/memory/used-values.ts'
 import { openValueFiles } from '../adapters/memory/value-files.ts'
 import { createReplayGuard, type ReplayGuard } from '../identity/replay-guard.ts'

@@ -1,15 +1,75 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { lockWhenFree } from '../adapters/file/file-lock.ts'
 import { openConfiguredMasterKey } from '../adapters/file/master-key.ts'
-import { inspectFileSecrets, isSecretFile } from '../adapters/file/secret-store.ts'
+import {
+  inspectFileSecrets,
+  isSecretFile,
+  openFileSecretStore,
+} from '../adapters/file/secret-store.ts'
 import { openOsKeyring } from '../adapters/keyring/os-keyring.ts'
+import type { PostgresDatabase } from '../adapters/postgresql/database.ts'
+import {
+  hasPostgresSecrets,
+  inspectPostgresSecrets,
+  openPostgresSecretStore,
+} from '../adapters/postgresql/secret-store.ts'
 import type { Config } from '../config/config.ts'
+import type { Random } from '../lib/random.ts'
+import type { SecretStore } from '../secrets/secret-store.ts'
+import { targetOfState } from './state-engine.ts'
 
 /** The folder of the secrets, in the data folder. */
 export const SECRETS_FOLDER = 'secrets'
 
+/** Held by a process of the data folder while it starts, and for each change of a secret. */
+const lockName = 'secrets.lock'
+
 /** Each of them is made after the secrets, so that it proves that there were some. */
 const traces = ['ledger', 'state.db', 'trust.json'] as const
+
+interface Owner {
+  readonly config: Pick<Config, 'dataDir' | 'masterKey'>
+  readonly random: Random
+}
+
+/**
+ * Opens the secrets of a fabric: in `database`, for all processes that share the state, or in the
+ * data folder. Of processes that start together for the first time, one makes the keys and the
+ * others go on with them.
+ */
+export async function openSecrets(
+  { config: { dataDir, masterKey: place }, random }: Owner,
+  database: PostgresDatabase | null,
+): Promise<SecretStore> {
+  const lock = () => lockWhenFree(join(dataDir, lockName))
+  const unlock = await lock()
+  try {
+    if (database === null) {
+      await assertSecretsKept(dataDir)
+      const masterKey = await openConfiguredMasterKey(place, dataDir, random, openOsKeyring)
+      const dir = join(dataDir, SECRETS_FOLDER)
+      return await openFileSecretStore({ dir, masterKey, random, lock })
+    }
+    const isFirst = !(await hasPostgresSecrets(database))
+    if (isFirst) await assertNotOfOther(dataDir)
+    const source = isFirst ? random : makesNothing
+    const masterKey = await openConfiguredMasterKey(place, dataDir, source, openOsKeyring)
+    return await openPostgresSecretStore(database, { masterKey, random })
+  } finally {
+    unlock()
+  }
+}
+
+/** Rejects where the data folder was used with secrets that this database does not have. */
+async function assertNotOfOther(dataDir: string): Promise<void> {
+  for (const trace of traces) {
+    if (!(await exists(join(dataDir, trace)))) continue
+    throw new Error(
+      `the database of engines.state has no secrets, but ${dataDir} has ${trace}: name the database that it was used with, restore that, or start with a new folder (--data)`,
+    )
+  }
+}
 
 /**
  * Rejects where secrets that were made are gone, before anything is written: new keys would be in
@@ -35,9 +95,15 @@ function secretsGone(dir: string, trace: string): string {
  * the first start.
  */
 export async function inspectSecrets(
-  config: Pick<Config, 'dataDir' | 'masterKey'>,
+  config: Pick<Config, 'dataDir' | 'masterKey' | 'engines'>,
 ): Promise<number | null> {
   const { dataDir, masterKey: place } = config
+  const { state } = config.engines
+  if (state.engine === 'postgresql') {
+    return inspectPostgresSecrets(await targetOfState(state), state.schema, () =>
+      openConfiguredMasterKey(place, dataDir, makesNothing, openOsKeyring),
+    )
+  }
   if (!(await assertSecretsKept(dataDir))) return null
   const masterKey = await openConfiguredMasterKey(place, dataDir, makesNothing, openOsKeyring)
   return inspectFileSecrets({ dir: join(dataDir, SECRETS_FOLDER), masterKey })
@@ -45,7 +111,9 @@ export async function inspectSecrets(
 
 /** In the place of randomness, where a missing part must not be made anew. */
 function makesNothing(): never {
-  throw new Error('a part of the master key is missing; restore it from a backup')
+  throw new Error(
+    'a part of the master key is missing; restore it from a backup, or take that of the fabric with which the state is shared',
+  )
 }
 
 async function filesOf(dir: string): Promise<readonly string[]> {

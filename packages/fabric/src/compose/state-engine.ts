@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { readPrivateFile } from '../adapters/file/secret-private-file.ts'
+import { openPostgresDatabase, type PostgresDatabase } from '../adapters/postgresql/database.ts'
 import type { PostgresTarget } from '../adapters/postgresql/session.ts'
 import { openPostgresStateStore } from '../adapters/postgresql/state-store.ts'
 import { openSqliteStateStore } from '../adapters/sqlite/state-store.ts'
@@ -14,26 +15,27 @@ type PostgresEngine = Extract<StateEngine, { readonly engine: 'postgresql' }>
 /** All authorities of an operating system together are smaller. */
 const caBytesMax = 4 * 1024 * 1024
 
-/** Opens the store that the configuration chooses. */
-export async function openConfiguredState({
+/** Opens the database that the fabric shares with others; null if it shares none. */
+export async function openSharedDatabase({
   config,
-  random,
-  onFatal,
-}: Environment): Promise<StateStore> {
+}: Pick<Environment, 'config'>): Promise<PostgresDatabase | null> {
   const { state } = config.engines
-  switch (state.engine) {
-    case 'sqlite':
-      return watchStorage(await openSqliteStateStore(join(config.dataDir, 'state.db')), (cause) =>
-        onFatal('the state cannot be kept', cause),
-      )
-    case 'postgresql':
-      return openPostgresStateStore({
-        ...{ target: await targetOf(state), schema: state.schema, random },
-      })
-  }
+  if (state.engine === 'sqlite') return null
+  return openPostgresDatabase({ target: await targetOfState(state), schema: state.schema })
 }
 
-async function targetOf(state: PostgresEngine): Promise<PostgresTarget> {
+/** Opens the store that the configuration chooses. */
+export async function openConfiguredState(
+  { config, random, onFatal }: Environment,
+  database: PostgresDatabase | null,
+): Promise<StateStore> {
+  if (database !== null) return openPostgresStateStore(database, { random })
+  return watchStorage(await openSqliteStateStore(join(config.dataDir, 'state.db')), (cause) =>
+    onFatal('the state cannot be kept', cause),
+  )
+}
+
+export async function targetOfState(state: PostgresEngine): Promise<PostgresTarget> {
   const { host, port, database, user, tls, ca } = state
   const trusted = ca === null ? null : Buffer.from(readNamed(ca, caBytesMax)).toString('utf8')
   return {

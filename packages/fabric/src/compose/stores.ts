@@ -3,9 +3,6 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createCedarParser } from '../adapters/cedar/cedar-parser.ts'
 import { openFileLedgerStore } from '../adapters/file/ledger-store.ts'
-import { openConfiguredMasterKey } from '../adapters/file/master-key.ts'
-import { openFileSecretStore } from '../adapters/file/secret-store.ts'
-import { openOsKeyring } from '../adapters/keyring/os-keyring.ts'
 import { oidcTokenServer } from '../adapters/oidc/token-server.ts'
 import { openSqliteChannelRecords } from '../adapters/sqlite/channel-records.ts'
 import { CHANNEL_LIMITS_DEFAULT, openSqliteChannelStore } from '../adapters/sqlite/channel-store.ts'
@@ -37,9 +34,9 @@ import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from 
 import type { Observations } from './observe.ts'
 import { OPERATION_NAMES } from './operation-names.ts'
 import { type Owners, openRecords } from './records.ts'
-import { assertSecretsKept, SECRETS_FOLDER } from './secrets.ts'
+import { openSecrets } from './secrets.ts'
 import { FIRST_SLOT, slotFolder, slotOrigin } from './slots.ts'
-import { openConfiguredState } from './state-engine.ts'
+import { openConfiguredState, openSharedDatabase } from './state-engine.ts'
 
 /**
  * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
@@ -104,18 +101,14 @@ export async function openStores(environment: Environment, origin: () => string)
   }
   try {
     await assertFolders(config)
-    const masterKey = await openConfiguredMasterKey(
-      config.masterKey,
-      config.dataDir,
-      random,
-      openOsKeyring,
-    )
     const dir = (name: string) => join(config.dataDir, name)
     const slot = FIRST_SLOT
-    const secrets = await openFileSecretStore({ dir: dir(SECRETS_FOLDER), masterKey, random })
+    const database = await openSharedDatabase(environment)
+    if (database !== null) closers.push({ name: 'database', close: () => database.close() })
+    const secrets = await openSecrets(environment, database)
     const keys = await openFabricKeys(secrets, slot, random)
     const replayGuard = openReplayGuard(environment, closers)
-    const state = await openConfiguredState(environment)
+    const state = await openConfiguredState(environment, database)
     closers.push({ name: 'state', close: () => state.close() })
     const kept = await openRecords(environment, dir('records.db'), closers)
     const ledger = await openRecord(environment, keys, slot)
@@ -184,7 +177,6 @@ function namesOf({ listen }: Config): readonly string[] {
 async function assertFolders({ dataDir, policyDir }: Config): Promise<void> {
   makeFolder(dataDir)
   for (const dir of [dataDir, policyDir]) await assertNotShared(dir)
-  await assertSecretsKept(dataDir)
 }
 
 /** A user who can put files there can put in policies, or another fabric's identities. */

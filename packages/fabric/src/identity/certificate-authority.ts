@@ -238,8 +238,8 @@ async function findOrCreateRoot(options: AuthorityOptions): Promise<Uint8Array> 
     issuerPublicKey: publicKey,
     signingKey: key,
   })
-  await options.secrets.put(rootCertificateName, certificate)
-  return certificate
+  // Of two processes that start together, both go on with the key and the certificate of the first.
+  return options.secrets.create(rootCertificateName, certificate)
 }
 
 const intermediateSchema = z.strictObject({ certificate: z.base64(), key: z.base64() })
@@ -253,7 +253,15 @@ async function currentIntermediate(options: AuthorityOptions, root: Uint8Array):
   const isValid = present !== null && present.notBefore - backdatedMs <= now
   const leftMs = isValid ? present.notAfter - now : 0
   if (present !== null && leftMs > intermediateRenewalMs) return present
-  if (options.rootSecrets !== null) return createIntermediate(options, options.rootSecrets, root)
+  if (options.rootSecrets !== null) {
+    const value = await writeIntermediate(options, options.rootSecrets, root)
+    if (stored === null) {
+      return parseIntermediate(await options.secrets.create(intermediateName, value), root)
+    }
+    // Of two processes that renew together, each has one that all accept; the last one is stored.
+    await options.secrets.put(intermediateName, value)
+    return parseIntermediate(value, root)
+  }
   if (present !== null && leftMs > 0) return present
   throw new Error('there is no current intermediate, and the root key is offline')
 }
@@ -272,11 +280,11 @@ function parseIntermediate(stored: Uint8Array, root: Uint8Array): Signer {
   return signerOf(certificate, key)
 }
 
-async function createIntermediate(
+async function writeIntermediate(
   options: AuthorityOptions,
   rootSecrets: KeyStore,
   root: Uint8Array,
-): Promise<Signer> {
+): Promise<Uint8Array> {
   const rootKey = await openPrivateKey(rootSecrets, rootKeyName, 'P-256')
   const rootPublicKey = spkiOf(rootKey)
   const { publicKey: claimed, subject, notAfter } = parseCertificate(root)
@@ -298,8 +306,7 @@ async function createIntermediate(
     certificate: Buffer.from(certificate).toString('base64'),
     key: Buffer.from(formatPrivateKey(privateKey)).toString('base64'),
   }
-  await options.secrets.put(intermediateName, utf8(JSON.stringify(value)))
-  return signerOf(certificate, privateKey)
+  return utf8(JSON.stringify(value))
 }
 
 function authorityTerms(

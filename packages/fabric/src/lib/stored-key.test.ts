@@ -16,6 +16,10 @@ function openStore() {
       values.set(name, value)
       return Promise.resolve()
     },
+    create: (name, value) => {
+      if (!values.has(name)) values.set(name, value)
+      return Promise.resolve(values.get(name) ?? value)
+    },
   }
   return { store, values }
 }
@@ -23,11 +27,13 @@ function openStore() {
 const failing: KeyStore = {
   find: () => Promise.resolve(null),
   put: () => Promise.reject(new Error('disk full')),
+  create: () => Promise.reject(new Error('disk full')),
 }
 
 const damaged: KeyStore = {
   find: () => Promise.reject(new Error('does not authenticate')),
   put: () => Promise.reject(new Error('a damaged key was replaced')),
+  create: () => Promise.reject(new Error('a damaged key was replaced')),
 }
 
 const random = (count: number) => new Uint8Array(count).fill(7)

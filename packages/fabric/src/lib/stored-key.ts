@@ -7,6 +7,8 @@ export interface KeyStore {
   find(name: string): Promise<Uint8Array | null>
   /** Durable when it resolves. */
   put(name: string, value: Uint8Array): Promise<void>
+  /** Stores `value` unless the name has one; resolves to the stored value, durable. */
+  create(name: string, value: Uint8Array): Promise<Uint8Array>
 }
 
 const generators = {
@@ -26,8 +28,7 @@ export async function openPrivateKey(
   const stored = await store.find(name)
   if (stored !== null) return parsePrivateKey(stored)
   const { privateKey } = generators[kind]()
-  await store.put(name, formatPrivateKey(privateKey))
-  return privateKey
+  return parsePrivateKey(await store.create(name, formatPrivateKey(privateKey)))
 }
 
 /** Returns the stored symmetric key, or 32 random bytes that are durable before they are used. */
@@ -38,9 +39,7 @@ export async function openSymmetricKey(
 ): Promise<Uint8Array> {
   const stored = await store.find(name)
   if (stored !== null) return stored
-  const key = random(32)
-  await store.put(name, key)
-  return key
+  return store.create(name, random(32))
 }
 
 /** Reads PKCS #8 in DER. */

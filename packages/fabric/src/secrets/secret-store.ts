@@ -8,6 +8,11 @@
 export interface SecretStore {
   find(name: string): Promise<Uint8Array | null>
   put(name: string, value: Uint8Array): Promise<void>
+  /**
+   * Stores `value` unless the name has one, also by another process at the same moment. Resolves to
+   * the stored value: of several that start together, all go on with that of the first.
+   */
+  create(name: string, value: Uint8Array): Promise<Uint8Array>
   list(): Promise<readonly string[]>
   /**
    * Re-wraps every data key under a new master key; the old one opens nothing afterwards. Its

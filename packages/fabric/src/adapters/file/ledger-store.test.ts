@@ -9,7 +9,7 @@ import { LossyDisk } from '../../../../../tools/crash/lossy-files.ts'
 import { recordsOf } from '../../../../../tools/crash/lossy-ledger.ts'
 import { crc32c } from '../../lib/crc32c.ts'
 import { systemFiles } from '../../lib/durable-file.ts'
-import { lockFile } from './ledger-lock.ts'
+import { lockFile } from './file-lock.ts'
 import { openFileLedgerStore } from './ledger-store.ts'
 import { FileWriteAheadLog, WalDamage } from './ledger-wal.ts'
 
@@ -49,7 +49,7 @@ ledgerStoreContract('a lossy disk', async () => {
 test('another process cannot take the lock, and a killed one does not keep it', async () => {
   const path = `${await temporaryDirectory()}/lock`
   const script = `
-    const { lockFile } = await import(${JSON.stringify(new URL('./ledger-lock.ts', import.meta.url).href)})
+    const { lockFile } = await import(${JSON.stringify(new URL('./file-lock.ts', import.meta.url).href)})
     lockFile(${JSON.stringify(path)})
     process.stdout.write('locked')
     setInterval(() => undefined, 1000)`

@@ -1,8 +1,8 @@
 import type { LedgerStore } from '../../ledger/store.ts'
 import { type FileLayer, systemFiles } from '../../lib/durable-file.ts'
+import { lockFile, type Unlock } from './file-lock.ts'
 import { startJournalThread } from './journal-thread.ts'
 import { type JournalPlaces, type LedgerJournal, openJournal } from './ledger-journal.ts'
-import { lockFile, type Unlock } from './ledger-lock.ts'
 import { FileResourceStore } from './ledger-resources.ts'
 
 export interface FileLedgerOptions {

@@ -1,8 +1,13 @@
 import { createHash } from 'node:crypto'
-import { describe, expect, test } from 'vitest'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { secretStoreContract } from '../../../../../test/contracts/secret-store.ts'
 import { LossyDisk, type Survival } from '../../../../../tools/crash/lossy-files.ts'
 import type { Random } from '../../lib/random.ts'
 import type { SecretStore } from '../../secrets/secret-store.ts'
+import { lockWhenFree } from './file-lock.ts'
 import { openFileSecretStore } from './secret-store.ts'
 
 const dir = '/secrets'
@@ -45,6 +50,23 @@ async function readAll(store: SecretStore): Promise<Record<string, Uint8Array | 
 }
 
 const fileOf = (name: string): string => `${dir}/${name.replaceAll('/', '+')}.secret`
+
+const folder = mkdtempSync(join(tmpdir(), 'countersign-secrets-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+let folders = 0
+
+secretStoreContract('files', async () => {
+  const at = join(folder, String(folders++))
+  const lock = () => lockWhenFree(`${at}.lock`)
+  return async (masterKey) => {
+    const unlock = await lock()
+    try {
+      return await openFileSecretStore({ dir: at, masterKey, random, lock })
+    } finally {
+      unlock()
+    }
+  }
+})
 
 describe('a secret store', () => {
   test('gives back what was put, after reopening as well, and null for what never was', async () => {

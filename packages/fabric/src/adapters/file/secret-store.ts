@@ -13,8 +13,8 @@ import {
   unsealEnvelope,
   type WrappingKey,
   writeEnvelope,
-} from './secret-envelope.ts'
-import { assertSecretName, parseVersions, secretFileName, writeVersions } from './secret-index.ts'
+} from '../secret-envelope.ts'
+import { assertSecretName, parseVersions, secretFileName, writeVersions } from '../secret-index.ts'
 
 export interface FileSecretStoreOptions {
   /** A folder of its own, whose parent exists. */
@@ -23,6 +23,11 @@ export interface FileSecretStoreOptions {
   readonly masterKey: Uint8Array
   readonly random: Random
   readonly files?: FileLayer
+  /**
+   * Keeps other processes from writing, until what it resolves to is called. Held by the caller
+   * while the folder is opened. Without it, this process is the only one.
+   */
+  readonly lock?: () => Promise<() => void>
 }
 
 /** No name can begin with a dot, so the index shares its folder with secrets. */
@@ -67,6 +72,7 @@ class FileSecretStore implements SecretStore {
   readonly #dir: string
   readonly #files: FileLayer
   readonly #random: Random
+  readonly #lock: () => Promise<() => void>
   #key: WrappingKey
   #versions = new Map<string, number>()
   #indexVersion = 0
@@ -79,6 +85,7 @@ class FileSecretStore implements SecretStore {
     this.#dir = options.dir
     this.#files = options.files ?? systemFiles
     this.#random = options.random
+    this.#lock = options.lock ?? (async () => () => undefined)
     this.#key = deriveWrappingKey(options.masterKey)
   }
 
@@ -130,8 +137,19 @@ class FileSecretStore implements SecretStore {
   put(name: string, value: Uint8Array): Promise<void> {
     assertSecretName(name)
     const copy = value.slice()
-    return this.#inTurn(() => this.#writing(() => this.#put(name, copy))).finally(() => {
+    return this.#alone(() => this.#put(name, copy)).finally(() => {
       copy.fill(0)
+    })
+  }
+
+  create(name: string, value: Uint8Array): Promise<Uint8Array> {
+    assertSecretName(name)
+    const copy = value.slice()
+    return this.#alone(async () => {
+      const stored = await this.#find(name)
+      if (stored !== null) return stored
+      await this.#put(name, copy)
+      return copy
     })
   }
 
@@ -150,7 +168,7 @@ class FileSecretStore implements SecretStore {
 
   rotate(newMasterKey: Uint8Array): Promise<void> {
     const next = deriveWrappingKey(newMasterKey)
-    return this.#inTurn(() => this.#writing(() => this.#rotate(next)))
+    return this.#alone(() => this.#rotate(next))
   }
 
   async #create(names: readonly string[]): Promise<void> {
@@ -277,6 +295,30 @@ class FileSecretStore implements SecretStore {
 
   #path(fileName: string): string {
     return `${this.#dir}/${fileName}`
+  }
+
+  /** Writes as the only process, from the index as the last one left it. */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    return this.#inTurn(async () => {
+      const unlock = await this.#lock()
+      try {
+        return await this.#writing(async () => {
+          await this.#readIndexAgain()
+          return work()
+        })
+      } finally {
+        unlock()
+      }
+    })
+  }
+
+  async #readIndexAgain(): Promise<void> {
+    const known = this.#indexVersion
+    const bytes = await this.#read(indexFile)
+    if (bytes === null) throw indexMissing()
+    this.#readIndex(bytes)
+    if (this.#indexVersion >= known) return
+    throw new SecretRejected('the index of secrets was put back to an older version')
   }
 
   async #writing<T>(work: () => Promise<T>): Promise<T> {

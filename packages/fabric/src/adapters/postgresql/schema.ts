@@ -37,6 +37,7 @@ const tables = (s: string): string => `
     revision bigint PRIMARY KEY, mark uuid NOT NULL,
     rows_before bigint NOT NULL, rows_total bigint NOT NULL, changes text
   );
+  CREATE TABLE ${s}.secret (name text COLLATE "C" PRIMARY KEY, envelope bytea NOT NULL);
   INSERT INTO ${s}.format VALUES (true, ${dataFormat});
   INSERT INTO ${s}.state_counter VALUES (true, 0, 0, 0);
   INSERT INTO ${s}.state_commit VALUES (0, gen_random_uuid(), 0, 0, NULL);
@@ -49,8 +50,7 @@ const tables = (s: string): string => `
 export async function prepareSchema(session: Session, schema: string): Promise<void> {
   assertSchemaName(schema)
   await session.query('BEGIN')
-  // Released with the transaction, however that ends.
-  await session.query('SELECT pg_advisory_xact_lock($1::bigint)', [lockOf(schema)])
+  await lockSchema(session, schema)
   const found = await formatOf(session, schema)
   if (found === null) {
     await session.query(`CREATE SCHEMA IF NOT EXISTS ${schema}`)
@@ -61,11 +61,20 @@ export async function prepareSchema(session: Session, schema: string): Promise<v
   await session.query('COMMIT')
 }
 
+/** Until the transaction ends, however it does: no other process prepares what is in the schema. */
+export async function lockSchema(session: Session, schema: string): Promise<void> {
+  await session.query('SELECT pg_advisory_xact_lock($1::bigint)', [lockOf(schema)])
+}
+
+/** Returns whether the tables are there. */
+export async function isPrepared(session: Session, schema: string): Promise<boolean> {
+  const sql = 'SELECT to_regclass($1) IS NOT NULL AS exists'
+  return (await session.query(sql, [`${schema}.format`])).rows[0]?.['exists'] === true
+}
+
 async function formatOf(session: Session, schema: string): Promise<number | null> {
-  const table = `${schema}.format`
-  const { rows } = await session.query('SELECT to_regclass($1) IS NOT NULL AS exists', [table])
-  if (rows[0]?.['exists'] !== true) return null
-  const format = await session.query(`SELECT version FROM ${table}`)
+  if (!(await isPrepared(session, schema))) return null
+  const format = await session.query(`SELECT version FROM ${schema}.format`)
   return Number(format.rows[0]?.['version'])
 }
 

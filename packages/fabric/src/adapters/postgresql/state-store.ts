@@ -11,25 +11,15 @@ import {
   stateHistoryRows,
 } from '../../state/state-store.ts'
 import type { Row } from './client.ts'
-import { prepareSchema, wakeChannel } from './schema.ts'
-import {
-  openSession,
-  POSTGRES_TIMES,
-  type PostgresTarget,
-  type PostgresTimes,
-  type Session,
-} from './session.ts'
-import { Sessions } from './sessions.ts'
+import type { PostgresDatabase } from './database.ts'
+import { wakeChannel } from './schema.ts'
+import type { Session } from './session.ts'
 import { stateStatements } from './state-statements.ts'
 import { WakeListener } from './wake-listener.ts'
 
 export interface PostgresStateOptions {
-  readonly target: PostgresTarget
-  /** A schema of its own, made when absent. */
-  readonly schema: string
   readonly random: Random
   readonly historyRows?: number
-  readonly times?: PostgresTimes
 }
 
 /** Marks of commits that this store returned, for readers that come back for what follows. */
@@ -43,40 +33,26 @@ export class CommitUnknown extends Error {
   override readonly name = 'CommitUnknown'
 }
 
-/**
- * State in a schema of a PostgreSQL database, which any number of processes share.
- *
- * Rejects when the server cannot be reached, is a standby, or holds state of another format.
- */
-export async function openPostgresStateStore(options: PostgresStateOptions): Promise<StateStore> {
-  const { target, schema, random, historyRows = stateHistoryRows, times = POSTGRES_TIMES } = options
-  const open = () => openSession(target, times)
-  const sessions = new Sessions(open, times.connectMs)
-  try {
-    await sessions.use((session) => prepareSchema(session, schema))
-  } catch (cause) {
-    sessions.close()
-    throw cause
-  }
+/** The state in a schema. Closing it leaves the database open, which others may use. */
+export function openPostgresStateStore(
+  database: PostgresDatabase,
+  { random, historyRows = stateHistoryRows }: PostgresStateOptions,
+): StateStore {
+  const { sessions, schema, times } = database
   const store = new PostgresState({ sessions, schema, historyRows, times })
+  const open = () => database.open()
   const wakes = new WakeListener({ open, channel: wakeChannel(schema), random })
   return {
     read: () => store.read(),
     commit: (changes) => store.commit(changes),
     changes: (after, rowsMax) => store.changes(after, rowsMax),
     onWake: (listener) => wakes.add(listener),
-    async close() {
-      wakes.close()
-      sessions.close()
-    },
+    close: async () => wakes.close(),
   }
 }
 
-interface Settings {
-  readonly sessions: Sessions
-  readonly schema: string
+interface Settings extends Pick<PostgresDatabase, 'sessions' | 'schema' | 'times'> {
   readonly historyRows: number
-  readonly times: PostgresTimes
 }
 
 class PostgresState {

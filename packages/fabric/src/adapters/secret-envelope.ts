@@ -6,7 +6,7 @@ import {
   type KeyObject,
 } from 'node:crypto'
 import { equalBytes, parseBase64, toBase64, toHex, utf8 } from '@countersign/protocol'
-import type { Random } from '../../lib/random.ts'
+import type { Random } from '../lib/random.ts'
 
 /** AES-256 keys, and nonces and tags of GCM (NIST SP 800-38D, sections 5.2.1.1 and 8.2). */
 const keyBytes = 32

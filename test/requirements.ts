@@ -547,7 +547,7 @@ export const REQUIREMENTS = {
     promise: 'What the receiver may have acted on is never sent again without saying so.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'at least once is what a channel promises' },
-    attacks: ['invited-repeat'],
+    attacks: ['invited-repeat', 'failing-receiver'],
   },
   'deliver:unknown-outcome': {
     promise:

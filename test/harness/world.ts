@@ -1,5 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import type { RouteSettings } from '@countersign/protocol'
 import { askControl, type Identity, openIdentity } from '@countersign/sdk'
 import { inject } from 'vitest'
 import { type Fabric, openFabric } from '../../packages/fabric/src/compose/compose.ts'
@@ -48,6 +49,8 @@ export interface World {
 export interface WorldOptions {
   /** Further lines of `countersign.yaml`. */
   readonly limits?: Readonly<Record<string, number>>
+  /** `routes` of `countersign.yaml`. */
+  readonly routes?: Readonly<Record<string, RouteSettings>>
   /** The receivers of the world; all of them by default. */
   readonly receivers?: readonly (keyof typeof RECEIVERS)[]
   /**
@@ -68,7 +71,10 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     { upstream: echo.url, protocol: 'auto', roles },
   ])
   const limits = { ...limitsDefault, ...options.limits }
-  const fabric = await openTestFabric(dir, clock, limits, { agents: Object.fromEntries(agents) })
+  const fabric = await openTestFabric(dir, clock, limits, {
+    agents: Object.fromEntries(agents),
+    routes: options.routes ?? {},
+  })
   const checkEntries = watchEntries(fabric)
   const people = new Map<string, Promise<Identity>>()
   const enrol = (name: string, kind: 'agent' | 'user', roles: readonly string[]) => {
@@ -145,6 +151,7 @@ export type Admin = World['admin']
 
 interface TestFabricOptions extends Pick<Parameters<typeof openFabric>[0], 'acceptClock'> {
   readonly agents?: object
+  readonly routes?: object
 }
 
 /** A fabric on `dir`, or once more on what an earlier one left there. */
@@ -152,12 +159,13 @@ export async function openTestFabric(
   dir: string,
   clock: ShiftedClock,
   limits: Readonly<Record<string, number>>,
-  { agents = {}, ...once }: TestFabricOptions = {},
+  { agents = {}, routes = {}, ...once }: TestFabricOptions = {},
 ): Promise<Fabric> {
   const text = JSON.stringify({
     masterKey: { from: 'key-file', path: join(dir, 'master.key') },
     limits,
     agents,
+    routes,
   })
   const file = { path: 'countersign.yaml', text }
   return openFabric({

@@ -121,7 +121,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
     timeoutMs: upstreamTimeoutMs,
     ...responseLimitsOf(options),
     upstream: balancer,
-    findRoute: outboundRoutes(options, follower),
+    findRoute: outboundRoutes(options, follower, known),
   })
   const exposed =
     options.expose === null
@@ -188,7 +188,12 @@ async function exposeAgent(
     slot: () => known.slot,
     gatewayId: options.gateway.spiffeId,
     news: { ...known.news, refresh: () => follower.refresh() },
-    route: { name: agent.name, protocol, endpoints },
+    route: {
+      ...{ name: agent.name, protocol, endpoints },
+      get reliability() {
+        return known.lastHop(agent.name)
+      },
+    },
     continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),
     ...memoryOwners(clock),
     host: meshListen.host,
@@ -221,7 +226,11 @@ async function exposeAgent(
 /** Asked twice for each call; kept for as long as the state from which they were found. */
 const routesKeptMax = 1024
 
-function outboundRoutes(options: ConnectorOptions, follower: Pick<StateFollower, 'current'>) {
+function outboundRoutes(
+  options: ConnectorOptions,
+  follower: Pick<StateFollower, 'current'>,
+  settings: FollowedState,
+) {
   let of: MeshState | null = null
   const found = new Map<string, OutboundRoute | null>()
   return (name: string): OutboundRoute | null => {
@@ -230,7 +239,7 @@ function outboundRoutes(options: ConnectorOptions, follower: Pick<StateFollower,
     of = state
     const known = found.get(name)
     if (known !== undefined) return known
-    const route = findOutboundRoute(options, state, name)
+    const route = findOutboundRoute(options, { state, known: settings }, name)
     found.set(name, route)
     return route
   }
@@ -238,7 +247,7 @@ function outboundRoutes(options: ConnectorOptions, follower: Pick<StateFollower,
 
 function findOutboundRoute(
   { agent, gateway }: ConnectorOptions,
-  state: MeshState,
+  { state, known }: { readonly state: MeshState; readonly known: FollowedState },
   name: string,
 ): OutboundRoute | null {
   const spoken = ofOneProtocol(
@@ -248,11 +257,14 @@ function findOutboundRoute(
     const spiffeId = `spiffe://${agent.trustDomain}/agent/${name}`
     const endpoints = spoken.endpoints.map(({ url }) => ({ url, spiffeId }))
     const cardUrls = [`https://${name}.mesh`]
-    return { name, protocol: spoken.protocol, endpoints, prefix: '', cardUrls }
+    const reliability = known.reliabilityOf(name)
+    return { name, protocol: spoken.protocol, endpoints, reliability, prefix: '', cardUrls }
   }
   const prefix = `/agents/${name}`
   const cardUrls = [`${gateway.url}${prefix}`]
-  return { name, protocol: 'auto', endpoints: [gateway], prefix, cardUrls }
+  // The gateway makes its own attempts.
+  const reliability = known.lastHop(name)
+  return { name, protocol: 'auto', endpoints: [gateway], reliability, prefix, cardUrls }
 }
 
 function composeConnectorPipeline(

@@ -1,4 +1,11 @@
-import { ListenerSet, type MeshAgent, type MeshState, parseBase64 } from '@countersign/protocol'
+import {
+  ListenerSet,
+  type MeshAgent,
+  type MeshState,
+  parseBase64,
+  parseRouteSettings,
+  type RouteReliability,
+} from '@countersign/protocol'
 import { memoryRateLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import type { AgentRecord, Directory } from '../identity/directory.ts'
 import { awaitNewcomers, awaitNews, type News } from '../identity/newcomers.ts'
@@ -26,6 +33,7 @@ export class FollowedState {
   readonly #versions = new Set<string>()
   #slot: string | null = null
   #endpoints: MeshState['endpoints'] = []
+  #routes: ReadonlyMap<string, RouteReliability> = new Map()
   #renewals: ReadonlyMap<string, number> = new Map()
 
   constructor(parser: PolicyParser) {
@@ -93,6 +101,9 @@ export class FollowedState {
     )
     this.#slot = state.slot
     this.#endpoints = state.endpoints
+    this.#routes = new Map(
+      Object.entries(state.routes).map(([name, settings]) => [name, parseRouteSettings(settings)]),
+    )
     this.#renewals = new Map(Object.entries(state.renewals))
     if (isEnrolledAgain) this.#enrolledAgain()
     this.#count += 1
@@ -108,6 +119,20 @@ export class FollowedState {
 
   onEnrolledAgain(listener: () => void): void {
     this.#enrolledAgain = listener
+  }
+
+  /**
+   * As `reliabilityOf`, behind a hop that sends again itself: without this, attempts would
+   * multiply.
+   */
+  lastHop(name: string): RouteReliability | undefined {
+    const settings = this.#routes.get(name)
+    if (settings === undefined) return undefined
+    return { ...settings, retries: { ...settings.retries, resend: false } }
+  }
+
+  reliabilityOf(name: string): RouteReliability | undefined {
+    return this.#routes.get(name)
   }
 
   /** Unix milliseconds; 0 for a certificate without a known renewal. */

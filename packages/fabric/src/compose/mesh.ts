@@ -58,6 +58,7 @@ function readMeshState(
       .list()
       .map((record) => toMeshAgent(record, detection.scoreOf(record.name, now))),
     endpoints: endpoints.list().map(({ expiresAt: _, ...endpoint }) => endpoint),
+    routes: endpoints.settings(),
     bundles: {
       [identity.trustDomain]: {
         sequence: bundle?.sequence ?? 0,

@@ -57,11 +57,14 @@ export function verdictOnFailure(cause: unknown, signal: AbortSignal): Verdict {
 }
 
 /**
- * Reports whether a response asks for another attempt. A refusal of a connector or of the gateway
- * does not: the hop that made it has made its own attempts.
+ * Reports whether a request that may be repeated is sent again after this response. A refusal of
+ * the caller is final; a connector that did not reach its agent, or lost it, leaves the repeat to
+ * us.
  */
 export function asksAgain({ status, headers }: UpstreamResponse): boolean {
-  return again.has(status) && fieldOf(headers, 'countersign-refusal') === undefined
+  if (!again.has(status)) return false
+  const refusal = fieldOf(headers, 'countersign-refusal')
+  return refusal === undefined || ofAgent.has(refusal)
 }
 
 /** Null without the field, and for a date, which would need the receiver's clock. */

@@ -8,7 +8,7 @@ export interface Route {
   readonly protocol: RouteProtocol
   readonly endpoints: readonly Endpoint[]
   /** Absent where the operator has set nothing for it. */
-  readonly reliability?: RouteReliability
+  readonly reliability?: RouteReliability | undefined
 }
 
 /** The settings of a route, or the defaults. */

@@ -1,3 +1,4 @@
+import { parseRouteSettings, type RouteSettings } from '../control/route-reliability.ts'
 import { parseBase64, toBase64 } from '../encoding/bytes.ts'
 import { isAgentName, isExchangeId, isFormerExchangeId, isSlotName } from '../encoding/ids.ts'
 import { FormerFormatError, MalformedError } from '../encoding/malformed-error.ts'
@@ -172,6 +173,8 @@ export interface MeshState {
   readonly agents: readonly MeshAgent[]
   readonly endpoints: readonly (MeshEndpoint & { readonly name: string })[]
   readonly bundles: Readonly<Record<string, { sequence: number; roots: readonly string[] }>>
+  /** The settings of each route that has any, by the name of its receiver. */
+  readonly routes: Readonly<Record<string, RouteSettings>>
   /** Certificates that were renewed, by hex SHA-256, with the end of what each was renewed to. */
   readonly renewals: Readonly<Record<string, number>>
 }
@@ -187,7 +190,7 @@ export function parseMeshState(value: unknown): MeshState {
     'endpoints',
     'bundles',
   ]
-  const state = record(value, [...fields, 'renewals'])
+  const state = record(value, [...fields, 'routes', 'renewals'])
   const { sequence, requestsPerMinute, policies, agents, endpoints, bundles, renewals } = state
   if (typeof requestsPerMinute !== 'number' || !(requestsPerMinute >= 1)) {
     throw new MalformedError('the mesh state is malformed')
@@ -202,6 +205,11 @@ export function parseMeshState(value: unknown): MeshState {
   if (typeof renewals !== 'object' || renewals === null) {
     throw new MalformedError('the mesh state is malformed')
   }
+  const { routes } = state
+  if (typeof routes !== 'object' || routes === null) {
+    throw new MalformedError('the mesh state is malformed')
+  }
+  for (const settings of Object.values(routes)) parseRouteSettings(settings)
   for (const agent of agents as MeshAgent[]) {
     if (!isAgentName(agent.name)) throw new MalformedError('the mesh state names no agent')
   }

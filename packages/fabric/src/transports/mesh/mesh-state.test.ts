@@ -31,6 +31,7 @@ function feedOf() {
           requestsPerMinute: risk,
           agents: [],
           endpoints: [],
+          routes: {},
         }
         return { ...state, bundles: {}, renewals: {} }
       },

@@ -47,6 +47,8 @@ export interface AnsweredCall {
   readonly route: OutboundRoute
   readonly classified: Classified
   readonly admitted: Exchange<Authorized>
+  /** Of the copy that is answered, where it is not that of the exchange. */
+  readonly signature?: Uint8Array
 }
 
 export interface Answer {
@@ -106,11 +108,12 @@ function isRefusal({ headers }: UpstreamResponse): boolean {
 function judge(
   { agent }: AnswerOptions,
   head: ResponseHead | Refusal,
-  { route, admitted }: AnsweredCall,
+  call: AnsweredCall,
 ): ResponseHead | Refusal {
   if (head instanceof Refusal) return head
+  const { route } = call
   const receiver = receiverOf(agent, route.name)
-  if (namesOwnExchange(passing(head, route), { route, admitted, receiver })) return head
+  if (namesOwnExchange(passing(head, route), { ...call, receiver })) return head
   return new Refusal('RESPONSE_REJECTED', 'the answer names another exchange')
 }
 
@@ -170,7 +173,7 @@ export function receiverOf({ trustDomain }: AnswerOptions['agent'], name: string
  */
 function namesOwnExchange(
   headers: Answer['headers'],
-  { route, admitted, receiver }: Pick<AnsweredCall, 'route' | 'admitted'> & { receiver: string },
+  { route, admitted, receiver, ...call }: Omit<AnsweredCall, 'classified'> & { receiver: string },
 ): boolean {
   if (route.prefix !== '') return true
   const valuesOf = (field: string) =>
@@ -178,7 +181,7 @@ function namesOwnExchange(
   const [exchange, ...others] = valuesOf('countersign-exchange')
   const receipts = valuesOf('countersign-receipt')
   if (exchange === undefined) return receipts.length === 0
-  const signature = admitted.signature?.signed.signature
+  const signature = call.signature ?? admitted.signature?.signed.signature
   const isOwn = signature !== undefined && isBoundTo(exchange, { signature, receiver })
   return isOwn && others.length === 0 && receipts.every((each) => each === receiptPath(exchange))
 }

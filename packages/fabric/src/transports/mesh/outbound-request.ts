@@ -7,6 +7,7 @@ import {
   toBase64Url,
   utf8,
 } from '@countersign/protocol'
+import type { CallerDeadline } from '../../budgets/deadline.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import {
@@ -16,6 +17,7 @@ import {
 } from '../../pipeline/unchecked-request.ts'
 import type { Classified } from '../../protocols/classify.ts'
 import { forwardedHeaders } from '../../protocols/reading/head.ts'
+import { readCallerDeadline } from '../http/caller-deadline.ts'
 import { PathRoutes } from '../http/path-routes.ts'
 import { type ReceivedRequest } from '../http/received-request.ts'
 import type { OutboundCall, OutboundOptions } from './outbound.ts'
@@ -28,6 +30,7 @@ export interface OutboundRequest {
   readonly inner: string
   readonly route: OutboundRoute
   readonly classified: Classified
+  readonly callerDeadline: CallerDeadline | null
 }
 
 const paths = new PathRoutes([['* /:agent/**', null]])
@@ -38,6 +41,8 @@ export async function readOutbound(
 ): Promise<OutboundRequest | Refusal> {
   const unparsed = received.refused ?? received.fault
   if (unparsed !== null) return unparsed
+  const callerDeadline = readCallerDeadline(received.head)
+  if (callerDeadline instanceof Refusal) return callerDeadline
   const { path: target } = received.head
   const [path = ''] = target.split('?', 1)
   const { segments, rest = '' } = paths.find(received.head.method, path) ?? {}
@@ -48,7 +53,7 @@ export async function readOutbound(
   const inner = rest || '/'
   const classified = await options.classify(received, inner, route.protocol)
   if (classified instanceof Refusal) return classified
-  return { name, inner: `${inner}${target.slice(path.length)}`, route, classified }
+  return { name, inner: `${inner}${target.slice(path.length)}`, route, classified, callerDeadline }
 }
 
 export function uncheckedOutbound(

@@ -1,10 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import {
-  createExchangeId,
-  loopbackHostnames,
-  type SignableRequest,
-  type SignedMessage,
-} from '@countersign/protocol'
+import { createExchangeId, loopbackHostnames, type SignedMessage } from '@countersign/protocol'
 import { type ConnectionLimits, guardConnections } from '@countersign/protocol/tls'
 import { admitCaller } from '../../budgets/admission.ts'
 import type { BodyBudget, BodyShare } from '../../budgets/body-budget.ts'
@@ -34,10 +29,11 @@ import { statedRefusal } from '../../protocols/http/stated-refusal.ts'
 import { type Head } from '../../protocols/reading/head.ts'
 import type { Spoken } from '../../protocols/spoken.ts'
 import type { Balancer } from '../../routes/balancer.ts'
-import { leadsTo } from '../../routes/routes.ts'
+import { leadsTo, reliabilityOf } from '../../routes/routes.ts'
 import type { BalancedResponse, Endpoint, UpstreamRequest } from '../../routes/upstream.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import { refusalEvent, refusalReply, spokenBy, terminalEvents } from '../http/call.ts'
+import { deadlinePassed } from '../http/caller-deadline.ts'
 import { evicted, undelivered } from '../http/forwarder.ts'
 import {
   isUnparsed,
@@ -52,6 +48,7 @@ import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
 import { type Listener, listen } from './inbound.ts'
 import { type Answer, type OutboundRoute, readAnswer, receiverOf } from './outbound-answer.ts'
+import { OutboundCopies } from './outbound-copies.ts'
 import {
   type OutboundRequest,
   readOutbound,
@@ -203,7 +200,6 @@ async function carry(
   }
   const spoken = spokenBy(received, order.classified)
   const signature = signOutbound(options, call, received, order)
-  const { request } = signature
   const unchecked = uncheckedOutbound(call, received, order, signature)
   const admitted = await admit(options, unchecked)
   if (admitted instanceof Refusal) return replyTo(admitted, call, spoken)
@@ -217,8 +213,11 @@ async function carry(
     return replyTo(unrecorded ?? refusal, call, spoken)
   }
   received.begun()
-  const sent = { ...request, body: received.body, still }
-  const asked = await ask(options, sent, { order, admitted, signal: call.signal })
+  const copies = new OutboundCopies(order, signature, () =>
+    signOutbound(options, { ...call, at: options.clock.now() }, received, order),
+  )
+  const sent = { body: received.body, still }
+  const asked = await ask(options, sent, { order, admitted, copies, signal: call.signal })
   if (asked instanceof Undelivered) {
     const refusal = refusalOf(asked)
     // A reason known here takes precedence over the one that the receiver states.
@@ -255,27 +254,34 @@ interface Asked {
  */
 async function ask(
   options: Serving,
-  request: SignableRequest & Omit<UpstreamRequest, 'signal' | 'account'>,
+  request: Pick<UpstreamRequest, 'body' | 'still'>,
   asking: {
     readonly order: OutboundRequest
     readonly admitted: Exchange<Authorized>
+    readonly copies: OutboundCopies
     readonly signal: AbortSignal
   },
 ): Promise<Asked | Undelivered> {
-  const { order, admitted, signal } = asking
+  const { order, admitted, copies, signal } = asking
   const { route, classified } = order
   const share = options.answers.admit(route.name, options.agent.name)
   if (share instanceof Refusal) return declinedBy(share)
-  const deadline = createDeadline(signal, options.timeoutMs)
+  const { callerDeadline } = order
+  const ownMs = Math.min(options.timeoutMs, reliabilityOf(route).timeouts.exchangeMs)
+  const deadline = createDeadline(signal, ownMs, callerDeadline)
   share.onEvicted((refusal) => deadline.fail(evicted(refusal)))
   const failed = (failure: Undelivered): Undelivered => {
     deadline.end()
     share.close()
     return failure
   }
+  if (callerDeadline?.leftMs() === 0) return failed(declinedBy(deadlinePassed()))
   try {
     const sent = {
+      ...copies.last.request,
       ...request,
+      headersOf: copies.headersOf,
+      isRepeatable: copies.isRepeatable,
       signal: deadline.signal,
       account: share,
       // The gateway finds the way from there itself, whatever became of it.
@@ -292,8 +298,10 @@ async function ask(
       response.discard()
       return failed(stated)
     }
-    const answered = { route, classified, admitted }
-    const answer = await readAnswer(options, { response, request, share }, answered)
+    const { request: answeredCopy, signed } = copies.last
+    const answered = { route, classified, admitted, signature: signed.signature }
+    const received = { response, request: answeredCopy, share }
+    const answer = await readAnswer(options, received, answered)
     if (answer instanceof Refusal) return failed(withheld(answer))
     return { answer, response, deadline, share }
   } catch (cause) {

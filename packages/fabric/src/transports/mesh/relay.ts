@@ -18,10 +18,11 @@ import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { cardMediator } from '../../protocols/a2a/agent-card.ts'
 import { forwardedHeaders } from '../../protocols/reading/head.ts'
 import type { Balancer } from '../../routes/balancer.ts'
-import type { Route } from '../../routes/routes.ts'
+import { type Route, reliabilityOf } from '../../routes/routes.ts'
 import type { UpstreamResponse } from '../../routes/upstream.ts'
 import { readBodyOf } from '../http/answer-body.ts'
 import { refusalReply } from '../http/call.ts'
+import { readCallerDeadline, timeoutFields } from '../http/caller-deadline.ts'
 import { DECISION_FIELD, parseDecision } from '../http/forwarded-decision.ts'
 import { evicted, undelivered } from '../http/forwarder.ts'
 import type { ReceivedRequest } from '../http/received-request.ts'
@@ -74,9 +75,12 @@ export async function relayForwarded(
   const { head, body } = received
   const out = response as ServerResponse
   const from = head.headers.get('countersign-from') ?? ''
+  const given = readCallerDeadline(head)
+  if (given instanceof Refusal) return await refuse(out, declinedBy(given), received)
   const share = options.answers.admit(options.route.name, from)
   if (share instanceof Refusal) return await refuse(out, declinedBy(share), received)
-  const deadline = createDeadline(signal, options.timeoutMs)
+  const ownMs = Math.min(options.timeoutMs, reliabilityOf(options.route).timeouts.exchangeMs)
+  const deadline = createDeadline(signal, ownMs, given)
   share.onEvicted((refusal) => {
     deadline.fail(evicted(refusal))
     // A gateway that reads slowly keeps nothing of a stream waiting here.
@@ -93,7 +97,7 @@ export async function relayForwarded(
     const answer = await options.upstream.request(options.route, {
       method: head.method,
       path: head.path,
-      headers: [...forwardedHeaders(head), ...identityHeaders(received)],
+      headers: [...forwardedHeaders(head), ...identityHeaders(received), ...timeoutFields(given)],
       body,
       signal: deadline.signal,
       still,

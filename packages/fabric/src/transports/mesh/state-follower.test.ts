@@ -3,7 +3,15 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { followMeshState } from './state-follower.ts'
 
 const state = (sequence: number): MeshState => ({
-  ...{ sequence, policies: [], slot: 'a', requestsPerMinute: 1, agents: [], endpoints: [] },
+  ...{
+    sequence,
+    policies: [],
+    slot: 'a',
+    requestsPerMinute: 1,
+    agents: [],
+    endpoints: [],
+    routes: {},
+  },
   ...{ bundles: {}, renewals: {} },
 })
 

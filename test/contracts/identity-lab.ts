@@ -15,7 +15,10 @@ import {
   toBase64Url,
 } from '@countersign/protocol'
 import type { TlsCredential } from '@countersign/protocol/tls'
-import { memoryStateStore } from '../../packages/fabric/src/adapters/memory/state-store.ts'
+import {
+  memoryStateStore,
+  StateMemory,
+} from '../../packages/fabric/src/adapters/memory/state-store.ts'
 import { memoryUsedValues } from '../../packages/fabric/src/adapters/memory/used-values.ts'
 import { oidcTokenServer } from '../../packages/fabric/src/adapters/oidc/token-server.ts'
 import { derCertificateWriter } from '../../packages/fabric/src/adapters/x509/der-certificate-writer.ts'
@@ -23,12 +26,19 @@ import type {
   FindNoRoom,
   RecordCertificate,
 } from '../../packages/fabric/src/identity/enrollment.ts'
+import { createGuards } from '../../packages/fabric/src/identity/guards.ts'
 import { type Identity, openIdentity } from '../../packages/fabric/src/identity/identity.ts'
 import type { JoinTerms } from '../../packages/fabric/src/identity/join-tokens.ts'
 import { createReplayGuard } from '../../packages/fabric/src/identity/replay-guard.ts'
+import {
+  createDirectory,
+  type StoredDirectory,
+} from '../../packages/fabric/src/identity/stored-directory.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { Refusal } from '../../packages/fabric/src/lib/refusal.ts'
 import type { KeyStore } from '../../packages/fabric/src/lib/stored-key.ts'
+import type { StateStore } from '../../packages/fabric/src/state/state-store.ts'
+import { StateStream } from '../../packages/fabric/src/state/state-stream.ts'
 
 /** Of every fabric of the lab, so that a request can be made before any is open. */
 export const enrollmentKey = generateKeyPairSync('x25519')
@@ -61,26 +71,48 @@ export function testClock() {
   }
 }
 
-/** A ledger that takes every certificate. */
+/** The state as a process follows it that starts now. */
+export function openState(store: StateStore, clock = testClock()): Promise<StateStream> {
+  return StateStream.open({
+    ...{ store, clock },
+    onFatal: (cause) => {
+      throw new Error('the state cannot be followed', { cause })
+    },
+  })
+}
+
+/** The directory as another process has it that starts now. */
+export async function readDirectory(store: StateStore): Promise<StoredDirectory> {
+  const stream = await openState(store)
+  return createDirectory(stream, createGuards(stream))
+}
+
 /** There is always room. */
 export const recordsAll: FindNoRoom = () => Promise.resolve(null)
+/** A ledger that takes every certificate. */
 export const recordNothing: RecordCertificate = () => Promise.resolve(null)
+
+/** The state and the keys that the processes of one fabric share. */
+export function testPlace() {
+  return { memory: new StateMemory(), secrets: memorySecrets(), rootSecrets: memorySecrets() }
+}
 
 /** The identity room on memory adapters. `url` is asked for late, as with a real listener. */
 export async function openTestIdentity(
   url = () => 'https://localhost:8443',
   record: RecordCertificate = recordNothing,
+  { memory, secrets, rootSecrets } = testPlace(),
 ) {
   const clock = testClock()
-  const store = memoryStateStore()
-  const secrets = memorySecrets()
+  const store = memoryStateStore(memory)
+  const state = await openState(store, clock)
   const enrollmentSecret = enrollmentKey.privateKey.export({ format: 'der', type: 'pkcs8' })
   await secrets.put('identity/enrollment', new Uint8Array(enrollmentSecret))
   const identity = await openIdentity({
     trustDomain: 'a.test',
-    store,
+    state,
     secrets,
-    rootSecrets: memorySecrets(),
+    rootSecrets,
     certificateWriter: derCertificateWriter(),
     replayGuard: createReplayGuard(
       memoryUsedValues({ clock, lostAt: Number.NEGATIVE_INFINITY }),
@@ -95,7 +127,7 @@ export async function openTestIdentity(
     issuer: () => `${url()}/oauth`,
     audience: url,
   })
-  return { identity, clock, store }
+  return { identity, clock, store, state }
 }
 
 /** The keys that an agent holds before it has an identity. */

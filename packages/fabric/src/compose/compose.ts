@@ -177,6 +177,7 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
     hasChannel: (name) => stores.channelAuthority.find(name) !== null,
   })
   const enforced = environment[dangerouslyReplaceDeps]?.(deps) ?? deps
+  configureRoutes(environment, endpoints)
   const storedRoutes = createStoredRoutes(stores.state, endpoints)
   const admin = composeAdminDeps({
     stores,
@@ -211,8 +212,6 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
     ...meshRoutes(control),
     ...channelsRoutes({ deps: enforced, channels: stores.channels }),
   ])
-  configureRoutes(environment, endpoints)
-  await storedRoutes.restore()
   const endWaits = (): void => {
     mesh.close()
     stores.channels.close()

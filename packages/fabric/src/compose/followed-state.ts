@@ -65,7 +65,6 @@ export class FollowedState {
     find: (name) => this.#agents.get(name) ?? null,
     findBySigningKey: (keyId) => this.#byKey.get(keyId) ?? null,
     list: () => [...this.#agents.values()],
-    put: () => Promise.reject(new Error('the directory is the fabric’s to change')),
     onChange: () => () => undefined,
   }
 

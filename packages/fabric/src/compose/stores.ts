@@ -27,7 +27,7 @@ import type { PolicyParser } from '../policy/parser.ts'
 import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module.ts'
 import { DATA_CLASSES } from '../redaction/redactor.ts'
 import type { RecordStore } from '../state/record-store.ts'
-import type { StateStore } from '../state/state-store.ts'
+import type { StateStream } from '../state/state-stream.ts'
 import { openEmbeddedGuard, USED_VALUES_FOLDER } from './counters.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
 import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from './lifecycle.ts'
@@ -36,7 +36,8 @@ import { OPERATION_NAMES } from './operation-names.ts'
 import { type Owners, openRecords } from './records.ts'
 import { openSecrets } from './secrets.ts'
 import { FIRST_SLOT, slotFolder, slotOrigin } from './slots.ts'
-import { openConfiguredState, openSharedDatabase } from './state-engine.ts'
+import { openState } from './state.ts'
+import { openSharedDatabase } from './state-engine.ts'
 
 /**
  * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
@@ -68,7 +69,7 @@ export interface Environment {
 export interface Stores {
   readonly keys: FabricKeys
   readonly identity: Identity
-  readonly state: StateStore
+  readonly state: StateStream
   readonly records: RecordStore
   readonly owners: Owners
   readonly policy: OpenPolicyModule
@@ -108,7 +109,7 @@ export async function openStores(environment: Environment, origin: () => string)
     const secrets = await openSecrets(environment, database)
     const keys = await openFabricKeys(secrets, slot, random)
     const replayGuard = openReplayGuard(environment, closers)
-    const state = await openConfiguredState(environment, database)
+    const state = await openState(environment, database)
     closers.push({ name: 'state', close: () => state.close() })
     const kept = await openRecords(environment, dir('records.db'), closers)
     const ledger = await openRecord(environment, keys, slot)
@@ -116,7 +117,7 @@ export async function openStores(environment: Environment, origin: () => string)
     const feed = createEntryFeed(ledger)
     const identity = await openIdentity({
       trustDomain: config.trustDomain,
-      store: state,
+      state,
       secrets,
       rootSecrets: secrets,
       certificateWriter: derCertificateWriter(),

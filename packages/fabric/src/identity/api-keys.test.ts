@@ -1,8 +1,12 @@
 import { expect, test } from 'vitest'
-import { agentRecord } from '../../../../test/contracts/directory.ts'
-import { enrollAgent, openTestIdentity } from '../../../../test/contracts/identity-lab.ts'
+import { agentRecord, putRecord } from '../../../../test/contracts/directory.ts'
+import {
+  enrollAgent,
+  openState,
+  openTestIdentity,
+} from '../../../../test/contracts/identity-lab.ts'
 import { rowsOf } from '../../../../test/contracts/state-rows.ts'
-import { openApiKeys } from './api-keys.ts'
+import { createApiKeys } from './api-keys.ts'
 import type { Presented } from './caller.ts'
 
 const nothing: Presented = { certificateChain: null, bearer: null, apiKey: null }
@@ -65,10 +69,8 @@ test('a key ends with its time, with its removal and with the active status of i
 test('the store holds a hash, and it is enough after a restart', async () => {
   const { text, key, identity, clock, store } = await open()
   expect(JSON.stringify(await rowsOf(store, 'api-keys'))).not.toContain(text.slice(13))
-  const reopened = await openApiKeys({
-    store,
-    directory: identity.directory,
-    clock,
+  const reopened = createApiKeys({
+    ...{ stream: await openState(store), directory: identity.directory, clock },
     random: () => new Uint8Array(),
   })
   expect(reopened.find(text)).toEqual(key)
@@ -83,7 +85,7 @@ test('a key without an owner is not made', async () => {
 test('a key that is made while its holder enrols takes no enrolment back', async () => {
   const { identity } = await openTestIdentity()
   const { directory, admitKeyHolder } = identity
-  const enrolled = directory.put(agentRecord('mallory', { generation: 1 }))
+  const enrolled = putRecord(directory, agentRecord('mallory', { generation: 1 }))
   await admitKeyHolder('mallory')
   await enrolled
   expect(directory.find('mallory')).toEqual(agentRecord('mallory', { generation: 1 }))

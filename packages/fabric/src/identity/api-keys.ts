@@ -2,7 +2,7 @@ import { ListenerSet } from '@countersign/protocol'
 import { z } from 'zod'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
-import type { StateStore } from '../state/state-store.ts'
+import type { StateStream } from '../state/state-stream.ts'
 import type { Directory } from './directory.ts'
 import {
   createSecretText,
@@ -45,7 +45,7 @@ export interface ApiKeys {
    * end with it.
    */
   stands(id: string): boolean
-  /** Called after every durable removal. Returns the function that stops it. */
+  /** Called after every removal, in whichever process. Returns the function that stops it. */
   onRemove(listener: () => void): () => void
   /** The key whose secret `text` shows, expired ones included; null for any other text. */
   find(text: string): ApiKey | null
@@ -75,24 +75,26 @@ export function looksLikeApiKey(text: string): boolean {
   return text.startsWith(`${kind}_`)
 }
 
-export async function openApiKeys(options: {
-  readonly store: StateStore
-  readonly directory: Directory
+export function createApiKeys(options: {
+  readonly stream: Pick<StateStream, 'project' | 'commit'>
+  readonly directory: Pick<Directory, 'find'>
   readonly clock: Clock
   readonly random: Random
-}): Promise<ApiKeys> {
-  const { store, directory, clock, random } = options
-  const keys = new Map<string, KeptKey>()
-  const listeners = new ListenerSet()
-  for (const { table, key, value } of (await store.read()).rows) {
-    if (table === 'api-keys') keys.set(key, keySchema.parse(JSON.parse(value)))
-  }
+}): ApiKeys {
+  const { stream, directory, clock, random } = options
+  const keys = stream.project<KeptKey>({
+    table: 'api-keys',
+    parse: (_, text) => keySchema.parse(JSON.parse(text)),
+    format: (key) => JSON.stringify(key),
+  })
+  const removed = new ListenerSet()
+  keys.onChange((changes) => {
+    if (changes.some(({ after }) => after === null)) removed.notify()
+  })
   return {
     create: async (terms) => {
       const ttlMs = terms.ttlMs ?? ttlMsDefault
       if (!(ttlMs > 0 && ttlMs <= ttlMsMax)) throw new RangeError('an API key lives up to a year')
-      if (directory.find(terms.owner) === null) throw new TypeError('the owner is not known')
-      if (keys.size >= keysMax) throw new Error(`there are ${keysMax} API keys already`)
       const secret = createSecretText(idLength, random)
       const key = keySchema.parse({
         id: secret.id,
@@ -103,28 +105,22 @@ export async function openApiKeys(options: {
         expiresAt: clock.now() + ttlMs,
         hash: hashSecret(secret.secret),
       })
-      const row = { table: 'api-keys', key: key.id, value: JSON.stringify(key) } as const
-      if ((await store.commit([{ ...row, expected: null }])) === null) {
-        throw new Error('an API key of that id exists')
-      }
-      keys.set(key.id, key)
+      await stream.commit(() => {
+        if (directory.find(terms.owner) === null) throw new TypeError('the owner is not known')
+        if (keys.size >= keysMax) throw new Error(`there are ${keysMax} API keys already`)
+        if (keys.find(key.id) !== null) throw new Error('an API key of that id exists')
+        return [keys.change(key.id, key)]
+      })
       return { text: formatSecretText(kind, secret), key: withoutHash(key) }
     },
     list: () => [...keys.values()].map(withoutHash),
-    remove: async (id) => {
-      if (!keys.has(id)) return false
-      // Durable first: a key that was reported as removed must not come back with the next start.
-      await store.commit([{ table: 'api-keys', key: id, value: null }])
-      const removed = keys.delete(id)
-      listeners.notify()
-      return removed
-    },
-    stands: (id) => keys.has(id),
-    onRemove: (listener) => listeners.add(listener),
+    remove: (id) => stream.commit(() => (keys.find(id) === null ? null : [keys.change(id, null)])),
+    stands: (id) => keys.find(id) !== null,
+    onRemove: (listener) => removed.add(listener),
     find: (text) => {
       const parsed = parseSecretText(kind, idLength, text)
-      const key = parsed === null ? undefined : keys.get(parsed.id)
-      if (parsed === null || key === undefined) return null
+      const key = parsed === null ? null : keys.find(parsed.id)
+      if (parsed === null || key === null) return null
       return secretMatches(parsed.secret, key.hash) ? withoutHash(key) : null
     },
   }

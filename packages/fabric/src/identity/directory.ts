@@ -29,14 +29,15 @@ export interface AgentRecord {
 
 /**
  * Every principal the fabric knows. Reads are synchronous and come from memory: they stand on the
- * path of every request. Writes are durable when they resolve, and only then visible.
+ * path of every request. Writes are durable before they are visible.
  */
 export interface Directory {
   find(name: string): AgentRecord | null
   findBySigningKey(keyId: string): AgentRecord | null
   list(): readonly AgentRecord[]
-  /** Creates or replaces the record of that name, then notifies every listener. */
-  put(record: AgentRecord): Promise<void>
-  /** Called after every durable change, in order. Returns the function that stops it. */
+  /**
+   * Called after every durable change, in whichever process, in commit order. Returns the function
+   * that stops it.
+   */
   onChange(listener: (record: AgentRecord) => void): () => void
 }

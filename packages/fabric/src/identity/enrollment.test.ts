@@ -1,13 +1,15 @@
 import { createHash, generateKeyPairSync } from 'node:crypto'
 import { beforeEach, describe, expect, test } from 'vitest'
-import { agentRecord } from '../../../../test/contracts/directory.ts'
+import { agentRecord, putRecord } from '../../../../test/contracts/directory.ts'
 import {
   chainOf,
   enrollAgent,
   enrollmentKey,
   enrollmentRequest,
   newAgentSecrets,
+  openState,
   openTestIdentity,
+  readDirectory,
   recordNothing,
   recordsAll,
   renewalRequest,
@@ -17,19 +19,27 @@ import { systemRandom } from '../lib/random.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Caller } from './caller.ts'
 import { createEnrollment } from './enrollment.ts'
-import { type JoinTerms, openJoinTokens } from './join-tokens.ts'
+import { createGuards } from './guards.ts'
+import { createJoinTokens, type JoinTerms } from './join-tokens.ts'
 import { Renewals } from './renewals.ts'
-import { openDirectory } from './stored-directory.ts'
+import { createDirectory } from './stored-directory.ts'
 
-const unwatched = {
-  ...{ record: recordNothing, findNoRoom: recordsAll },
-  enrolledAgain: () => undefined,
-}
+const unwatched = { record: recordNothing, findNoRoom: recordsAll }
 
 let deps: Awaited<ReturnType<typeof openTestIdentity>>
 beforeEach(async () => {
   deps = await openTestIdentity()
 })
+
+/** Directory and tokens of a process that starts now. */
+async function reopen() {
+  const { store, clock } = deps
+  const stream = await openState(store, clock)
+  const guards = createGuards(stream)
+  const directory = createDirectory(stream, guards)
+  const random = systemRandom
+  return { directory, joinTokens: createJoinTokens({ stream, guards, directory, clock, random }) }
+}
 
 async function callerWith(chain: readonly Uint8Array[] | null): Promise<Caller | Refusal | null> {
   return deps.identity.authenticatorOf('certificate')({
@@ -106,32 +116,13 @@ describe('enrolment', () => {
     expect(rows[0]?.value).not.toContain(text.slice(-43))
   })
 
-  test('a directory without a count of enrolments is read, changed, and counts from there', async () => {
-    const { store } = deps
-    await enrollAgent(deps.identity, { name: 'alice', roles: [] })
-    const [row] = await rowsOf(store, 'agents')
-    const { generation, ...earlier } = JSON.parse(row?.value ?? '') as { generation: number }
-    expect(generation).toBe(1)
-    await store.commit([{ table: 'agents', key: 'alice', value: JSON.stringify(earlier) }])
-    const directory = await openDirectory(store)
-    expect(directory.find('alice')?.generation).toBe(0)
-    // The row is compared with what it held before.
-    await directory.update('alice', (record) => record && { ...record, roles: ['x'] })
-    await directory.update('alice', (record) => record && { ...record, generation: 1 })
-    expect((await openDirectory(store)).find('alice')).toMatchObject({
-      roles: ['x'],
-      generation: 1,
-    })
-  })
-
   test('goes on after a restart with the tokens and records that were there', async () => {
     const { text } = await deps.identity.joinTokens.create({
       name: 'alice',
       attributes: { b: 1, a: true },
     })
     const { store, clock, identity } = deps
-    const directory = await openDirectory(store)
-    const joinTokens = await openJoinTokens({ store, directory, clock, random: systemRandom })
+    const { directory, joinTokens } = await reopen()
     const { authority } = identity
     const { privateKey } = enrollmentKey
     const renewals = new Renewals(clock)
@@ -148,11 +139,9 @@ describe('enrolment', () => {
     expect(
       await identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets())),
     ).toBeInstanceOf(Refusal)
-    await (await openDirectory(store)).update(
-      'alice',
-      (record) => record && { ...record, roles: ['x'] },
-    )
-    expect((await openDirectory(store)).find('alice')?.roles).toEqual(['x'])
+    const another = await readDirectory(store)
+    await another.update('alice', (record) => record && { ...record, roles: ['x'] })
+    expect((await readDirectory(store)).find('alice')?.roles).toEqual(['x'])
   })
 
   test('refuses an unknown, a changed and an expired token', async () => {
@@ -387,7 +376,7 @@ describe('an older join token', () => {
   test('is refused as outdated when its agent has enrolled since, however it came to that', async () => {
     const text = await make({ name: 'alice', roles: ['operator'] })
     const { directory } = deps.identity
-    await directory.put(agentRecord('alice', { generation: 1 }))
+    await putRecord(directory, agentRecord('alice', { generation: 1 }))
     expect(await use(text)).toMatchObject(rejected('was enrolled since'))
     expect(directory.find('alice')?.generation).toBe(1)
   })
@@ -423,13 +412,12 @@ describe('an older join token', () => {
     const { store, clock } = deps
     const first = await make({ name: 'alice' })
     const second = await make({ name: 'alice' })
-    const directory = await openDirectory(store)
     for (const { key, value } of await rowsOf(store, 'join-tokens')) {
       const { generation, ...earlier } = JSON.parse(value) as { generation: number }
       expect(generation).toBe(0)
       await store.commit([{ table: 'join-tokens', key, value: JSON.stringify(earlier) }])
     }
-    const joinTokens = await openJoinTokens({ store, directory, clock, random: systemRandom })
+    const { directory, joinTokens } = await reopen()
     const { authority, renewals } = deps.identity
     const enrollment = createEnrollment({
       ...{ authority, directory, joinTokens, renewals, clock },

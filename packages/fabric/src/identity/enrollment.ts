@@ -62,8 +62,6 @@ interface Ports {
   readonly record: RecordCertificate
   /** Refuses an enrolment that could not be recorded, before it waits for its turn. */
   readonly findNoRoom: FindNoRoom
-  /** Called when an agent that was enrolled before has enrolled again. */
-  readonly enrolledAgain: (name: string) => void
   readonly clock: Clock
 }
 
@@ -111,7 +109,6 @@ async function enroll(
   const refusal = await turns.run(id, () => admit(ports, request.token, { ...made, record }))
   if (refusal !== null) return refusal
   ports.renewals.enrolled(spiffeId, issued)
-  if (generation > 1) ports.enrolledAgain(name)
   return grant
 }
 
@@ -205,9 +202,12 @@ async function admit(
     const standing = { status: 'active', statusReason: '' } as const
     return { name, kind, roles, segment, attributes, ...standing, keys, generation, createdAt }
   }
+  let isRecorded = false
   const durable = await directory.updateTogether(admitted, change, async () => {
-    refusal = await record()
-    return refusal === null ? joinTokens.consumption(id) : null
+    // Once, also when another process was faster and the conditions are checked again.
+    if (!isRecorded) refusal = await record()
+    isRecorded = refusal === null
+    return isRecorded ? joinTokens.consumption(id) : null
   })
   if (refusal !== null || durable) return refusal
   return new Refusal('CREDENTIAL_SPENT', `join token ${id} was used before`)

@@ -1,12 +1,12 @@
 import { hash } from 'node:crypto'
-import { type EnrollmentGrant, ListenerSet } from '@countersign/protocol'
+import type { EnrollmentGrant } from '@countersign/protocol'
 import type { TrustBundles } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { type KeyStore, openPrivateKey } from '../lib/stored-key.ts'
-import type { StateStore } from '../state/state-store.ts'
-import { type ApiKeys, openApiKeys } from './api-keys.ts'
+import type { StateStream } from '../state/state-stream.ts'
+import { type ApiKeys, createApiKeys } from './api-keys.ts'
 import { authenticateByApiKey } from './authenticate-by-api-key.ts'
 import { authenticateByCertificate } from './authenticate-by-certificate.ts'
 import { authenticateByToken } from './authenticate-by-token.ts'
@@ -20,8 +20,8 @@ import {
   type FindNoRoom,
   type RecordCertificate,
 } from './enrollment.ts'
-import { type JoinTokens, openJoinTokens } from './join-tokens.ts'
-import { noChanges } from './joint-changes.ts'
+import { createGuards } from './guards.ts'
+import { createJoinTokens, type JoinTokens } from './join-tokens.ts'
 import { createMessageSignatures } from './message-signature.ts'
 import type { MessageSignatures } from './message-signatures.ts'
 import { rawPublicKey } from './possession.ts'
@@ -29,12 +29,12 @@ import { Renewals } from './renewals.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 import { openServerIdentity, type ServerIdentity } from './server-identity.ts'
 import { isCurrent } from './status.ts'
-import { openDirectory, type StoredDirectory } from './stored-directory.ts'
+import { createDirectory, type StoredDirectory } from './stored-directory.ts'
 import type { OpenTokenServer, TokenServer } from './token-server.ts'
 
 export interface IdentityOptions {
   readonly trustDomain: string
-  readonly store: StateStore
+  readonly state: StateStream
   readonly secrets: KeyStore
   /** Null keeps the root's key offline; see `openAuthority`. */
   readonly rootSecrets: KeyStore | null
@@ -92,22 +92,22 @@ export interface Identity {
   setStatus(name: string, status: AgentStatus, reason: string): Promise<AgentRecord | null>
   /** Makes a record for a caller that will hold nothing but an API key, where there is none. */
   admitKeyHolder(name: string): Promise<void>
-  close(): Promise<void>
+  close(): void
 }
 
 /**
- * Opens the module, creating keys and certificates at the first start. The caller must close it.
+ * Opens the module, creating keys and certificates at the first start. The caller must close it,
+ * and then the state, which it follows.
  */
 export async function openIdentity(options: IdentityOptions): Promise<Identity> {
-  const { trustDomain, store, clock, random, replayGuard } = options
-  const directory = await openDirectory(store)
+  const { trustDomain, state: stream, clock, random, replayGuard } = options
+  const guards = createGuards(stream)
+  const directory = createDirectory(stream, guards)
+  const joinTokens = createJoinTokens({ stream, guards, directory, clock, random })
+  const apiKeys = createApiKeys({ stream, directory, clock, random })
   const authority = await openAuthority({ ...options, writer: options.certificateWriter })
   const { bundles } = authority
-  const [joinTokens, apiKeys, server] = await Promise.all([
-    openJoinTokens({ store, directory, clock, random }),
-    openApiKeys({ store, directory, clock, random }),
-    openServerIdentity({ ...options, ...options.server, authority }),
-  ])
+  const server = await openServerIdentity({ ...options, ...options.server, authority })
   const renewals = new Renewals(clock)
   announceRotations(server, renewals)
   const enrollmentKey = await openPrivateKey(options.secrets, 'identity/enrollment', 'X25519')
@@ -121,11 +121,9 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     token: authenticateByToken(deps),
     'api-key': authenticateByApiKey(deps),
   }
-  const enrolledAgain = new ListenerSet<string>()
   const enrollment = createEnrollment({
     ...{ authority, directory, joinTokens, enrollmentKey, renewals, clock },
     ...{ record: options.record, findNoRoom: options.findNoRoom },
-    enrolledAgain: (name) => enrolledAgain.notify(name),
   })
   return {
     trustDomain,
@@ -135,7 +133,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     server,
     joinTokens,
     enrollment,
-    onEnrolledAgain: (listener) => enrolledAgain.add(listener),
+    onEnrolledAgain: (listener) => directory.onEnrolledAgain(listener),
     renew: renewalBy(by.certificate, enrollment),
     renewals,
     enrollmentKey: rawPublicKey(enrollmentKey),
@@ -153,10 +151,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
         present === null ? keyHolder(name, clock.now()) : null,
       )
     },
-    close: async () => {
-      server.close()
-      await store.close()
-    },
+    close: () => server.close(),
   }
 }
 
@@ -173,7 +168,7 @@ async function setStatus(
   ...[name, status, reason]: Parameters<Identity['setStatus']>
 ): Promise<AgentRecord | null> {
   const statusReason = status === 'active' ? '' : reason
-  const durable = await directory.updateTogether(
+  await directory.updateTogether(
     name,
     (record) => {
       if (record?.status === 'revoked' && status !== 'revoked') return record
@@ -182,12 +177,10 @@ async function setStatus(
     // Or an agent that is restored could be enrolled with what was handed out before.
     () =>
       status === 'active'
-        ? noChanges
+        ? []
         : joinTokens.endings(name, `the agent was ${status} since it was made`),
   )
-  const record = directory.find(name)
-  if (!durable && record !== null) throw new Error(`the record of ${name} moved on`)
-  return record
+  return directory.find(name)
 }
 
 /** It can neither sign nor be called. */

@@ -2,9 +2,11 @@ import { isAgentName, isReservedName } from '@countersign/protocol'
 import { z } from 'zod'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
-import type { StateChange, StateStore } from '../state/state-store.ts'
+import type { Projection } from '../state/projection.ts'
+import type { StateChange } from '../state/state-store.ts'
+import type { StateStream } from '../state/state-stream.ts'
 import type { Attributes } from './caller.ts'
-import { type JointChanges, noChanges } from './joint-changes.ts'
+import type { Guards } from './guards.ts'
 import {
   createSecretText,
   formatSecretText,
@@ -61,9 +63,9 @@ export interface JoinTokens {
   /** The token whose secret `text` shows, used or expired ones included; null for any other. */
   find(text: string): JoinToken | null
   /** Uses the token up, in a commit with the record that it creates. */
-  consumption(id: string): JointChanges
+  consumption(id: string): readonly StateChange[]
   /** Ends every token of an agent that is not used, in a commit with the record that changes. */
-  endings(name: string, reason: string): JointChanges
+  endings(name: string, reason: string): readonly StateChange[]
 }
 
 const kind = 'csj'
@@ -93,111 +95,101 @@ const tokenSchema = z.strictObject({
 })
 type KeptToken = z.infer<typeof tokenSchema>
 
-export async function openJoinTokens(options: {
-  readonly store: StateStore
-  readonly directory: Pick<StoredDirectory, 'find' | 'commit'>
+export function createJoinTokens(options: {
+  readonly stream: Pick<StateStream, 'project' | 'commit'>
+  readonly guards: Guards
+  readonly directory: Pick<StoredDirectory, 'find'>
   readonly clock: Clock
   readonly random: Random
-}): Promise<JoinTokens> {
-  const { store, directory, clock, random } = options
-  const tokens = new KeptTokens()
-  for (const { table, key, value } of (await store.read()).rows) {
-    if (table === 'join-tokens') tokens.set(key, tokenSchema.parse(JSON.parse(value)))
-  }
+}): JoinTokens {
+  const { stream, guards, directory, clock, random } = options
+  const tokens = stream.project<KeptToken>({
+    table: 'join-tokens',
+    parse: (_, text) => tokenSchema.parse(JSON.parse(text)),
+    format: (token) => JSON.stringify(token),
+  })
+  const changes = new TokenChanges(tokens, guards)
   return {
     create: async (terms) => {
       const secret = createSecretText(idLength, random)
-      const durable = await directory.commit(() => {
+      await stream.commit(() => {
         const now = clock.now()
-        const old = tokens.select(({ expiresAt }) => expiresAt < now - keptMs)
+        const old = [...tokens.values()].filter(({ expiresAt }) => expiresAt < now - keptMs)
         if (tokens.size - old.length >= tokensMax) {
           throw new Error(`there are ${tokensMax} join tokens already`)
         }
+        if (tokens.find(secret.id) !== null) throw new Error('a join token of that id exists')
         const generation = directory.find(terms.name)?.generation ?? 0
-        const made = tokens.keep(tokenOf(terms, { secret, now, generation }))
-        const ended = tokens.end(terms.name, 'a newer one was made')
-        return together(ended, tokens.forget(...old), expecting(made, null))
+        const made = tokenOf(terms, { secret, now, generation })
+        const ended = changes.end(made.name, 'a newer one was made')
+        return [...old.flatMap((token) => changes.forget(token)), ...ended, ...changes.add(made)]
       })
-      const token = tokens.get(secret.id)
-      if (!durable || token === undefined) throw new Error('a join token of that id exists')
+      const token = tokens.find(secret.id)
+      if (token === null) throw new Error('the join token was removed at once')
       return { text: formatSecretText(kind, secret), token: withoutHash(token) }
     },
     list: () => [...tokens.values()].map(withoutHash),
-    remove: async (id) => {
-      const durable = await directory.commit(() => {
-        const token = tokens.get(id)
-        return token?.usedAt === null ? expecting(tokens.forget(token), token) : noChanges
-      })
-      return durable && !tokens.has(id)
-    },
+    remove: (id) =>
+      stream.commit(() => {
+        const token = tokens.find(id)
+        return token?.usedAt === null ? changes.forget(token) : null
+      }),
     find: (text) => {
       const parsed = parseSecretText(kind, idLength, text)
-      const token = parsed === null ? undefined : tokens.get(parsed.id)
-      if (parsed === null || token === undefined) return null
+      const token = parsed === null ? null : tokens.find(parsed.id)
+      if (parsed === null || token === null) return null
       return secretMatches(parsed.secret, token.hash) ? withoutHash(token) : null
     },
     consumption: (id) => {
-      const token = tokens.get(id)
-      if (token === undefined) throw new TypeError('no such join token')
+      const token = tokens.find(id)
+      if (token === null) throw new TypeError('no such join token')
       // Of two processes that enrol with one token, the second finds another text here and loses.
-      return expecting(tokens.keep({ ...token, usedAt: clock.now() }), token)
+      return [tokens.change(id, { ...token, usedAt: clock.now() })]
     },
-    endings: (name, reason) => tokens.end(name, reason),
+    endings: (name, reason) => [...changes.end(name, reason), changes.compareNewest(name)],
   }
 }
 
-/** The tokens as they are durable; a change of them is in memory once it is. */
-class KeptTokens extends Map<string, KeptToken> {
-  select(isMeant: (token: KeptToken) => boolean): readonly KeptToken[] {
-    return [...this.values()].filter(isMeant)
+/**
+ * The changes of tokens, all on condition that the tokens are as they are known here. The guard of
+ * an agent holds the id of its newest token: a decision about all of its tokens compares it, and
+ * loses to a process that has made another one.
+ */
+class TokenChanges {
+  readonly #tokens: Projection<KeptToken>
+  readonly #guards: Guards
+
+  constructor(tokens: Projection<KeptToken>, guards: Guards) {
+    this.#tokens = tokens
+    this.#guards = guards
   }
 
-  keep(...next: readonly KeptToken[]): JointChanges {
-    const applied = (): void => {
-      for (const token of next) this.set(token.id, token)
-    }
-    return { changes: next.map((token) => rowOf(token)), applied }
+  add(token: KeptToken): readonly StateChange[] {
+    const newest = this.#guards.change(newestOf(token.name), token.id)
+    return [this.#tokens.change(token.id, token), newest]
   }
 
-  forget(...old: readonly KeptToken[]): JointChanges {
-    const applied = (): void => {
-      for (const { id } of old) this.delete(id)
-    }
-    return { changes: old.map((token) => ({ ...rowOf(token), value: null })), applied }
+  forget({ id, name }: KeptToken): readonly StateChange[] {
+    const removed = this.#tokens.change(id, null)
+    const isNewest = this.#guards.find(newestOf(name)) === id
+    return isNewest ? [removed, this.#guards.change(newestOf(name), null)] : [removed]
   }
 
-  /**
-   * Expects nothing of the rows: the end of a token must not fail for what became of it meanwhile.
-   */
-  end(name: string, reason: string): JointChanges {
-    const isGood = (token: KeptToken) => token.usedAt === null && token.ended === undefined
-    const good = this.select((token) => token.name === name && isGood(token))
-    return this.keep(...good.map((token) => ({ ...token, ended: reason })))
+  /** Ends every token of an agent that is still good. */
+  end(name: string, reason: string): readonly StateChange[] {
+    return [...this.#tokens.values()]
+      .filter((token) => token.name === name && token.usedAt === null && token.ended === undefined)
+      .map((token) => this.#tokens.change(token.id, { ...token, ended: reason }))
+  }
+
+  /** Changes nothing, and fails if another process has made a token since. */
+  compareNewest(name: string): StateChange {
+    return this.#guards.change(newestOf(name), this.#guards.find(newestOf(name)))
   }
 }
 
-function rowOf(token: KeptToken): StateChange {
-  return { table: 'join-tokens', key: token.id, value: format(token) }
-}
-
-/** Members in the order of the schema, as a token that was read has them: texts are compared. */
-function format(token: KeptToken): string {
-  return JSON.stringify(tokenSchema.parse(token))
-}
-
-/** Of one token, which must still be as it is known here; null for one that must not exist. */
-function expecting(changes: JointChanges, token: KeptToken | null): JointChanges {
-  const expected = token === null ? null : format(token)
-  return { ...changes, changes: changes.changes.map((change) => ({ ...change, expected })) }
-}
-
-function together(...all: readonly JointChanges[]): JointChanges {
-  return {
-    changes: all.flatMap(({ changes }) => changes),
-    applied: () => {
-      for (const each of all) each.applied()
-    },
-  }
+function newestOf(name: string): string {
+  return `newest-join-token/${name}`
 }
 
 function tokenOf(

@@ -5,6 +5,7 @@ import {
   enrollmentRequest,
   newAgentSecrets,
   openTestIdentity,
+  readDirectory,
   renewalRequest,
 } from '../../../../test/contracts/identity-lab.ts'
 import { rowsOf } from '../../../../test/contracts/state-rows.ts'
@@ -13,7 +14,6 @@ import { Refusal } from '../lib/refusal.ts'
 import type { Caller } from './caller.ts'
 import type { Authority } from './certificate-authority.ts'
 import type { CertificateFacts, RecordCertificate } from './enrollment.ts'
-import { openDirectory } from './stored-directory.ts'
 
 const full = new Refusal('LEDGER_UNAVAILABLE', 'the disk is full', 1000)
 
@@ -56,7 +56,7 @@ async function issued(count: number): Promise<void> {
 async function durable(name: string, id: string) {
   const tokens = await rowsOf(lab.store, 'join-tokens')
   const token = JSON.parse(tokens.find(({ key }) => key === id)?.value ?? '{}') as object
-  return { record: (await openDirectory(lab.store)).find(name), token }
+  return { record: (await readDirectory(lab.store)).find(name), token }
 }
 
 async function callerOf(chain: readonly Uint8Array[]): Promise<Caller> {

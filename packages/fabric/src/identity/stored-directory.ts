@@ -6,137 +6,121 @@ import {
   toBase64Url,
 } from '@countersign/protocol'
 import { z } from 'zod'
-import { Serializer } from '../concurrency/serializer.ts'
-import type { StateStore } from '../state/state-store.ts'
+import type { Projection } from '../state/projection.ts'
+import type { StateChange } from '../state/state-store.ts'
+import type { StateStream } from '../state/state-stream.ts'
 import type { AgentRecord, Directory } from './directory.ts'
-import { type JointChanges, noChanges } from './joint-changes.ts'
+import type { Guards } from './guards.ts'
+
+/** Returns the record that shall be; null leaves things as they are. */
+export type ChangeRecord = (present: AgentRecord | null) => AgentRecord | null
 
 /** The directory as the identity module itself uses it. */
 export interface StoredDirectory extends Directory {
   /**
-   * Replaces the record of `name` with `change` of the present one (null when there is none), after
-   * all earlier writes. `change` may give null to leave things as they are.
+   * Replaces the record of `name` with `change` of the present one (null when there is none).
+   * `change` runs again when another process was faster. Returns the record that is then there, or
+   * null if nothing was changed.
    */
-  update(
-    name: string,
-    change: (present: AgentRecord | null) => AgentRecord | null,
-  ): Promise<AgentRecord | null>
+  update(name: string, change: ChangeRecord): Promise<AgentRecord | null>
   /**
    * As `update`, durable together with other changes, which are asked for after `change`: all or
-   * none. False when one of their expectations failed, or when `change` or `others` gave null.
-   * Later writes wait for `others`, which must wait for none of them.
+   * none. False when `change` or `others` returned null. Other writes of this process wait for
+   * `others`, which must wait for none of them; both run again when another process was faster.
    */
   updateTogether(
     name: string,
-    change: (present: AgentRecord | null) => AgentRecord | null,
-    others: () => JointChanges | Promise<JointChanges | null>,
+    change: ChangeRecord,
+    others: () => readonly StateChange[] | null | Promise<readonly StateChange[] | null>,
   ): Promise<boolean>
-  /**
-   * Commits changes that go by the records, in the order of their writes, so that none is made of a
-   * record that is about to be replaced. False when an expectation failed.
-   */
-  commit(make: () => JointChanges): Promise<boolean>
+  /** Called with the name of an agent that has enrolled again, in whichever process. */
+  onEnrolledAgain(listener: (name: string) => void): () => void
 }
 
 /** A fabric of more agents than this needs another store than one that reads from memory. */
 const agentsMax = 100_000
 
-/** Reads every record, then answers from memory. Rejects when a stored record makes no sense. */
-export async function openDirectory(store: StateStore): Promise<StoredDirectory> {
-  const records = new Map<string, AgentRecord>()
+/** Answers from memory. Throws when a stored record makes no sense. */
+export function createDirectory(
+  stream: Pick<StateStream, 'project' | 'commit'>,
+  guards: Guards,
+): StoredDirectory {
   const namesByKey = new Map<string, string>()
-  const listeners = new ListenerSet<AgentRecord>()
-
-  const admit = (record: AgentRecord): void => {
-    const before = records.get(record.name)?.keys
-    if (before) namesByKey.delete(before.signing.keyId)
-    records.set(record.name, record)
-    if (record.keys) namesByKey.set(record.keys.signing.keyId, record.name)
-  }
-  for (const { table, value } of (await store.read()).rows) {
-    if (table === 'agents') admit(parseRecord(value))
-  }
-
-  // So that listeners receive changes in the order in which they became durable.
-  const writes = new Serializer()
-
-  const write = async (record: AgentRecord, others: JointChanges): Promise<boolean> => {
-    assertAdmissible(record, records, namesByKey)
-    const own = freeze(record)
-    const present = records.get(own.name)
-    const durable = await store.commit([
-      {
-        table: 'agents',
-        key: own.name,
-        value: formatRecord(own),
-        // Another process with the same store must not be overwritten unseen.
-        expected: present === undefined ? null : formatRecord(present),
-      },
-      ...others.changes,
-    ])
-    if (durable === null) return false
-    others.applied()
-    admit(own)
-    listeners.notify(own)
-    return true
-  }
+  const records = stream.project<AgentRecord>({
+    table: 'agents',
+    parse: parseRow,
+    format: formatRecord,
+    index({ key: name, before, after }) {
+      const old = before?.keys?.signing.keyId
+      if (old !== undefined && namesByKey.get(old) === name) namesByKey.delete(old)
+      if (after?.keys) namesByKey.set(after.keys.signing.keyId, name)
+    },
+  })
+  const changed = new ListenerSet<AgentRecord>()
+  const enrolledAgain = new ListenerSet<string>()
+  records.onChange((changes) => {
+    for (const { key, before, after } of changes) {
+      if (after === null) continue
+      changed.notify(after)
+      const isAgain = after.generation > 1 && after.generation > (before?.generation ?? 0)
+      if (isAgain) enrolledAgain.notify(key)
+    }
+  })
 
   const updateTogether: StoredDirectory['updateTogether'] = (name, change, others) =>
-    writes.run(async () => {
-      const next = change(records.get(name) ?? null)
-      if (next === null) return false
-      assertAdmissible(next, records, namesByKey)
+    stream.commit(async () => {
+      const next = change(records.find(name))
+      if (next === null) return null
+      assertAdmissible(next, records, guards)
+      // Of this moment: while `others` is awaited, another process may change the same rows.
+      const own = [records.change(name, next), ...keyChanges(records.find(name), next, guards)]
       const joint = await others()
-      return joint === null ? false : write(next, joint)
+      return joint === null ? null : [...own, ...joint]
     })
-
   return {
-    find: (name) => records.get(name) ?? null,
-    findBySigningKey: (keyId) => records.get(namesByKey.get(keyId) ?? '') ?? null,
+    find: (name) => records.find(name),
+    findBySigningKey: (keyId) => records.find(namesByKey.get(keyId) ?? ''),
     list: () => [...records.values()],
-    put: (record) =>
-      writes.run(async () => {
-        if (!(await write(record, noChanges)))
-          throw new Error(`the record of ${record.name} moved on`)
-      }),
-    update: (name, change) =>
-      writes.run(async () => {
-        const next = change(records.get(name) ?? null)
-        if (next === null) return null
-        if (!(await write(next, noChanges))) throw new Error(`the record of ${name} moved on`)
-        return records.get(name) ?? null
-      }),
+    async update(name, change) {
+      return (await updateTogether(name, change, () => [])) ? records.find(name) : null
+    },
     updateTogether,
-    commit: (make) =>
-      writes.run(async () => {
-        const { changes, applied } = make()
-        const durable = await store.commit(changes)
-        if (durable === null) return false
-        applied()
-        return true
-      }),
-    onChange: (listener) => listeners.add(listener),
+    onChange: (listener) => changed.add(listener),
+    onEnrolledAgain: (listener) => enrolledAgain.add(listener),
   }
 }
 
 function assertAdmissible(
-  record: AgentRecord,
-  records: ReadonlyMap<string, AgentRecord>,
-  namesByKey: ReadonlyMap<string, string>,
+  { name, keys }: AgentRecord,
+  records: Projection<AgentRecord>,
+  guards: Guards,
 ): void {
-  if (!isAgentName(record.name)) throw new TypeError('not an agent name')
-  if (isReservedName(record.name)) throw new TypeError(`${record.name} is reserved`)
-  if (!records.has(record.name) && records.size >= agentsMax) throw new Error('directory is full')
-  const holder = namesByKey.get(record.keys?.signing.keyId ?? '')
+  if (!isAgentName(name)) throw new TypeError('not an agent name')
+  if (isReservedName(name)) throw new TypeError(`${name} is reserved`)
+  if (records.find(name) === null && records.size >= agentsMax) throw new Error('directory is full')
+  const holder = keys === null ? null : guards.find(ownerOf(keys.signing.keyId))
   // Two owners of one key could each disown what the other signed.
-  if (holder !== undefined && holder !== record.name) {
+  if (holder !== null && holder !== name) {
     throw new TypeError(`the signing key belongs to ${holder}`)
   }
 }
 
-/** Own copies of the key bytes: the caller's buffers may be reused. */
-function freeze(record: AgentRecord): AgentRecord {
-  return parseRecord(formatRecord(record))
+/** The row that two processes would both make if they enrolled two agents with one signing key. */
+function ownerOf(keyId: string): string {
+  return `signing-key/${keyId}`
+}
+
+function keyChanges(
+  present: AgentRecord | null,
+  next: AgentRecord,
+  guards: Guards,
+): readonly StateChange[] {
+  const [before, after] = [present?.keys?.signing.keyId, next.keys?.signing.keyId]
+  if (before === after) return []
+  return [
+    ...(before === undefined ? [] : [guards.change(ownerOf(before), null)]),
+    ...(after === undefined ? [] : [guards.change(ownerOf(after), next.name)]),
+  ]
 }
 
 const keySchema = z.strictObject({ keyId: z.string().min(1), publicKey: z.string() })
@@ -149,8 +133,7 @@ const recordSchema = z.strictObject({
   status: z.enum(['active', 'quarantined', 'revoked']),
   statusReason: z.string(),
   keys: z.strictObject({ signing: keySchema, sealing: keySchema }).nullable(),
-  // Records of earlier versions have none.
-  generation: z.number().int().min(0).default(0),
+  generation: z.number().int().min(0),
   createdAt: z.number(),
 })
 
@@ -164,9 +147,13 @@ function formatRecord(record: AgentRecord): string {
   const formattedKeys =
     keys === null ? null : { signing: format(keys.signing), sealing: format(keys.sealing) }
   const fields = { name, kind, roles, segment, attributes, status, statusReason }
-  // Zero is left out: a record that was stored without it must be formatted as it stands.
-  const enrolled = generation === 0 ? {} : { generation }
-  return JSON.stringify({ ...fields, keys: formattedKeys, ...enrolled, createdAt })
+  return JSON.stringify({ ...fields, keys: formattedKeys, generation, createdAt })
+}
+
+function parseRow(name: string, text: string): AgentRecord {
+  const record = parseRecord(text)
+  if (record.name !== name) throw new TypeError(`the record of ${name} is that of ${record.name}`)
+  return record
 }
 
 function parseRecord(text: string): AgentRecord {

@@ -1,57 +1,85 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
+import { openState } from '../../../../test/contracts/identity-lab.ts'
+import { deadline } from '../../../../test/harness/deadline.ts'
+import { memoryStateStore, StateMemory } from '../adapters/memory/state-store.ts'
+import type { StateStore } from '../state/state-store.ts'
 import { createEndpointRegistry } from './endpoint-registry.ts'
-import { createStoredRoutes, type RouteState } from './stored-routes.ts'
-
-function openRoutes(rows: Map<string, string>, isFailing = false) {
-  const state: RouteState = {
-    read: () =>
-      Promise.resolve({
-        revision: 0,
-        rows: [...rows].map(([key, value]) => ({ table: 'routes' as const, key, value })),
-      }),
-    commit(changes) {
-      if (isFailing) return Promise.reject(new Error('disk full'))
-      for (const { key, value } of changes) {
-        if (value === null) rows.delete(key)
-        else rows.set(key, value)
-      }
-      return Promise.resolve(1)
-    },
-  }
-  const registry = createEndpointRegistry('a.test', { now: () => 0, monotonic: () => 0 })
-  return { registry, routes: createStoredRoutes(state, registry) }
-}
+import { createStoredRoutes } from './stored-routes.ts'
 
 const url = 'http://127.0.0.1:9/'
+const configuredUrl = 'http://127.0.0.1:10/'
+
+/** One process on `memory`, which has configured the names in `configured`. */
+async function openProcess(
+  memory: StateMemory,
+  configured: readonly string[] = [],
+  store: StateStore = memoryStateStore(memory),
+) {
+  const registry = createEndpointRegistry('a.test', { now: () => 0, monotonic: () => 0 })
+  for (const name of configured) {
+    const endpoints = [{ url: configuredUrl, spiffeId: null }]
+    registry.configure(name, { name, protocol: 'http', endpoints })
+  }
+  return { registry, routes: createStoredRoutes(await openState(store), registry) }
+}
 
 test('a route that an operator made is there after a restart, and gone once it is removed', async () => {
-  const rows = new Map<string, string>()
-  await openRoutes(rows).routes.put('echo', url, 'mcp')
-  const { routes, registry } = openRoutes(rows)
-  await routes.restore()
+  const memory = new StateMemory()
+  await (await openProcess(memory)).routes.put('echo', url, 'mcp')
+  const { routes, registry } = await openProcess(memory)
   expect(registry.find('echo')).toMatchObject({ protocol: 'mcp', endpoints: [{ url }] })
   const listed = { name: 'echo', urls: [url], protocol: 'mcp', source: 'configured' }
   expect(routes.list()).toEqual([listed])
   expect(await routes.remove('echo')).toBe(true)
   expect(await routes.remove('echo')).toBe(false)
   expect(registry.find('echo')).toBeNull()
-  const last = openRoutes(rows)
-  await last.routes.restore()
-  expect(last.routes.list()).toEqual([])
+  expect((await openProcess(memory)).routes.list()).toEqual([])
 })
 
-test('the configuration wins over a stored route', async () => {
-  const rows = new Map<string, string>()
-  await openRoutes(rows).routes.put('echo', url, 'mcp')
-  const { routes, registry } = openRoutes(rows)
-  const endpoints = [{ url: 'http://127.0.0.1:10/', spiffeId: null }]
-  registry.configure('echo', { name: 'echo', protocol: 'http', endpoints })
-  await routes.restore()
-  expect(registry.find('echo')).toMatchObject({ protocol: 'http', endpoints })
+test('a route that another process made appears here, and disappears', async () => {
+  const memory = new StateMemory()
+  const [one, two] = [await openProcess(memory), await openProcess(memory)]
+  const changes = vi.fn<() => void>()
+  two.registry.onChange(changes)
+  await one.routes.put('echo', url, 'mcp')
+  await expect.poll(() => two.registry.find('echo'), deadline).toMatchObject({ protocol: 'mcp' })
+  expect(changes).toHaveBeenCalledOnce()
+  await two.routes.remove('echo')
+  await expect.poll(() => one.registry.find('echo'), deadline).toBeNull()
+})
+
+test('the configuration wins over a route that was stored before, and not over a later one', async () => {
+  const memory = new StateMemory()
+  await (await openProcess(memory)).routes.put('echo', url, 'mcp')
+  const { routes, registry } = await openProcess(memory, ['echo'])
+  expect(registry.find('echo')).toMatchObject({ endpoints: [{ url: configuredUrl }] })
+  await routes.put('echo', url, 'a2a')
+  expect(registry.find('echo')).toMatchObject({ protocol: 'a2a', endpoints: [{ url }] })
+  expect(await routes.remove('echo')).toBe(true)
+  expect(registry.find('echo')).toBeNull()
+})
+
+test('a configured route is removed until the next start', async () => {
+  const memory = new StateMemory()
+  const { routes, registry } = await openProcess(memory, ['echo'])
+  expect(await routes.remove('echo')).toBe(true)
+  expect(registry.find('echo')).toBeNull()
+  const again = await openProcess(memory, ['echo'])
+  expect(again.registry.find('echo')).not.toBeNull()
 })
 
 test('a route that could not be stored has no effect', async () => {
-  const { routes, registry } = openRoutes(new Map(), true)
+  const memory = new StateMemory()
+  const commit = () => Promise.reject(new Error('disk full'))
+  const store = { ...memoryStateStore(memory), commit }
+  const { routes, registry } = await openProcess(memory, [], store)
   await expect(routes.put('echo', url, 'http')).rejects.toThrow('disk full')
   expect(registry.find('echo')).toBeNull()
+})
+
+test('a name that no agent can have is refused before it reaches other processes', async () => {
+  const memory = new StateMemory()
+  const { routes } = await openProcess(memory)
+  await expect(routes.put('fabric', url, 'http')).rejects.toThrow('reserved')
+  expect(memory.read().rows).toEqual([])
 })

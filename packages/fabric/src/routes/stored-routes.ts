@@ -1,9 +1,8 @@
+import { isAssignableName } from '@countersign/protocol'
+import { z } from 'zod'
 import type { RouteProtocol } from '../protocols/reading/route-protocol.ts'
-import type { StateStore } from '../state/state-store.ts'
+import type { StateStream } from '../state/state-stream.ts'
 import type { EndpointRegistry } from './endpoint-registry.ts'
-
-/** The state store, as far as routes are kept in it. */
-export type RouteState = Pick<StateStore, 'read' | 'commit'>
 
 /** A route as an operator sees it. */
 export interface ListedRoute {
@@ -13,46 +12,66 @@ export interface ListedRoute {
   readonly source: 'configured' | 'registered'
 }
 
-/** The routes that an operator makes on the running fabric. */
+/** The routes that an operator makes on the running fabric, in whichever process. */
 export interface StoredRoutes {
-  /** The routes of earlier processes; one that is configured already wins over them. */
-  restore(): Promise<void>
   list(): readonly ListedRoute[]
-  /** Durable when it resolves. */
+  /** In effect, and durable, when it resolves. */
   put(name: string, upstream: string, protocol: RouteProtocol): Promise<void>
   /** Resolves to false if there was no such route. */
   remove(name: string): Promise<boolean>
 }
 
-export function createStoredRoutes(state: RouteState, registry: EndpointRegistry): StoredRoutes {
-  const isConfigured = (name: string) => registry.configured().some((route) => route.name === name)
-  const commit = (name: string, value: string | null) =>
-    state.commit([{ table: 'routes', key: name, value }])
-  return {
-    async restore() {
-      for (const { table, key: name, value } of (await state.read()).rows) {
-        if (table !== 'routes' || isConfigured(name)) continue
-        const { upstream, protocol } = JSON.parse(value) as StoredRoute
-        configureRoute(registry, { name, upstream, protocol })
-      }
-    },
-    list: () => [...registry.configured().map(ofConfigured), ...registry.list().map(ofRegistered)],
-    async put(name, upstream, protocol) {
-      await commit(name, JSON.stringify({ upstream, protocol } satisfies StoredRoute))
-      configureRoute(registry, { name, upstream, protocol })
-    },
-    async remove(name) {
-      const known = isConfigured(name)
-      await commit(name, null)
-      registry.configure(name, null)
-      return known
-    },
-  }
-}
-
 interface StoredRoute {
   readonly upstream: string
   readonly protocol: RouteProtocol
+}
+
+const routeSchema = z.strictObject({
+  upstream: z.string(),
+  protocol: z.enum(['a2a', 'mcp', 'http', 'auto']),
+})
+
+/**
+ * Keeps `registry` as the state has it. At the start, a route that is configured already wins over
+ * a stored one; from then on, the last decision of an operator counts.
+ */
+export function createStoredRoutes(
+  stream: Pick<StateStream, 'project' | 'commit'>,
+  registry: EndpointRegistry,
+): StoredRoutes {
+  const routes = stream.project<StoredRoute>({
+    table: 'routes',
+    parse: parseRoute,
+    format: ({ upstream, protocol }) => JSON.stringify({ upstream, protocol }),
+  })
+  const isConfigured = (name: string) => registry.configured().some((route) => route.name === name)
+  const follow = (name: string, route: StoredRoute | null): void => {
+    if (route === null) registry.configure(name, null)
+    else configureRoute(registry, { name, ...route })
+  }
+  for (const [name, route] of routes.entries()) {
+    if (!isConfigured(name)) follow(name, route)
+  }
+  routes.onChange((changes) => {
+    for (const { key, after } of changes) follow(key, after)
+  })
+  return {
+    list: () => [...registry.configured().map(ofConfigured), ...registry.list().map(ofRegistered)],
+    async put(name, upstream, protocol) {
+      if (!isAssignableName(name)) throw new TypeError(`${name} is reserved, or not a name`)
+      await stream.commit(() => [routes.overwrite(name, { upstream, protocol })])
+    },
+    remove: (name) =>
+      stream.commit(() => {
+        const isKnown = isConfigured(name) || routes.find(name) !== null
+        return isKnown ? [routes.overwrite(name, null)] : null
+      }),
+  }
+}
+
+function parseRoute(name: string, text: string): StoredRoute {
+  if (!isAssignableName(name)) throw new TypeError(`a stored route has the name ${name}`)
+  return routeSchema.parse(JSON.parse(text))
 }
 
 /** An upstream of the operator proves no SPIFFE ID. */

@@ -1,12 +1,21 @@
+const tables = [
+  'agents',
+  'join-tokens',
+  'api-keys',
+  'channels',
+  'routes',
+  'policies',
+  'settings',
+  'guards',
+] as const
+
 /** The tables of authority. Each table maps a key to a text, by convention JSON. */
-export type StateTable =
-  | 'agents'
-  | 'join-tokens'
-  | 'api-keys'
-  | 'channels'
-  | 'routes'
-  | 'policies'
-  | 'settings'
+export type StateTable = (typeof tables)[number]
+
+/** Reports whether this version knows the table; a store may have been used by a later one. */
+export function isStateTable(name: string): name is StateTable {
+  return (tables as readonly string[]).includes(name)
+}
 
 /**
  * Counts commits: 0 before the first one. A safe integer. Revisions are in commit order: once a
@@ -57,7 +66,8 @@ export interface StateChanges {
  * The store of authority: few rows, which each process reads whole at its start and then follows.
  * Several processes, or several openings in one process, may use one store.
  *
- * Keys and values are well-formed text without U+0000, see `assertStateChanges`.
+ * Keys and values are well-formed text without U+0000, see `assertStateChanges`. Each call settles
+ * in bounded time, also while the engine does not answer.
  */
 export interface StateStore {
   /** Every row, all at one revision. */

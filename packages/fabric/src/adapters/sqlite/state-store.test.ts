@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterAll, expect, test } from 'vitest'
 import { directoryContract } from '../../../../../test/contracts/directory.ts'
 import { rowsOf } from '../../../../../test/contracts/state-rows.ts'
-import { stateStoreContract } from '../../../../../test/contracts/state-store.ts'
+import { type MakeState, stateStoreContract } from '../../../../../test/contracts/state-store.ts'
 import { openSqliteStateStore } from './state-store.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'countersign-state-'))
@@ -15,11 +15,13 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 const agent = (key: string) => ({ table: 'agents', key, value: '1' }) as const
 
-stateStoreContract('SQLite', async (historyRows) => {
+const make: MakeState = async (historyRows) => {
   const path = newPath()
   return () => openSqliteStateStore(path, { historyRows, pollMs: 5 })
-})
-directoryContract('SQLite', () => openSqliteStateStore(newPath()))
+}
+
+stateStoreContract('SQLite', make)
+directoryContract('SQLite', make)
 
 test('a committed value outlives a restart, and so do its revision and the history', async () => {
   const path = newPath()

@@ -20,10 +20,8 @@ export async function whenNotBusy<Result>(file: string, work: () => Result): Pro
     } catch (cause) {
       if (!isBusy(cause)) throw cause
       if (systemClock.monotonic() - began >= busyMs) {
-        const fault = `${file} has been locked by another process for ${busyMs / 1000} seconds`
-        throw new Error(`${fault}: nothing was written; look for a process that is stopped`, {
-          cause,
-        })
+        const fault = `database is locked: another process has held ${file} for ${busyMs} ms`
+        throw new Error(`${fault}; nothing was written`, { cause })
       }
     }
     await wait(pauseMs)

@@ -1,4 +1,7 @@
+import { join } from 'node:path'
 import { memoryRecordStore } from '../adapters/memory/record-store.ts'
+import type { PostgresDatabase } from '../adapters/postgresql/database.ts'
+import { openPostgresRecordStore } from '../adapters/postgresql/record-store.ts'
 import { openSqliteRecordStore } from '../adapters/sqlite/record-store.ts'
 import { watchStorage } from '../adapters/sqlite/storage-fault.ts'
 import type { Closer } from '../concurrency/closing.ts'
@@ -24,12 +27,12 @@ interface Records {
 
 /** Opens the records of a fabric; closing them is added to `closers`. */
 export async function openRecords(
-  { clock, onFatal }: Environment,
-  path: string,
+  environment: Environment,
+  database: PostgresDatabase | null,
   closers: Closer[],
 ): Promise<Records> {
-  const fail = (cause: unknown): void => onFatal('the records cannot be kept', cause)
-  const records = watchStorage(await openSqliteRecordStore({ path, clock, onFatal: fail }), fail)
+  const { clock } = environment
+  const records = await openStore(environment, database)
   // Expired records that could not be deleted are deleted later; they are not found meanwhile.
   const timer = setInterval(() => void records.sweep().catch(() => undefined), sweepMs)
   timer.unref()
@@ -46,6 +49,16 @@ export async function openRecords(
   await owners.tasks.follow()
   await owners.sessions.follow()
   return { records, owners }
+}
+
+async function openStore(
+  { config, clock, onFatal }: Environment,
+  database: PostgresDatabase | null,
+): Promise<RecordStore> {
+  if (database !== null) return openPostgresRecordStore(database)
+  const path = join(config.dataDir, 'records.db')
+  const fail = (cause: unknown): void => onFatal('the records cannot be kept', cause)
+  return watchStorage(await openSqliteRecordStore({ path, clock, onFatal: fail }), fail)
 }
 
 /** Owners of a process that shares its ids with no other, and forgets them when it ends. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { dataFormat, otherFormat } from '../data-format.ts'
+import { recordTables } from './record-schema.ts'
 import type { Session } from './session.ts'
 
 /** A name of a schema that needs no quotes, and leaves room for the names made of it. */
@@ -38,6 +39,7 @@ const tables = (s: string): string => `
     rows_before bigint NOT NULL, rows_total bigint NOT NULL, changes text
   );
   CREATE TABLE ${s}.secret (name text COLLATE "C" PRIMARY KEY, envelope bytea NOT NULL);
+  ${recordTables(s)}
   INSERT INTO ${s}.format VALUES (true, ${dataFormat});
   INSERT INTO ${s}.state_counter VALUES (true, 0, 0, 0);
   INSERT INTO ${s}.state_commit VALUES (0, gen_random_uuid(), 0, 0, NULL);

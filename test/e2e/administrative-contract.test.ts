@@ -23,7 +23,7 @@ import {
 } from '../harness/channels.ts'
 import { deadline } from '../harness/deadline.ts'
 import { refusalOf, send } from '../harness/doors.ts'
-import { exchangeOf } from '../harness/refusals.ts'
+import { approvalOf, exchangeOf } from '../harness/refusals.ts'
 import { openWorld, type World } from '../harness/world.ts'
 
 let world: World
@@ -62,6 +62,20 @@ async function deadLetterIn(): Promise<string> {
   const heard = await send(world.control, { ...draft, as: listener.credential() })
   expect(refusalOf(heard)).toBeNull()
   return name
+}
+
+const gated = `@id("gated") @approval("of a call to the echo")
+permit (principal == Agent::"gated", action == Action::"call", resource);`
+
+let actions = 0
+
+/** The id of an approval that a new call asks for. */
+const pendingApproval = async (): Promise<string> => {
+  const caller = await world.agent('gated')
+  await world.admin('policy.put', { name: 'gated.cedar', text: gated })
+  const body = JSON.stringify({ action: ++actions })
+  const heard = await send(world.gateway, { to: 'echo', body, as: caller.credential() })
+  return approvalOf(heard)
 }
 
 const denied = async (): Promise<string> => {
@@ -130,6 +144,23 @@ const checks: { readonly [Name in AdminOperation]: () => Promise<void> } = {
     const draft = { method: 'POST', path: '/', body: '{}' } as const
     const exchange = exchangeOf(await send(world.gateway, { ...draft, to: 'echo' }))
     expect((await ask('policy.explain', { exchange })).policy).toHaveProperty('determining.0')
+  },
+  async 'approval.list'() {
+    const id = await pendingApproval()
+    expect((await ask('approval.list', {})).map((each) => each.id)).toContain(id)
+  },
+  async 'approval.show'() {
+    const id = await pendingApproval()
+    expect(await ask('approval.show', { id })).toMatchObject({ id, state: 'pending' })
+  },
+  async 'approval.approve'() {
+    const order = { id: await pendingApproval(), reason: 'agreed' }
+    expect(await ask('approval.approve', order)).toMatchObject({ taken: true })
+    expect(await ask('approval.approve', order)).toMatchObject({ taken: false })
+  },
+  async 'approval.deny'() {
+    const { approval } = await ask('approval.deny', { id: await pendingApproval(), reason: 'no' })
+    expect(approval).toMatchObject({ state: 'denied', note: 'no' })
   },
   async 'channel.list'() {
     const full = await deadLetterIn()

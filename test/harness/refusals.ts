@@ -142,6 +142,13 @@ export function exchangeOf(heard: Heard): string {
   return exchange
 }
 
+/** The id of the approval that a call waits for. */
+export function approvalOf(heard: Heard): string {
+  const id = /^(apr_[0-9a-f]{32});/.exec(field(heard, 'countersign-approval') ?? '')?.[1]
+  if (id === undefined) throw new Error(`the answer names no approval: ${heard.body.toString()}`)
+  return id
+}
+
 /** Asks until the answer is a refusal, which a change that has to travel brings about. */
 export async function untilRefused(ask: () => Promise<Heard>): Promise<void> {
   // A connector that does not know yet what the fabric knows is refused its record: UNDECIDED.

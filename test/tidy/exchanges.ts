@@ -8,7 +8,9 @@ const maker = `${pipeline}/exchange.ts`
 
 /** The files that find something about an exchange. No other file makes one. */
 const STAGES: ReadonlySet<string> = new Set(
-  ['authenticate', 'authorize', 'inspect', 'record'].map((stage) => `${pipeline}/${stage}.ts`),
+  ['authenticate', 'authorize', 'inspect', 'approve', 'record'].map(
+    (stage) => `${pipeline}/${stage}.ts`,
+  ),
 )
 
 /**

@@ -2,7 +2,10 @@ import path from 'node:path'
 import { DIRECTIONS, type Exceptions, VENDORS } from './exceptions.ts'
 import { isFile, isProduct, type Source } from './source.ts'
 
-const MODULES = ['identity', 'policy', 'redaction', 'detection', 'secrets', 'ledger'] as const
+const MODULES = [
+  ...['identity', 'policy', 'redaction', 'detection', 'secrets', 'ledger'],
+  'approvals',
+] as const
 
 /**
  * The folders of the server that each folder may import. `lib`, `concurrency`, `state` and the

@@ -10,6 +10,7 @@ import {
   admitCaller,
 } from '../../packages/fabric/src/budgets/admission.ts'
 import type { Presented } from '../../packages/fabric/src/identity/caller.ts'
+import { type ApproveDeps, approve } from '../../packages/fabric/src/pipeline/approve.ts'
 import {
   type AuthenticateDeps,
   type Authenticated,
@@ -44,7 +45,7 @@ export interface Given {
   readonly inspected: Exchange<Inspected>
   readonly intended: Exchange<Intended>
   readonly forwarder: Forwarder
-  readonly deps: AuthenticateDeps & InspectDeps & RecordDeps & DeliverDeps
+  readonly deps: AuthenticateDeps & InspectDeps & ApproveDeps & RecordDeps & DeliverDeps
   readonly authorization: AuthorizeDeps
 }
 
@@ -61,7 +62,9 @@ export async function wholeWay({
   if ('code' in authorized) return false
   const inspected = await inspect(authorized, deps)
   if ('code' in inspected) return false
-  const intended = await recordIntent(inspected, deps)
+  const approved = await approve(inspected, deps)
+  if ('code' in approved) return false
+  const intended = await recordIntent(approved, deps)
   if ('code' in intended) return false
   await deliver(intended, forwarder, deps)
   return true
@@ -73,8 +76,10 @@ export async function skipping(given: Given): Promise<void> {
   await authorize(unchecked, authorization)
   // @ts-expect-error wrong type: inspects what policy did not permit
   await inspect(authenticated, deps)
-  // @ts-expect-error wrong type: records an intent for what was not inspected
-  await recordIntent(authorized, deps)
+  // @ts-expect-error wrong type: asks for an approval of what was not inspected
+  await approve(authorized, deps)
+  // @ts-expect-error wrong type: records an intent for what may need an approval
+  await recordIntent(inspected, deps)
   // @ts-expect-error wrong type: delivers what is not on record
   await deliver(inspected, forwarder, deps)
   // @ts-expect-error wrong type: hands what is not on record to the forwarder
@@ -82,13 +87,15 @@ export async function skipping(given: Given): Promise<void> {
 }
 
 export async function ignoringRefusals(given: Given): Promise<void> {
-  const { unchecked, authenticated, authorized, deps, authorization } = given
+  const { unchecked, authenticated, authorized, inspected, deps, authorization } = given
   // @ts-expect-error wrong type: goes on after a refused authentication
   await authorize(await authenticate(unchecked, deps), authorization)
   // @ts-expect-error wrong type: goes on after a refused authorization
   await inspect(await authorize(authenticated, authorization), deps)
   // @ts-expect-error wrong type: goes on after a refused inspection
-  await recordIntent(await inspect(authorized, deps), deps)
+  await approve(await inspect(authorized, deps), deps)
+  // @ts-expect-error wrong type: goes on without the approval that is required
+  await recordIntent(await approve(inspected, deps), deps)
 }
 
 interface Request {

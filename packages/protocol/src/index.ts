@@ -109,6 +109,7 @@ export type {
   KeyCreateArgs,
   KeyView,
 } from './control/admin-agents.ts'
+export type { ApprovalView, DecidedApproval } from './control/admin-approvals.ts'
 export type {
   ChannelChange,
   ChannelView,
@@ -152,6 +153,7 @@ export {
   parseLimit,
   parseLimitText,
 } from './control/limit.ts'
+export * from './control/mesh-approval.ts'
 export {
   isRefusalCode,
   isWithdrawalReason,

@@ -28,7 +28,7 @@ export type {
   ConnectionResponse,
   FabricConnection,
 } from './connection/fabric-connection.ts'
-export { findRefusal, RefusedError } from './connection/refused.ts'
+export { findRefusal, type RefusedApproval, RefusedError } from './connection/refused.ts'
 export { type Identity, type IdentityOptions, openIdentity } from './identity/identity.ts'
 export { formatJoin, type Join, parseJoin } from './identity/join.ts'
 export { type FabricTrust, parseTrustDocument, readTrust } from './identity/trust.ts'

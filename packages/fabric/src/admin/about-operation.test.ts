@@ -8,6 +8,7 @@ type Name = keyof typeof OPERATIONS
 const names = Object.keys(OPERATIONS) as Name[]
 
 const exchange = 'exc_a_01890000000070008000000000000000'
+const approval = 'apr_01890000000070008000000000000000'
 /** Arguments and the object that the record gives; an operation without a row does not compile. */
 const samples: {
   readonly [Each in Name]: readonly [args: AdminArgs<Each>, object: string | undefined]
@@ -25,6 +26,10 @@ const samples: {
   'policy.show': [{}, undefined],
   'policy.put': [{ name: 'a.cedar', text: 'secret' }, 'a.cedar'],
   'policy.explain': [{ exchange }, exchange],
+  'approval.list': [{}, undefined],
+  'approval.show': [{ id: approval }, approval],
+  'approval.approve': [{ id: approval, reason: 'agreed' }, approval],
+  'approval.deny': [{ id: approval, reason: 'too much' }, approval],
   'channel.list': [{}, undefined],
   'channel.create': [{ name: 'orders', members: ['pay'] }, 'orders'],
   'channel.members': [{ name: 'orders', members: [] }, 'orders'],

@@ -13,7 +13,7 @@ test('an entry is written once for all who watch, and the next one anew', async 
   }
   const administration = createAdministration({ watchDecisions } as unknown as AdminDeps)
   const open = async () => {
-    const answer = await administration.forwarder(WATCH_OPERATION, {}, {} as never)()
+    const answer = await administration.carryOut(WATCH_OPERATION, {}, {} as never)
     if (answer instanceof Refusal || answer.body instanceof Uint8Array) throw new Error('no stream')
     return answer.body[Symbol.asyncIterator]()
   }

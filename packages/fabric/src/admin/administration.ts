@@ -33,13 +33,13 @@ export function createAdministration(deps: AdminDeps) {
       return isOperation(operation) ? OPERATIONS[operation].action : null
     },
     aboutOf: aboutOperation,
-    forwarder(
+    carryOut(
       operation: string,
       args: unknown,
       request: AdminRequest,
-    ): () => Promise<AdminAnswer | Refusal> {
-      if (operation === WATCH_OPERATION) return () => Promise.resolve(watch(deps))
-      return () => carryOut(deps, { operation, args }, request)
+    ): Promise<AdminAnswer | Refusal> {
+      if (operation === WATCH_OPERATION) return Promise.resolve(watch(deps))
+      return carryOut(deps, { operation, args }, request)
     },
   }
 }

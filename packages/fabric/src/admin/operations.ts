@@ -8,9 +8,12 @@ import {
   isConfidential,
   isExchangeId,
   isFormerExchangeId,
+  isId,
   isReservedName,
 } from '@countersign/protocol'
 import { z } from 'zod'
+import { unknownApproval } from '../approvals/approvals.ts'
+import type { Caller } from '../identity/caller.ts'
 import { exchangeIdFault, Refusal } from '../lib/refusal.ts'
 import { entryView } from './entry-view.ts'
 import type { AdminDeps, ListedAgent } from './ports.ts'
@@ -30,6 +33,8 @@ interface Operation<Args extends z.ZodObject, Answer> {
 /** The exchange in which an operation is carried out, for what is recorded beyond it. */
 export interface AdminRequest {
   readonly exchange: string
+  /** The principal that asks for the operation, as the pipeline identified it. */
+  readonly caller: Caller
 }
 
 const name = z.string().refine(isAgentName, 'a name has lower-case letters, digits, . - _')
@@ -38,6 +43,7 @@ const assignable = name.refine((text) => !isReservedName(text), 'a reserved name
 const upstream = z.url({ protocol: /^https?$/ }).refine(isReachable, 'plain http is for loopback')
 /** The longest lifetime of a key, as the identity module allows it. */
 const secondsMax = 366 * 24 * 3600
+const approvalId = z.string().refine((id) => isId('apr', id), 'not an approval')
 const countMax = z.int().min(1).max(500).default(50)
 
 function operation<Args extends z.ZodObject, Answer>(
@@ -161,6 +167,20 @@ export const OPERATIONS = {
     object: ['exchange'],
     run: (deps, { exchange }) => exchangeIdFault(exchange) ?? explain(deps, exchange),
   }),
+  'approval.list': operation({
+    action: 'read',
+    args: z.strictObject({}),
+    object: [],
+    run: (deps) => deps.approvals.list(),
+  }),
+  'approval.show': operation({
+    action: 'read',
+    args: z.strictObject({ id: approvalId }),
+    object: ['id'],
+    run: async (deps, { id }) => (await deps.approvals.find(id)) ?? unknownApproval(id),
+  }),
+  'approval.approve': approvalOperation('approved'),
+  'approval.deny': approvalOperation('denied'),
   'channel.list': operation({
     action: 'read',
     args: z.strictObject({}),
@@ -252,6 +272,16 @@ function statusOperation(status: 'active' | 'quarantined' | 'revoked') {
       if (now === null) return unknownAgent(agent)
       return now === status ? { name: agent, status, reason } : revokedForGood(agent)
     },
+  })
+}
+
+function approvalOperation(verdict: 'approved' | 'denied') {
+  return operation({
+    action: 'administer',
+    args: z.strictObject({ id: approvalId, reason: z.string().min(1).max(500) }),
+    object: ['id'],
+    run: (deps, { id, reason: note }, { caller: approver, exchange }) =>
+      deps.approvals.decide({ id, verdict, note, approver, exchange }),
   })
 }
 

@@ -1,8 +1,10 @@
 import type {
+  ApprovalView,
   ChannelChange,
   ChannelView,
   CreatedKey,
   DeadLetterView,
+  DecidedApproval,
   EnrollArgs,
   FabricStatus,
   Invitation,
@@ -14,6 +16,7 @@ import type {
   RouteView,
 } from '@countersign/protocol'
 import type { Signal } from '../detection/detector.ts'
+import type { Caller } from '../identity/caller.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import type { LedgerCheck, OpenedEntry } from '../ledger/ledger.ts'
 import type { Refusal } from '../lib/refusal.ts'
@@ -25,6 +28,7 @@ export interface AdminDeps {
   readonly keys: KeyAdmin
   readonly policies: PolicyAdmin
   readonly channels: ChannelAdmin
+  readonly approvals: ApprovalAdmin
   readonly ledger: LedgerAdmin
   readonly routes: RouteAdmin
   status(): Promise<FabricStatus>
@@ -72,6 +76,22 @@ export interface PolicyAdmin {
   put(file: PutFile): Promise<PolicyPut | Refusal>
   /** Null when the recorded text is not a request to policy. */
   explain(request: string): PolicyExplanation | null
+}
+
+export interface ApprovalAdmin {
+  list(): Promise<readonly ApprovalView[]>
+  find(id: string): Promise<ApprovalView | null>
+  /**
+   * Decides as the principal that asks for it, on record before it takes effect. The caller of the
+   * action and the user on whose behalf it acts are refused.
+   */
+  decide(decision: {
+    readonly id: string
+    readonly verdict: 'approved' | 'denied'
+    readonly note: string
+    readonly approver: Caller
+    readonly exchange: string
+  }): Promise<DecidedApproval | Refusal>
 }
 
 export interface ChannelAdmin {

@@ -24,6 +24,8 @@ export const QUEUE_WIRE = {
   VERSION_UNSUPPORTED: { status: 400, disposition: 'reject' },
   NOT_PERMITTED: { status: 403, disposition: 'reject' },
   APPROVAL_REQUIRED: { status: 403, disposition: 'reject' },
+  APPROVAL_PENDING: { status: 409, disposition: 'retry' },
+  APPROVAL_DENIED: { status: 403, disposition: 'reject' },
   RATE_LIMITED: { status: 429, disposition: 'retry' },
   RECEIVER_UNKNOWN: { status: 404, disposition: 'reject' },
   EXCHANGE_UNKNOWN: { status: 404, disposition: 'reject' },

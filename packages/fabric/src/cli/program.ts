@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { addAgentCommands } from './commands/agent.ts'
+import { addApprovalCommands } from './commands/approval.ts'
 import { addChannelCommands } from './commands/channel.ts'
 import { addConnectCommand } from './commands/connect.ts'
 import { addConsoleCommand } from './commands/console.ts'
@@ -44,6 +45,7 @@ export function createProgram(context: CliContext): Command {
   addStatusCommand(program, context)
   addAgentCommands(program, context)
   addKeyCommands(program, context)
+  addApprovalCommands(program, context)
   addConsoleCommand(program, context)
   addRouteCommands(program, context)
   addPolicyCommands(program, context)

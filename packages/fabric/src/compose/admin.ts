@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type FabricStatus, type PolicyPut, toBase64Url } from '@countersign/protocol'
 import type { AdminDeps, ListedAgent } from '../admin/ports.ts'
+import type { Approvals } from '../approvals/approvals.ts'
 import type { Detection } from '../detection/detector.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import { Refusal } from '../lib/refusal.ts'
@@ -9,6 +10,7 @@ import { explainDecision } from '../policy/explain-decision.ts'
 import type { PutFile } from '../policy/policy-change.ts'
 import { readPolicyRequest } from '../policy/policy-request.ts'
 import type { StoredRoutes } from '../routes/stored-routes.ts'
+import { approvalAdmin } from './approvals.ts'
 import type { Environment, Stores } from './stores.ts'
 import { fingerprintOf } from './trust.ts'
 
@@ -17,6 +19,7 @@ export interface AdminOptions {
   readonly environment: Environment
   readonly detection: Detection
   readonly routes: StoredRoutes
+  readonly approvals: Approvals
   readonly version: string
   origin(): string
 }
@@ -30,6 +33,7 @@ export function composeAdminDeps(options: AdminOptions): AdminDeps {
     keys: keyAdmin(options),
     policies: policyAdmin(options),
     channels: channelAdmin(options),
+    approvals: approvalAdmin(options.approvals),
     ledger: {
       recent: (countMax) => ledger.recent(countMax),
       explain: (exchange) => ledger.explain(exchange),

@@ -35,6 +35,7 @@ import {
 import { Authorities } from '../transports/http/authorities.ts'
 import { PathRoutes } from '../transports/http/path-routes.ts'
 import { composeAdminDeps } from './admin.ts'
+import { claimForConnector, composeApprovals } from './approvals.ts'
 import { composeAnswers, composeBodies } from './bodies.ts'
 import { composeDetection } from './detection.ts'
 import { composeEntryAdmission } from './entries.ts'
@@ -167,8 +168,10 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
   const upstream = composeUpstream(environment, stores, await openFilesMax())
   const bodies = composeBodies(keys.mask, config.limits.bodyBytes, clock)
   const calls = limitsOfCalls(environment)
+  const approvals = composeApprovals(environment, stores)
   const deps = composePipeline({
     stores,
+    approvals,
     environment,
     redactor: createRedactor({ hashKey: keys.mask }),
     largeBodies: bodies,
@@ -184,6 +187,7 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
     environment,
     detection,
     routes: storedRoutes,
+    approvals,
     version: fabricVersion,
     origin,
   })
@@ -193,7 +197,9 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
     entries: composeEntryAdmission(environment, stores, {
       authorization: deps.authorization,
       detection,
+      approvals,
     }),
+    claimApproval: claimForConnector(stores, approvals),
   }
   const routes = new PathRoutes<Router>([
     ...agentsRoutes({

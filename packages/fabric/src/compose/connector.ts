@@ -26,6 +26,7 @@ import type { ConnectorAgent } from '../transports/mesh/connector-agent.ts'
 import { openInbound } from '../transports/mesh/inbound.ts'
 import { type OutboundRoute, openOutbound } from '../transports/mesh/outbound.ts'
 import { openRegistration } from '../transports/mesh/registration.ts'
+import { remoteApprovals } from '../transports/mesh/remote-approvals.ts'
 import { remoteLedger } from '../transports/mesh/remote-ledger.ts'
 import { followMeshState, type StateFollower } from '../transports/mesh/state-follower.ts'
 import { composeBodies } from './bodies.ts'
@@ -307,6 +308,7 @@ function composeConnectorPipeline(
       now: () => clock.now(),
     },
     detection: { observe: () => [] },
+    approvals: remoteApprovals(agent),
     standing: { onChange: (listener) => known.onChange(listener) },
     now: () => clock.now(),
     async append(draft) {

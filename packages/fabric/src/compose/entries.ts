@@ -1,3 +1,4 @@
+import type { Approvals } from '../approvals/approvals.ts'
 import { isProvenRequest } from '../identity/caller-proof.ts'
 import { Ed25519Keys } from '../identity/ed25519-keys.ts'
 import { createEntryAdmission, type EntryAdmission } from '../ledger/entry-admission.ts'
@@ -11,7 +12,11 @@ import type { Environment, Stores } from './stores.ts'
 export function composeEntryAdmission(
   { clock, config }: Environment,
   stores: Stores,
-  parts: { readonly authorization: AuthorizeDeps; readonly detection: WatchedDetection },
+  parts: {
+    readonly authorization: AuthorizeDeps
+    readonly detection: WatchedDetection
+    readonly approvals: Approvals
+  },
 ): EntryAdmission {
   const { ledger, feed, keys } = stores
   const { authorization, detection } = parts
@@ -25,6 +30,7 @@ export function composeEntryAdmission(
     verify: (...signed) => signingKeys.verify(...signed),
     isProvenRequest: (request) =>
       isProvenRequest(request, { signatures, find: (name) => directory.find(name) }),
+    isApproved: (stated) => parts.approvals.isUsedBy(stated),
     decisionFault: checkStatedDecisions(stores, clock, authorization),
     ledger: {
       async append(draft) {

@@ -1,9 +1,11 @@
 import { createExchangeId } from '@countersign/protocol'
+import type { RecordedDecision } from '../approvals/approvals.ts'
 import type { CertificateFacts, FindNoRoom, RecordCertificate } from '../identity/enrollment.ts'
 import type { VerifiedToken } from '../identity/token-server.ts'
 import type { EntryFeed } from '../ledger/entry-feed.ts'
 import type { EntryDraft, EntryPurpose } from '../ledger/ledger.ts'
 import { refusalOfFailure } from '../ledger/refusals.ts'
+import type { Refusal } from '../lib/refusal.ts'
 import { writable } from '../pipeline/ending.ts'
 import { formatProblem } from '../policy/compile-policies.ts'
 import type { RecordPolicyChange } from '../policy/policy-change.ts'
@@ -78,6 +80,26 @@ export function recordToken(
     'token.scopes': scopes?.join(' ') ?? '',
   }
   return appendLifecycle(environment, feed, { facts, purpose: null })
+}
+
+/** Puts an approver's decision on record, with the digest of the action that it is about. */
+export function recordApproval(
+  environment: Environment,
+  feed: EntryFeed,
+): (decision: RecordedDecision) => Promise<Refusal | null> {
+  return ({ id, digest, verdict, approver, note, exchange }) => {
+    const facts = {
+      ...{ event: `approval-${verdict}`, object: id, 'changed-by': exchange },
+      ...{
+        'approval.id': id,
+        'approval.approver': approver,
+        'approval.digest': Buffer.from(digest, 'hex'),
+      },
+      reason: writable(note),
+    }
+    const recording = appendLifecycle(environment, feed, { facts, purpose: 'administration' })
+    return recording.then(() => null, refusalOfFailure)
+  }
 }
 
 export interface Lifecycle {

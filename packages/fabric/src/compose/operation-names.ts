@@ -24,7 +24,7 @@ export const OPERATION_NAMES: OperationNames = {
     },
     admin: {
       discover: ['mesh.state', 'unread'],
-      record: ['mesh.register', 'mesh.entries', 'unread'],
+      record: ['mesh.register', 'mesh.entries', 'mesh.approvals', 'unread'],
       read: [
         ...[...administered('read'), WATCH_OPERATION, 'own.receipt', 'receipt.read', 'unread'],
       ],

@@ -1,5 +1,6 @@
 import { memoryRateLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import type { AgentRecord } from '../identity/directory.ts'
+import type { ApprovalGate } from '../pipeline/approve.ts'
 import type { AuthorizeDeps, Receiver } from '../pipeline/authorize.ts'
 import type { PipelineDeps } from '../pipeline/enforce.ts'
 import type { LargeBodies } from '../pipeline/large-bodies.ts'
@@ -17,6 +18,7 @@ export interface PipelineOptions {
   readonly largeBodies: LargeBodies
   readonly detection: WatchedDetection
   readonly routes: Routes
+  readonly approvals: ApprovalGate
   /** Reports whether a channel of that name exists. */
   hasChannel(name: string): boolean
 }
@@ -53,6 +55,7 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
     largeBodies,
     detection,
     standing,
+    approvals: options.approvals,
     now: () => environment.clock.now(),
     append: (draft) => stores.feed.append(draft),
   }

@@ -45,6 +45,7 @@ async function turnsOf(step: 'decided' | 'proved'): Promise<readonly number[]> {
     hasReceiver: () => false,
     trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     verify: verifyEd25519,
+    isApproved: () => Promise.resolve(true),
     isProvenRequest: () => Promise.resolve(true),
     decisionFault() {
       seen.decided.push(turns)
@@ -93,6 +94,7 @@ async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): P
     hasReceiver: () => false,
     trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     verify: verifyEd25519,
+    isApproved: () => Promise.resolve(true),
     isProvenRequest: () => Promise.resolve(true),
     decisionFault: () => 'looked at the request',
     ledger: { append, explain: () => Promise.resolve([]), openIntent: () => null },
@@ -148,6 +150,7 @@ test('an intent of a caller that was quarantined while its entry was proved is n
       hasReceiver: () => false,
       trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
       verify: verifyEd25519,
+      isApproved: () => Promise.resolve(true),
       isProvenRequest: () => Promise.resolve(true),
       decisionFault: () => null,
       ledger: {
@@ -181,6 +184,7 @@ test('the end of an exchange is held against copies of its own connector, and of
     hasReceiver: () => false,
     trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     verify: verifyEd25519,
+    isApproved: () => Promise.resolve(true),
     isProvenRequest: () => Promise.resolve(true),
     decisionFault: () => null,
     ledger: { append, explain: () => proving.promise, openIntent: () => intent },

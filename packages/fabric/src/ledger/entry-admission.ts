@@ -13,6 +13,7 @@ import {
   type SpiffeId,
   type Trust,
   timeOfExchange,
+  toHex,
   type VerifySignature,
   verifyEntry,
 } from '@countersign/protocol'
@@ -68,9 +69,22 @@ export interface EntryAdmissionOptions {
    * request, or null.
    */
   decisionFault(entry: MeshEntry): string | null
+  /** Reports whether exactly this exchange of the receiver has used exactly this approval. */
+  isApproved(stated: StatedApproval): Promise<boolean>
   readonly ledger: Pick<Ledger, 'explain' | 'openIntent'> & {
     append(draft: EntryDraft): Promise<Committed>
   }
+}
+
+/** An approval, as the intent of a connector states it. */
+export interface StatedApproval {
+  readonly id: string
+  readonly digest: string
+  readonly approver: string
+  readonly caller: string
+  readonly exchange: string
+  /** SPIFFE ID of the connector's agent, which is the receiver. */
+  readonly receiver: string
 }
 
 /** A principal as far as an entry can be held to it. */
@@ -300,7 +314,7 @@ function faultOf(cause: unknown): string {
 }
 
 async function findUnproven(
-  { ledger, isProvenRequest, trust, verify }: EntryAdmissionOptions,
+  { ledger, isProvenRequest, isApproved, trust, verify }: EntryAdmissionOptions,
   entry: MeshEntry,
   connector: Connector,
 ): Promise<string | null> {
@@ -319,10 +333,27 @@ async function findUnproven(
   if (isOpening(kind) && (await ledger.explain(exchange)).length > 0) {
     return `${exchange} is on record already`
   }
+  const unapproved = await findUnapproved({ isApproved }, entry, connector)
+  if (unapproved !== null) return unapproved
   if (facts['attested.request'] !== 'caller') return null
   const { caller } = facts
   const { asked } = attested
   const producer = connector.spiffeId
   const isProven = asked !== null && (await isProvenRequest({ caller, producer, asked }))
   return isProven ? null : `${String(caller)} did not just sign the request of ${exchange}`
+}
+
+/** A connector could state an approval that another exchange, or another receiver, has used. */
+async function findUnapproved(
+  { isApproved }: Pick<EntryAdmissionOptions, 'isApproved'>,
+  { kind, exchange, facts }: MeshEntry,
+  { spiffeId: receiver }: Connector,
+): Promise<string | null> {
+  if (kind !== 'intent' || facts['approval.id'] === undefined) return null
+  const { 'approval.id': id, 'approval.approver': approver, 'approval.digest': digest } = facts
+  if (!(digest instanceof Uint8Array)) return 'an approval is stated without its digest'
+  const stated = { id: String(id), approver: String(approver), digest: toHex(digest) }
+  const caller = String(facts['caller'])
+  const isGood = await isApproved({ ...stated, caller, exchange, receiver })
+  return isGood ? null : `${stated.id} is not an approval that ${exchange} has used`
 }

@@ -12,6 +12,15 @@ export interface RefusalFacts {
   readonly limit?: string | null
   readonly byOthers?: boolean
   readonly rpcId?: RpcId
+  readonly approval?: ApprovalReference | null
+}
+
+/** The approval that a refusal is about: its id and its end reach the caller. */
+export interface ApprovalReference {
+  readonly id: string
+  /** The digest of the action, in hex. */
+  readonly digest: string
+  readonly expiresAt: number
 }
 
 /** The id of the JSON-RPC request that is answered; undefined where there is none to answer. */
@@ -36,12 +45,14 @@ export class Refusal {
    * Of a request that was read far enough to answer it as JSON-RPC, and not to name its operation.
    */
   readonly rpcId: RpcId
+  /** Null unless the refusal is about an approval. */
+  readonly approval: ApprovalReference | null
 
   constructor(
     code: RefusalCode,
     detail: string,
     retryAfterMs: number | null = null,
-    { caller = null, limit = null, byOthers = false, rpcId }: RefusalFacts = {},
+    { caller = null, limit = null, byOthers = false, rpcId, approval = null }: RefusalFacts = {},
   ) {
     this.code = code
     this.detail = detail
@@ -50,6 +61,7 @@ export class Refusal {
     this.limit = limit
     this.byOthers = byOthers
     this.rpcId = rpcId
+    this.approval = approval
   }
 
   /**

@@ -78,6 +78,11 @@ export class PolicyRefusal extends Refusal {
   ): Refusal {
     // The fabric takes no other from a connector as what a decision led to.
     if (!isOfInspection(refusal.code)) return refusal
+    return PolicyRefusal.of({ decision, question, policyVersion }, refusal)
+  }
+
+  /** `refusal` of what policy requires, with the decision that requires it. */
+  static of({ decision, question, policyVersion }: DecisionMade, refusal: Refusal): Refusal {
     const made = { decision, question, policyVersion }
     return new PolicyRefusal(refusal.code, refusal.detail, made, refusal)
   }
@@ -119,9 +124,6 @@ export async function authorize(
   }
   if (receiver === null) {
     return new PolicyRefusal('RECEIVER_UNKNOWN', `no ${target.kind} is named ${target.name}`, made)
-  }
-  if (decision.obligations.approval !== null) {
-    return new PolicyRefusal('APPROVAL_REQUIRED', decision.obligations.approval, made)
   }
   if (decision.obligations.signedRequest && !exchange.signed) {
     return new PolicyRefusal(

@@ -1,7 +1,7 @@
 import type { Caller } from '../identity/caller.ts'
 import { Refusal, undecided, Withdrawal } from '../lib/refusal.ts'
-import { authenticate } from './authenticate.ts'
-import { type Authorized, authorize } from './authorize.ts'
+import { type Authenticated, authenticate } from './authenticate.ts'
+import { type Authorized, authorize, PolicyRefusal } from './authorize.ts'
 import type { StillPermitted } from './delivery.ts'
 import type { PipelineDeps } from './enforce.ts'
 import type { Exchange } from './exchange.ts'
@@ -24,12 +24,23 @@ export async function admitControl(
     await recordRefusal(unchecked, authenticated, null, deps)
     return authenticated
   }
-  const authorized =
-    unchecked.fault ?? (await authorize(authenticated, deps.authorization).catch(undecided))
+  const authorized = unchecked.fault ?? (await permit(authenticated, deps).catch(undecided))
   if (authorized instanceof Refusal) {
     await recordRefusal(unchecked, authorized, authenticated.caller, deps)
   }
   return authorized
+}
+
+/** Requests of this kind are not recorded, so that no approval of one could be shown. */
+async function permit(
+  authenticated: Exchange<Authenticated>,
+  deps: PipelineDeps,
+): Promise<Exchange<Authorized> | Refusal> {
+  const authorized = await authorize(authenticated, deps.authorization)
+  if (authorized instanceof Refusal) return authorized
+  const { approval } = authorized.decision.obligations
+  if (approval === null) return authorized
+  return PolicyRefusal.of(authorized, new Refusal('APPROVAL_REQUIRED', approval))
 }
 
 /** An admitted request for the fabric's own machinery. */

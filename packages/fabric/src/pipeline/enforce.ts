@@ -1,6 +1,7 @@
 import type { ExchangeId } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
 import { Refusal, undecided, type Withdrawal } from '../lib/refusal.ts'
+import { type ApproveDeps, approve } from './approve.ts'
 import { type AuthenticateDeps, type Authenticated, authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
 import { type Answered, type DeliverDeps, deliver } from './deliver.ts'
@@ -21,7 +22,7 @@ import { type InspectedEvents, inspectedEvents, type StreamDeps } from './stream
 import type { UncheckedRequest } from './unchecked-request.ts'
 
 /** Everything the stages ask for; `compose.ts` is the only place that gathers it. */
-export type PipelineDeps = AuthenticateDeps & DeliverDeps & StreamDeps
+export type PipelineDeps = AuthenticateDeps & ApproveDeps & DeliverDeps & StreamDeps
 
 /** The result that the transport encodes, and the exchange that it is recorded under. */
 export type Outcome = Ended & { readonly exchange: ExchangeId }
@@ -38,10 +39,10 @@ type Ended =
     }
 
 /**
- * The one way across: authenticate, authorize, inspect, record the intent, deliver, record the
- * outcome. Nothing is delivered before its intent is durable, and nothing is answered before the
- * outcome is. Rejects only when the ledger cannot record and the receiver has done nothing. Once it
- * may have acted, an outcome that cannot be recorded is the refusal `OUTCOME_UNKNOWN`.
+ * The one way across: authenticate, authorize, inspect, approve, record the intent, deliver, record
+ * the outcome. Nothing is delivered before its intent is durable, and nothing is answered before
+ * the outcome is. Rejects only when the ledger cannot record and the receiver has done nothing.
+ * Once it may have acted, an outcome that cannot be recorded is the refusal `OUTCOME_UNKNOWN`.
  *
  * A receiver with conditions of its own checks the request before the intent: an intent
  * states a request whose checks have all passed.
@@ -85,7 +86,10 @@ async function admit(
   const forwarder = typeof receiver === 'function' ? receiver : await receiver.check(inspected)
   if (forwarder instanceof Refusal) return forwarder
 
-  const intended = await recordIntent(inspected, deps)
+  const approved = await approve(inspected, deps)
+  if (approved instanceof Refusal) return approved
+
+  const intended = await recordIntent(approved, deps)
   return intended instanceof Refusal ? intended : { intended, forwarder }
 }
 

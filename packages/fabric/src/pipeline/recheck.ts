@@ -177,12 +177,15 @@ export function principalOf(record: AgentRecord): PolicyRequest['principal'] {
 /** Reports whether a permit requires more than was met under an earlier one. */
 export function hasNewObligations(
   obligations: Obligations,
-  met: Pick<Obligations, 'mask' | 'block' | 'signedResponse'> & { readonly signed: boolean },
+  met: Pick<Obligations, 'mask' | 'block' | 'signedResponse' | 'approval'> & {
+    readonly signed: boolean
+  },
 ): boolean {
   return (
     obligations.mask.some((name) => !met.mask.includes(name)) ||
     obligations.block.some((name) => !met.block.includes(name)) ||
-    obligations.approval !== null ||
+    // The approval that began the exchange holds until its end, and answers no other reason.
+    (obligations.approval !== null && obligations.approval !== met.approval) ||
     (obligations.signedRequest && !met.signed) ||
     (obligations.signedResponse && !met.signedResponse)
   )

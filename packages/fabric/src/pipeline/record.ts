@@ -8,6 +8,7 @@ import {
   readSignedHalf,
   slotOfExchange,
 } from '@countersign/protocol'
+import type { UsedApproval } from '../approvals/approvals.ts'
 import type { Detection } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
@@ -18,6 +19,7 @@ import { systemRandom } from '../lib/random.ts'
 import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
+import type { Approved } from './approve.ts'
 import type { Authenticated } from './authenticate.ts'
 import { PolicyRefusal } from './authorize.ts'
 import { type IntendedEnding, loneEnding, type RefusedEnding, writable } from './ending.ts'
@@ -44,15 +46,15 @@ interface Intent {
 }
 
 /** Known once the intent is durable. Nothing else can be delivered. */
-export type Intended = Inspected & Intent
+export type Intended = Approved & Intent
 
 export { LedgerBusy, refusalOfFailure }
 
 export async function recordIntent(
-  exchange: Exchange<Inspected>,
+  exchange: Exchange<Approved>,
   deps: RecordDeps,
 ): Promise<Exchange<Intended> | Refusal> {
-  const facts = intentFacts(exchange, deps)
+  const facts = { ...intentFacts(exchange, deps), ...approvalFacts(exchange.approval) }
   const fault = requestFault(facts, exchange)
   if (fault !== null) return fault
   const { id, at, target } = exchange
@@ -65,6 +67,13 @@ export async function recordIntent(
     if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
     throw cause
   }
+}
+
+function approvalFacts(approval: UsedApproval | null): Readonly<Record<string, FactValue>> {
+  if (approval === null) return {}
+  const { id, approver, digest } = approval
+  const bytes = Buffer.from(digest, 'hex')
+  return { 'approval.id': id, 'approval.approver': approver, 'approval.digest': bytes }
 }
 
 /** An operator goes on while the disk fills up: it has to see who does that, and to stop them. */
@@ -170,6 +179,7 @@ async function appendRefusal(
       receiver: target.name,
       ...target.about,
       'request.digest': sha256(received.body),
+      ...referredApproval(refusal),
       ...(caller === null
         ? knownCaller(refusal)
         : { caller: caller.spiffeId, 'caller.method': caller.method }),
@@ -182,6 +192,11 @@ async function appendRefusal(
           }),
     },
   })
+}
+
+function referredApproval({ approval }: Refusal): Readonly<Record<string, FactValue>> {
+  if (approval === null) return {}
+  return { 'approval.id': approval.id, 'approval.digest': Buffer.from(approval.digest, 'hex') }
 }
 
 function knownCaller({ caller }: Refusal): { caller?: string } {

@@ -5,6 +5,8 @@ import type { Decision } from './policy.ts'
 const policyCodes: readonly unknown[] = [
   'NOT_PERMITTED',
   'APPROVAL_REQUIRED',
+  'APPROVAL_PENDING',
+  'APPROVAL_DENIED',
   'SIGNATURE_MISSING',
 ] satisfies readonly RefusalCode[]
 
@@ -43,6 +45,12 @@ export function isOfInspection(code: RefusalCode): boolean {
   return code === blocked || inspectionCodes.includes(code)
 }
 
+const approvalCodes: readonly string[] = [
+  'APPROVAL_REQUIRED',
+  'APPROVAL_PENDING',
+  'APPROVAL_DENIED',
+] satisfies readonly RefusalCode[]
+
 /** The codes of refusals to which a decision can lead, in the order in which `authorize` asks. */
 export function statedCodes(
   { effect, obligations }: Pick<Decision, 'effect' | 'obligations'>,
@@ -52,9 +60,8 @@ export function statedCodes(
   const unknown = asked.isUnknown ? ['RECEIVER_UNKNOWN'] : []
   if (!asked.isKnown) return unknown
   const { approval, signedRequest, mask, block } = obligations
-  if (approval !== null) return [...unknown, 'APPROVAL_REQUIRED']
   if (signedRequest && !asked.signed) return [...unknown, 'SIGNATURE_MISSING']
   // Nothing is looked for that no policy names.
   const found = mask.length + block.length > 0 ? [blocked] : []
-  return [...unknown, ...found, ...inspectionCodes]
+  return [...unknown, ...found, ...inspectionCodes, ...(approval === null ? [] : approvalCodes)]
 }

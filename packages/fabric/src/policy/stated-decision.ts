@@ -149,21 +149,26 @@ function intentFault(
   const signed = facts['attested.request'] === 'caller'
   if (request.context.signed !== signed) return 'private.request is about another request'
   if (!ends.isKnown) return 'its receiver was not known lately'
-  const stated = permitFault(decision, signed)
+  const met = { signed, isApproved: facts['approval.id'] !== undefined }
+  const stated = permitFault(decision, met)
   if (stated !== null) return `the policies of that version ${stated}`
   const principal = present.findPrincipal(request.principal.name)
   const resource = present.findReceiver('agent', request.resource.name)
   if (principal === null || resource === null) {
     return 'its caller or its receiver is unknown or cut off'
   }
-  const known = permitFault(policies.decide({ ...request, principal, resource }), signed)
+  const known = permitFault(policies.decide({ ...request, principal, resource }), met)
   return known === null ? null : `for the caller as the directory holds it, policies ${known}`
 }
 
 /** Returns the reason why this decision does not allow a delivery, or null. */
-function permitFault({ effect, obligations }: Decision, signed: boolean): string | null {
+function permitFault(
+  { effect, obligations }: Decision,
+  { signed, isApproved }: { readonly signed: boolean; readonly isApproved: boolean },
+): string | null {
   if (effect !== 'permit') return 'deny it'
-  if (obligations.approval !== null) return 'ask for an approval, and so refuse it'
+  // The record of the approval is asked later whether this exchange has used it.
+  if (obligations.approval !== null && !isApproved) return 'ask for an approval, and so refuse it'
   return obligations.signedRequest && !signed ? 'ask for a signature of its caller' : null
 }
 

@@ -50,6 +50,8 @@ export interface RecordPut {
    * If given, nothing is written unless the record has this value now; null: unless it is absent.
    */
   readonly expected?: string | null
+  /** The record survives a loss of power as well, on every engine. */
+  readonly durable?: boolean
 }
 
 /**

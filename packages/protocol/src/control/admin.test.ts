@@ -44,6 +44,14 @@ const channelChange = {
 }
 const status = { name: 'support', status: 'revoked', reason: 'leaked key' } as const
 
+const approval = {
+  ...({ state: 'approved' } as const),
+  ...{ id: 'apr_1', digest: 'ab', caller: 'a', user: 'u', receiver: 'b' },
+  ...{ protocol: 'mcp', operation: 'tools/call', tool: 'pay', parameters: ['amount'] },
+  ...{ reason: 'moves money', requestedBy: 'exc_1', requestedAt: 1, expiresAt: 9 },
+  ...{ approver: 'c', decidedAt: 2, note: 'agreed', consumedBy: 'exc_2' },
+} as const
+
 /** An answer to each operation, in which nothing is null or empty. */
 const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
   status: {
@@ -65,6 +73,10 @@ const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
   'policy.show': { version: 'v', sources: [{ name: 'a.cedar', text: 'permit(…)' }] },
   'policy.put': { version: 'v', taken: false, problems: ['a.cedar:1'], warnings: ['a.cedar:2'] },
   'policy.explain': { exchange: 'exc_1', entries: [entry], policy: explanation },
+  'approval.list': [approval],
+  'approval.show': approval,
+  'approval.approve': { approval, taken: true },
+  'approval.deny': { approval, taken: false },
   'channel.list': [{ ...channel, messages: 1, bytes: 2, dead: 3, lastOffset: 4 }],
   'channel.create': channelChange,
   'channel.members': channelChange,

@@ -16,6 +16,13 @@ import {
   type StatusChangeArgs,
 } from './admin-agents.ts'
 import {
+  type ApprovalArgs,
+  type ApprovalView,
+  type DecidedApproval,
+  readApprovalView,
+  readDecidedApproval,
+} from './admin-approvals.ts'
+import {
   type ChannelChange,
   type ChannelMembersArgs,
   type ChannelView,
@@ -75,6 +82,10 @@ export interface AdminContract {
   readonly 'policy.show': Operation<NoArgs, PoliciesView>
   readonly 'policy.put': Operation<PolicyFile, PolicyPut>
   readonly 'policy.explain': Operation<{ readonly exchange: string }, ExplainedExchange>
+  readonly 'approval.list': Operation<NoArgs, readonly ApprovalView[]>
+  readonly 'approval.show': Operation<{ readonly id: string }, ApprovalView>
+  readonly 'approval.approve': Operation<ApprovalArgs, DecidedApproval>
+  readonly 'approval.deny': Operation<ApprovalArgs, DecidedApproval>
   readonly 'channel.list': Operation<NoArgs, readonly ChannelView[]>
   readonly 'channel.create': Operation<ChannelMembersArgs, ChannelChange>
   readonly 'channel.members': Operation<ChannelMembersArgs, ChannelChange>
@@ -121,6 +132,10 @@ const readers: { readonly [Name in AdminOperation]: Reader<AdminResult<Name>> } 
   'policy.show': readPoliciesView,
   'policy.put': readPolicyPut,
   'policy.explain': readExplainedExchange,
+  'approval.list': readList(readApprovalView),
+  'approval.show': readApprovalView,
+  'approval.approve': readDecidedApproval,
+  'approval.deny': readDecidedApproval,
   'channel.list': readList(readChannelView),
   'channel.create': readChannelChange,
   'channel.members': readChannelChange,

@@ -26,7 +26,12 @@ export const REFUSALS = {
     says: 'the protocol version is not supported; update the client or use a listed version',
   },
   NOT_PERMITTED: { retry: false, says: 'policy does not allow this' },
-  APPROVAL_REQUIRED: { retry: false, says: 'policy requires an approval first' },
+  APPROVAL_REQUIRED: {
+    retry: false,
+    says: 'policy requires an approval, which cannot be asked for here',
+  },
+  APPROVAL_PENDING: { retry: true, says: 'the action waits for an approval' },
+  APPROVAL_DENIED: { retry: false, says: 'an approver denied this action' },
   RATE_LIMITED: { retry: true, says: 'the rate limit is exhausted' },
   OVERLOADED: { retry: true, says: 'the fabric has no room for this request now' },
   RECEIVER_UNKNOWN: { retry: false, says: 'no such receiver is known' },

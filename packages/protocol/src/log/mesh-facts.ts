@@ -1,6 +1,6 @@
 import { isRefusalCode } from '../control/refusals.ts'
 import { utf8 } from '../encoding/bytes.ts'
-import { isAssignableName, parseSpiffeId } from '../encoding/ids.ts'
+import { isAssignableName, isId, parseSpiffeId } from '../encoding/ids.ts'
 import { isLegible } from '../encoding/legible.ts'
 import { endingFault } from './ending-fault.ts'
 import { missingFact, operationLengthMax, wordsLengthMax } from './fact-bounds.ts'
@@ -93,6 +93,8 @@ const asked = {
   'policy.rules': words(rulesLengthMax),
   'request.digest': bytes(32),
   'private.request': words(meshTextBytesMax),
+  'approval.id': (value) => isId('apr', value),
+  'approval.digest': bytes(32),
 } satisfies Record<string, Rule>
 
 const ended = {
@@ -123,6 +125,7 @@ const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
   intent: {
     ...asked,
     'caller.credential': matching(/^[A-Za-z0-9:._=+/-]{1,128}$/),
+    'approval.approver': isPrincipal,
     'request.bytes': size,
     'request.forwarded-digest': bytes(32),
     masked: maskedCounts,

@@ -1,11 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { utf8 } from '@countersign/protocol'
 import { readAll } from '../connection/body.ts'
-import { findRefusal } from '../connection/refused.ts'
+import { findRefusal, type RefusedError } from '../connection/refused.ts'
 import type { Identity } from '../identity/identity.ts'
-import type { Clock } from '../lib/clock.ts'
+import { type Clock, monotonicOf } from '../lib/clock.ts'
 import { AgentError } from '../lib/fault.ts'
 import { LIMITS } from '../lib/limits.ts'
-import { exchange } from './exchange.ts'
+import { exchange, type OutgoingCall } from './exchange.ts'
 import { Reply } from './reply.ts'
 
 export interface CallOptions {
@@ -19,6 +20,12 @@ export interface CallOptions {
   /** Sent as `application/json`, in place of `body`. */
   readonly json?: unknown
   readonly signal?: AbortSignal
+  /**
+   * Waits for as long as this if policy requires an approval of this very call, and makes the call
+   * again once it is approved. Without it, the RefusedError with the approval's id is thrown
+   * at once.
+   */
+  readonly approval?: { readonly waitMs: number }
 }
 
 /** Signs, sends, and gives the reply; throws the RefusedError of a refusal. */
@@ -29,24 +36,36 @@ export async function call(
 ): Promise<Reply> {
   const headers = new Headers(options.headers)
   const body = await bodyOf(options, headers)
-  const method = (options.method ?? (body === null ? 'GET' : 'POST')).toUpperCase()
-  const made = await exchange(
-    identity,
-    {
-      to,
-      method,
-      path: options.path ?? '/',
-      headers,
-      body: body ?? new Uint8Array(0),
-      signal: options.signal,
-    },
-    clock,
-  )
-  const refusal = findRefusal(made.status, made.header)
-  if (refusal === null) return new Reply(made, identity)
-  // A refusal is short; read to its end, it leaves the connection fit for the next call.
-  await readAll(made.body, LIMITS.controlBytesMax, 'ANSWER_TOO_LARGE').catch(() => made.discard())
-  throw refusal
+  const outgoing: OutgoingCall = {
+    to,
+    method: (options.method ?? (body === null ? 'GET' : 'POST')).toUpperCase(),
+    path: options.path ?? '/',
+    headers,
+    body: body ?? new Uint8Array(0),
+    signal: options.signal,
+  }
+  const until =
+    monotonicOf(clock) + Math.min(options.approval?.waitMs ?? 0, LIMITS.approvalWaitMsMax)
+  for (;;) {
+    const made = await exchange(identity, outgoing, clock)
+    const refusal = findRefusal(made.status, made.header)
+    if (refusal === null) return new Reply(made, identity)
+    // A refusal is short; read to its end, it leaves the connection fit for the next call.
+    await readAll(made.body, LIMITS.controlBytesMax, 'ANSWER_TOO_LARGE').catch(() => made.discard())
+    const waitMs = repeatAfter(refusal, until - monotonicOf(clock))
+    if (waitMs === null) throw refusal
+    await sleep(waitMs, undefined, options.signal === undefined ? {} : { signal: options.signal })
+  }
+}
+
+/**
+ * Milliseconds after which a call that waits for an approval is made again; null if it is not. Only
+ * a refusal of the fabric means that nothing was delivered.
+ */
+function repeatAfter(refusal: RefusedError, leftMs: number): number | null {
+  if (refusal.code !== 'APPROVAL_PENDING' || !refusal.retry || leftMs <= 0) return null
+  const asked = refusal.retryAfterMs ?? LIMITS.approvalPollMsMin
+  return Math.min(Math.max(asked, LIMITS.approvalPollMsMin), leftMs)
 }
 
 async function bodyOf(options: CallOptions, headers: Headers): Promise<Uint8Array | null> {

@@ -1,4 +1,5 @@
 import {
+  isId,
   isRefusalCode,
   isWithdrawalReason,
   mayHaveActed,
@@ -32,7 +33,10 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   VERSION_UNSUPPORTED: 'update this client, or use a protocol version that the fabric carries',
   NOT_PERMITTED:
     'ask for a policy that permits it; `countersign explain <exchange>` shows the deciding policy',
-  APPROVAL_REQUIRED: 'have the exchange approved, then call again',
+  APPROVAL_REQUIRED: 'ask the operator for a policy that permits it without an approval',
+  APPROVAL_PENDING:
+    'make the same call again once it is approved (`countersign approval approve <id>`), or pass `approval: { waitMs }`',
+  APPROVAL_DENIED: 'ask the approver why; another action needs an approval of its own',
   RATE_LIMITED: 'wait for `retryAfterMs`, then call again',
   OVERLOADED: 'nothing was delivered; wait for `retryAfterMs`, then call again',
   RECEIVER_UNKNOWN: 'check the name: `countersign agent list`',
@@ -97,10 +101,14 @@ export class RefusedError extends Error {
   readonly statedBy: string | null
   /** The HTTP status that carried it. */
   readonly status: number
+  /** The approval that the call waits for, or was denied; null for every other refusal. */
+  readonly approval: RefusedApproval | null
 
   constructor(code: RefusalCode, told: Told) {
     const { says } = REFUSALS[code]
     const where = told.exchange === null ? '' : ` (exchange ${told.exchange})`
+    const named = told.approval?.id ?? ''
+    const approval = named === '' ? '' : ` (${named})`
     const limit = told.limit === undefined || told.limit === null ? '' : ` (${told.limit})`
     const reason = code === 'WITHDRAWN' ? (told.reason ?? null) : null
     const reconnect = reason !== null && WITHDRAWALS[reason].reconnect
@@ -109,7 +117,7 @@ export class RefusedError extends Error {
     const own = code === 'WITHDRAWN' ? nextOfWithdrawal(reconnect, acted) : NEXT[code]
     const next = statedBy === null ? own : NEXT_OF_STATED
     const word = statedBy === null ? '' : `, on the word of ${statedBy} alone`
-    super(`${code}: ${says}${limit}${word}${where}. Next: ${next}.`)
+    super(`${code}: ${says}${approval}${limit}${word}${where}. Next: ${next}.`)
     this.name = 'RefusedError'
     this.code = code
     this.says = says
@@ -123,6 +131,7 @@ export class RefusedError extends Error {
     this.statedBy = statedBy
     this.reason = reason
     this.reconnect = reconnect
+    this.approval = told.approval ?? null
   }
 }
 
@@ -144,7 +153,16 @@ function nextOfWithdrawal(reconnect: boolean, acted: boolean): string {
   return `${step}; ${acted ? 'the receiver may have acted on this one' : 'nothing was delivered'}`
 }
 
+/** An approval, as a refusal names it. */
+export interface RefusedApproval {
+  /** For `countersign approval show`. */
+  readonly id: string
+  /** Unix milliseconds after which the same call needs another approval. */
+  readonly expiresAt: number
+}
+
 interface Told {
+  readonly approval?: RefusedApproval | null
   /**
    * False for a code of a newer version: its outcome counts as unknown, and it is never tried
    * again.
@@ -183,7 +201,15 @@ export function findRefusal(
         ? Math.min(Number(seconds) * 1000, LIMITS.retryAfterMsMax)
         : null,
     limit: parseLimitText(header('countersign-limit') ?? ''),
+    approval: approvalOf(header('countersign-approval')),
   })
+}
+
+/** `apr_…; expires=1795000000`, in Unix seconds. */
+function approvalOf(text: string | null): RefusedApproval | null {
+  const [, id, seconds] = /^(apr_[0-9a-f]{32});\s?expires=(\d{1,12})$/.exec(text ?? '') ?? []
+  if (!isId('apr', id) || seconds === undefined) return null
+  return { id, expiresAt: Number(seconds) * 1000 }
 }
 
 /** Any other text in its place is not shown, and still counts as a statement. */

@@ -15,6 +15,10 @@ export const LIMITS = {
   attemptsMax: 5,
   /** No peer can make a caller wait longer than a day. */
   retryAfterMsMax: 86_400_000,
+  /** A call that waits for an approval is made again after this at the earliest. */
+  approvalPollMsMin: 250,
+  /** Approvals do not wait longer than this. */
+  approvalWaitMsMax: 7 * 86_400_000,
   /** Time that a receipt may take after the response: the outcome is written after delivery. */
   receiptWaitMsMax: 10_000,
   /** Silence on a connection that is not an event stream. */

@@ -38,7 +38,10 @@ class RecordWriter {
 
   /** All commands take effect, or none, as on a full disk: a later batch may succeed. */
   #carryOut(commands: readonly Command[]): Reply {
+    const isDurable = commands.some((command) => command.kind === 'put' && command.durable)
     try {
+      // With a write-ahead log, FULL syncs it at the COMMIT, and all that was written before.
+      if (isDurable) this.#database.exec('PRAGMA synchronous = FULL')
       // The lock is taken before the first read, so that nothing changes between check and write.
       this.#database.exec('BEGIN IMMEDIATE')
       const answers = commands.map((command) => this.#answer(command))
@@ -47,6 +50,8 @@ class RecordWriter {
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
       return { count: commands.length, fault: faultOf(error) }
+    } finally {
+      if (isDurable) this.#database.exec('PRAGMA synchronous = NORMAL')
     }
   }
 

@@ -34,6 +34,8 @@ const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> 
   VERSION_UNSUPPORTED: 'stated',
   NOT_PERMITTED: 'stated',
   APPROVAL_REQUIRED: 'stated',
+  APPROVAL_PENDING: 'stated',
+  APPROVAL_DENIED: 'stated',
   RATE_LIMITED: 'stated',
   OVERLOADED: 'stated',
   RECEIVER_UNKNOWN: 'stated',

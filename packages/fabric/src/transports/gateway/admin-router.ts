@@ -1,3 +1,4 @@
+import type { Caller } from '../../identity/caller.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Forwarder } from '../../pipeline/delivery.ts'
 import { enforce, type PipelineDeps } from '../../pipeline/enforce.ts'
@@ -19,7 +20,11 @@ export interface Administration {
   actionOf(operation: string): 'read' | 'administer' | null
   /** Facts for the record that name the object and the reason. */
   aboutOf(operation: string, args: unknown): Readonly<Record<string, string>>
-  forwarder(operation: string, args: unknown, request: { readonly exchange: string }): Forwarder
+  carryOut(
+    operation: string,
+    args: unknown,
+    request: { readonly exchange: string; readonly caller: Caller },
+  ): ReturnType<Forwarder>
 }
 
 /** `POST /v1/admin`: an ordinary exchange whose receiver is the fabric itself. */
@@ -63,9 +68,10 @@ function adminRouter(
       tool: '',
       about: administration.aboutOf(operation, args),
     } as const
-    const unchecked = decodedRequest(context, target, fault ?? unknown)
-    const forwarder = administration.forwarder(operation, args, { exchange: context.exchange })
-    const outcome = await enforce(deps, unchecked, forwarder)
+    const decoded = decodedRequest(context, target, fault ?? unknown)
+    const forwarder: Forwarder = ({ id, caller }) =>
+      administration.carryOut(operation, args, { exchange: id, caller })
+    const outcome = await enforce(deps, decoded, forwarder)
     if (outcome.refusal !== null) return problemReply(outcome.refusal, context.exchange)
     const headers: [string, string][] = [
       ...outcome.answer.headers.map(pair),

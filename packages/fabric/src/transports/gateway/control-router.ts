@@ -1,4 +1,11 @@
-import { parseMeshEntries, parseMeshRegistration } from '@countersign/protocol'
+import {
+  type MeshApprovalAnswer,
+  type MeshApprovalClaim,
+  parseMeshApprovalClaim,
+  parseMeshEntries,
+  parseMeshRegistration,
+} from '@countersign/protocol'
+import type { Caller } from '../../identity/caller.ts'
 import type { EntryAdmission } from '../../ledger/entry-admission.ts'
 import type { ReceiptAccess } from '../../ledger/receipt-access.ts'
 import { exchangeIdFault, Refusal } from '../../lib/refusal.ts'
@@ -31,6 +38,8 @@ export interface ControlOptions {
   readonly entries: EntryAdmission
   readonly receipts: ReceiptAccess
   readonly endpoints: EndpointRegistry
+  /** Uses an approval for a connector, or states what it waits for. */
+  claimApproval(claim: MeshApprovalClaim, connector: Caller): Promise<MeshApprovalAnswer | Refusal>
   readonly state: {
     /** The state as JSON, once it is another than that of `after`, or `waitMs` have passed. */
     wait(
@@ -88,6 +97,7 @@ export function meshRoutes(options: ControlOptions): readonly PathRoute<Router>[
     ['GET /v1/mesh/state', routed(meshState)],
     ['POST /v1/mesh/endpoints', routed(meshEndpoints)],
     ['POST /v1/mesh/entries', routed(meshEntries)],
+    ['POST /v1/mesh/approvals', routed(meshApprovals)],
     ['* /v1/mesh/**', routed(unknownOperation)],
   ]
 }
@@ -169,6 +179,18 @@ const meshEntries: MeshAnswer = async (options, context) => {
   const named = limits.some((limit) => limit !== null) ? { limits } : {}
   const headers = exchangeHeaders(context.exchange)
   return isNothing ? refusal : jsonReply({ indexes, ...named }, headers)
+}
+
+const meshApprovals: MeshAnswer = async (options, context) => {
+  const asked = { action: 'record', operation: 'mesh.approvals' } as const
+  const request = await admit(options, context, asked)
+  if (request instanceof Refusal) return request
+  const claim = parse(options, context, parseMeshApprovalClaim)
+  if (claim instanceof Refusal) return refuse(options, context, asked, claim)
+  const answer = await options.claimApproval(claim, request.caller)
+  return answer instanceof Refusal
+    ? refuse(options, context, asked, answer)
+    : jsonReply({ ...answer })
 }
 
 /** Refuses an admitted caller after all, under the operation that it was admitted to. */

@@ -27,6 +27,8 @@ export const GATEWAY_WIRE = {
   VERSION_UNSUPPORTED: { status: 400, jsonRpc: -31015 },
   NOT_PERMITTED: { status: 403, jsonRpc: -31016 },
   APPROVAL_REQUIRED: { status: 403, jsonRpc: -31017 },
+  APPROVAL_PENDING: { status: 409, jsonRpc: -31037 },
+  APPROVAL_DENIED: { status: 403, jsonRpc: -31038 },
   RATE_LIMITED: { status: 429, jsonRpc: -31018 },
   RECEIVER_UNKNOWN: { status: 404, jsonRpc: -31019 },
   RECEIVER_UNREACHABLE: { status: 502, jsonRpc: -31020 },

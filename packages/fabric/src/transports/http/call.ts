@@ -226,6 +226,7 @@ function problem(refusal: Refusal, exchange: string, status: number): string {
   return JSON.stringify({
     ...{ type, title: says, status, ...again(refusal), exchange },
     ...limitMember(refusal),
+    ...approvalMember(refusal),
     ...ended,
   })
 }
@@ -233,6 +234,13 @@ function problem(refusal: Refusal, exchange: string, status: number): string {
 /** Absent unless a limit was reached: most refusals have none. */
 function limitMember({ limit }: Refusal): { readonly limit?: string } {
   return limit === null ? {} : { limit }
+}
+
+/** The approval that the caller waits for, or was denied, and when that ends. */
+function approvalMember({ approval }: Refusal): object {
+  if (approval === null) return {}
+  const { id, expiresAt } = approval
+  return { approval: { id, expiresAt: new Date(expiresAt).toISOString() } }
 }
 
 /** The code and what qualifies it, where only the head of a response is believed. */
@@ -243,6 +251,10 @@ function refusalHeaders(refusal: Refusal): [string, string][] {
   ]
   if (refusal instanceof Withdrawal) headers.push(['countersign-withdrawal', refusal.reason])
   if (refusal instanceof StatedRefusal) headers.push(['countersign-stated-by', refusal.statedBy])
+  if (refusal.approval !== null) {
+    const { id, expiresAt } = refusal.approval
+    headers.push(['countersign-approval', `${id}; expires=${Math.floor(expiresAt / 1000)}`])
+  }
   return headers
 }
 
@@ -258,7 +270,11 @@ function withdrawalMembers(refusal: Refusal): object {
 
 function rpcError(refusal: Refusal, call: Refused, spoken: Spoken): string {
   const { says } = REFUSALS[refusal.code]
-  const ended = { ...limitMember(refusal), ...withdrawalMembers(refusal) }
+  const ended = {
+    ...limitMember(refusal),
+    ...approvalMember(refusal),
+    ...withdrawalMembers(refusal),
+  }
   const data = { ...again(refusal), exchange: call.exchange, ...ended }
   const { jsonRpc } = spokenWire(refusal, call.wireOf(refusal), spoken)
   const error = { code: jsonRpc, message: says, data }

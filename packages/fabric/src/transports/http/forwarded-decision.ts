@@ -14,7 +14,10 @@ type Asked = Pick<PolicyContext, 'protocol' | 'operation' | 'tool' | 'method' | 
  */
 export interface ForwardedDecision extends Asked {
   readonly policyVersion: string
-  readonly obligations: Pick<Decision['obligations'], 'mask' | 'block' | 'signedResponse'>
+  readonly obligations: Pick<
+    Decision['obligations'],
+    'mask' | 'block' | 'signedResponse' | 'approval'
+  >
   /** Owners of the tasks in the request, other than the caller: `administer` was asked for each. */
   readonly taskOwners: readonly string[]
 }
@@ -31,8 +34,9 @@ export function formatDecision({
   policyVersion,
 }: Exchange<Authorized>): string {
   const { protocol, operation, tool, method, signed } = question.context
-  const { mask, block, signedResponse } = decision.obligations
-  const obligations = { mask, block, signedResponse }
+  // An approval that the decision required was used before the intent.
+  const { mask, block, signedResponse, approval } = decision.obligations
+  const obligations = { mask, block, signedResponse, approval }
   const taskOwners = [...(target.foreignOwners?.of(caller.name) ?? [])]
   const told: ForwardedDecision = {
     ...{ policyVersion, protocol, operation, tool, method, signed, obligations, taskOwners },
@@ -70,7 +74,8 @@ function isDecision(value: unknown): value is ForwardedDecision {
     isTexts(value['taskOwners']) &&
     isTexts(obligations['mask']) &&
     isTexts(obligations['block']) &&
-    typeof obligations['signedResponse'] === 'boolean'
+    typeof obligations['signedResponse'] === 'boolean' &&
+    (obligations['approval'] === null || typeof obligations['approval'] === 'string')
   )
 }
 

@@ -17,7 +17,7 @@ const none: Obligations = {
 const decided: ForwardedDecision = {
   ...{ policyVersion: 'one', protocol: 'a2a', operation: 'SendMessage', tool: '' },
   ...{ method: 'token', signed: false },
-  obligations: { mask: ['email'], block: [], signedResponse: false },
+  obligations: { mask: ['email'], block: [], signedResponse: false, approval: 'boss' },
   taskOwners: [],
 }
 
@@ -133,7 +133,9 @@ test.each([
   ['policy-tightened', { block: ['email'] }],
   ['policy-tightened', { signedRequest: true }],
   ['policy-tightened', { signedResponse: true }],
-  ['policy-tightened', { approval: 'boss' }],
+  // Another approval than the one that the gateway used, and the very same.
+  ['policy-tightened', { approval: 'chief' }],
+  [null, { approval: 'boss' }],
   [null, { mask: ['email'] }],
 ] as const)('a newer set gives %s for %o', async (expected, obligations) => {
   const { recheck, state } = openRecheck(setOf('two', obligations), { had: ['one'] })

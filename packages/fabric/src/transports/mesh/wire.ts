@@ -23,6 +23,8 @@ export const MESH_WIRE = {
   VERSION_UNSUPPORTED: { status: 400, jsonRpc: -31015, closes: false },
   NOT_PERMITTED: { status: 403, jsonRpc: -31016, closes: false },
   APPROVAL_REQUIRED: { status: 403, jsonRpc: -31017, closes: false },
+  APPROVAL_PENDING: { status: 409, jsonRpc: -31037, closes: false },
+  APPROVAL_DENIED: { status: 403, jsonRpc: -31038, closes: false },
   RATE_LIMITED: { status: 429, jsonRpc: -31018, closes: false },
   RECEIVER_UNKNOWN: { status: 404, jsonRpc: -31019, closes: false },
   RECEIVER_UNREACHABLE: { status: 502, jsonRpc: -31020, closes: false },

@@ -1,0 +1,333 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { memoryRecordStore } from '../adapters/memory/record-store.ts'
+import { Refusal } from '../lib/refusal.ts'
+import type { ActionPrincipal } from './action-digest.ts'
+import { APPROVED_MS } from './approval-record.ts'
+import {
+  APPROVALS_PENDING_MAX,
+  APPROVALS_PENDING_PER_CALLER_MAX,
+  APPROVALS_PENDING_PER_RECEIVER_MAX,
+  type ApprovalRequest,
+  Approvals,
+  type Approver,
+  type RecordedDecision,
+  type UsedApproval,
+} from './approvals.ts'
+
+const pendingMs = 60_000
+const digestOf = (text: string): string => text.padStart(64, '0')
+
+const principal = (subject: string, kind = 'agent'): ActionPrincipal => ({
+  ...{ kind, issuer: 'fabric.test', subject },
+})
+const agentId = (name: string): string => `spiffe://fabric.test/agent/${name}`
+const alice: Approver = { caller: principal('alice', 'user'), user: null, exchange: 'exc_approve' }
+
+const request = (changes: Partial<ApprovalRequest> = {}): ApprovalRequest => ({
+  digest: digestOf('a'),
+  caller: principal('buyer'),
+  user: null,
+  receiver: principal('bank'),
+  ...{ protocol: 'mcp', operation: 'tools/call', tool: 'pay', parameters: ['amount'] },
+  reason: 'moves money',
+  exchange: 'exc_1',
+  ...changes,
+})
+
+/** One store, and as many processes on it as a test asks for. */
+class World {
+  now = 1_000
+  readonly active = new Map<string, boolean>()
+  readonly recorded: RecordedDecision[] = []
+  readonly notified: string[] = []
+  canRecord = true
+  readonly records = memoryRecordStore({ clock: { now: () => this.now } })
+  #ids = 0
+
+  open(): Approvals {
+    return new Approvals({
+      records: this.records,
+      clock: { now: () => this.now },
+      random: (count) => {
+        const id = ++this.#ids
+        return new Uint8Array(count).fill(id >> 8, 0, -1).fill(id, -1)
+      },
+      pendingMs,
+      isActive: ({ subject }) => this.active.get(subject) ?? true,
+      record: (decision) => {
+        if (!this.canRecord) return Promise.resolve(new Refusal('LEDGER_UNAVAILABLE', 'full'))
+        this.recorded.push(decision)
+        return Promise.resolve(null)
+      },
+      notify: ({ id }) => this.notified.push(id),
+    })
+  }
+}
+
+function refused(claimed: UsedApproval | Refusal): Refusal {
+  if (!(claimed instanceof Refusal)) throw new Error(`${claimed.id} was used`)
+  return claimed
+}
+
+async function pendingId(approvals: Approvals, asked = request()): Promise<string> {
+  const refusal = refused(await approvals.claim(asked))
+  expect(refusal.code).toBe('APPROVAL_PENDING')
+  return refusal.approval?.id ?? ''
+}
+
+const approved = { verdict: 'approved', note: 'agreed' } as const
+const denied = { verdict: 'denied', note: 'too much' } as const
+
+describe('a request for an approval', () => {
+  test('is made once: each repeat receives the same id, with the end and when to ask again', async () => {
+    const world = new World()
+    const approvals = world.open()
+    const first = refused(await approvals.claim(request()))
+    const again = refused(await world.open().claim(request({ exchange: 'exc_2' })))
+    expect(again.approval).toEqual(first.approval)
+    expect(first).toMatchObject({ code: 'APPROVAL_PENDING', retryAfterMs: 5_000 })
+    expect(first.approval?.expiresAt).toBe(1_000 + pendingMs)
+    expect(await approvals.list()).toHaveLength(1)
+    expect(world.notified).toEqual([first.approval?.id])
+  })
+
+  test('that several attempts make at once is one request', async () => {
+    const world = new World()
+    const approvals = world.open()
+    const all = await Promise.all(Array.from({ length: 8 }, () => pendingId(approvals)))
+    expect(new Set(all).size).toBe(1)
+    expect(await approvals.list()).toHaveLength(1)
+  })
+
+  test('is one of each action, and another one if policy gives another reason', async () => {
+    const approvals = new World().open()
+    const ids = [
+      await pendingId(approvals),
+      await pendingId(approvals, request({ digest: digestOf('b') })),
+      await pendingId(approvals, request({ reason: 'leaves the company' })),
+    ]
+    expect(new Set(ids).size).toBe(3)
+  })
+
+  test('is refused beyond the bounds, of one caller and of all', async () => {
+    const world = new World()
+    const approvals = world.open()
+    let made = 0
+    const ask = (caller: string, receiver = 'bank') => {
+      const ends = { caller: principal(caller), receiver: principal(receiver) }
+      return approvals.claim(request({ digest: digestOf(`${++made}`), ...ends }))
+    }
+    for (let i = 0; i < APPROVALS_PENDING_PER_CALLER_MAX; i++) await ask('buyer')
+    expect(refused(await ask('buyer'))).toMatchObject({
+      code: 'OVERLOADED',
+      limit: expect.stringContaining('approvals.pendingPerCaller') as string,
+    })
+    expect(refused(await ask('other')).code).toBe('APPROVAL_PENDING')
+    // A decided request makes room for another one.
+    const [oldest] = await approvals.list()
+    await approvals.decide(oldest?.id ?? '', alice, denied)
+    expect(refused(await ask('buyer')).code).toBe('APPROVAL_PENDING')
+    for (let i = 0; i < APPROVALS_PENDING_PER_RECEIVER_MAX; i++) await ask(`caller-${i >> 4}`)
+    expect(refused(await ask('last')).limit).toMatch(/^approvals\.pendingPerReceiver,/)
+    for (let i = 0; i < APPROVALS_PENDING_MAX; i++) await ask(`caller-${i >> 4}`, `agent-${i >> 7}`)
+    // The one that was denied is listed and does not wait.
+    expect(await approvals.list()).toHaveLength(APPROVALS_PENDING_MAX + 1)
+    expect(refused(await ask('last', 'last')).limit).toMatch(/^approvals\.pending,/)
+    world.now += pendingMs
+    expect(refused(await ask('last')).code).toBe('APPROVAL_PENDING')
+  })
+})
+
+describe('a decision', () => {
+  test('is on record before it takes effect, with the digest and the approver', async () => {
+    const world = new World()
+    const approvals = world.open()
+    const id = await pendingId(approvals)
+    world.canRecord = false
+    expect(await approvals.decide(id, alice, approved)).toMatchObject({
+      code: 'LEDGER_UNAVAILABLE',
+    })
+    expect(refused(await approvals.claim(request())).code).toBe('APPROVAL_PENDING')
+    world.canRecord = true
+    expect(await approvals.decide(id, alice, approved)).toMatchObject({ taken: true })
+    expect(world.recorded).toEqual([
+      {
+        ...{ id, digest: digestOf('a'), verdict: 'approved', note: 'agreed' },
+        ...{ approver: 'spiffe://fabric.test/user/alice', exchange: 'exc_approve' },
+      },
+    ])
+  })
+
+  test('is made once: the second of two finds the first', async () => {
+    const world = new World()
+    const approvals = world.open()
+    const id = await pendingId(approvals)
+    const both = await Promise.all([
+      approvals.decide(id, alice, denied),
+      world.open().decide(id, { ...alice, caller: principal('bob', 'user') }, approved),
+    ])
+    const taken = both.map((each) => 'taken' in each && each.taken)
+    expect(taken.filter(Boolean)).toHaveLength(1)
+    const states = both.map((each) => ('record' in each ? each.record.state : null))
+    expect(new Set(states).size).toBe(1)
+  })
+
+  test.each([
+    ['the caller itself', { caller: principal('buyer'), user: null }],
+    ['a user of the caller’s name', { caller: principal('buyer', 'user'), user: null }],
+    ['the user on whose behalf it acts', { caller: principal('carol', 'user'), user: null }],
+    [
+      'another agent of the same user',
+      { caller: principal('helper'), user: principal('carol', 'user') },
+    ],
+    ['an agent on behalf of the caller', { caller: principal('helper'), user: principal('buyer') }],
+  ])('of %s is refused, and changes nothing', async (_, approver) => {
+    const world = new World()
+    const approvals = world.open()
+    const asked = request({ user: principal('carol', 'user') })
+    const id = await pendingId(approvals, asked)
+    expect(await approvals.decide(id, { ...approver, exchange: 'exc_2' }, approved)).toMatchObject({
+      code: 'NOT_PERMITTED',
+    })
+    expect(world.recorded).toEqual([])
+    expect(await pendingId(approvals, asked)).toBe(id)
+  })
+
+  test('of a principal of another issuer with the caller’s name is its own', async () => {
+    const approvals = new World().open()
+    const id = await pendingId(approvals)
+    const foreign = { ...principal('buyer'), issuer: 'other.test' }
+    const decided = await approvals.decide(id, { ...alice, caller: foreign }, approved)
+    expect(decided).toMatchObject({ taken: true })
+  })
+
+  test('on what is unknown, malformed or over is refused', async () => {
+    const world = new World()
+    const approvals = world.open()
+    const id = await pendingId(approvals)
+    for (const each of ['', 'exc_1', `apr_${'0'.repeat(32)}`, `${id} `]) {
+      expect(await approvals.decide(each, alice, approved)).toMatchObject({
+        code: 'RECEIVER_UNKNOWN',
+      })
+    }
+    world.now += pendingMs
+    expect(await approvals.decide(id, alice, approved)).toMatchObject({ code: 'RECEIVER_UNKNOWN' })
+  })
+})
+
+describe('an approval', () => {
+  async function openApproved(world = new World()) {
+    const approvals = world.open()
+    const id = await pendingId(approvals)
+    await approvals.decide(id, alice, approved)
+    return { world, approvals, id }
+  }
+
+  test('is used once, by one of two racing repeats, whichever process they reach', async () => {
+    const { world, approvals, id } = await openApproved()
+    const both = await Promise.all([
+      approvals.claim(request({ exchange: 'exc_2' })),
+      world.open().claim(request({ exchange: 'exc_3' })),
+    ])
+    const used = both.filter((each) => !(each instanceof Refusal))
+    expect(used).toEqual([
+      { id, approver: 'spiffe://fabric.test/user/alice', digest: digestOf('a') },
+    ])
+    const [other] = both.filter((each) => each instanceof Refusal)
+    expect(other?.code).toBe('APPROVAL_PENDING')
+    expect(other?.approval?.id).not.toBe(id)
+  })
+
+  test('that is used up stays so after a restart, and a repeat asks for another one', async () => {
+    const { world, approvals, id } = await openApproved()
+    expect(await approvals.claim(request())).toMatchObject({ id })
+    expect(await pendingId(world.open())).not.toBe(id)
+  })
+
+  test('is of its action alone', async () => {
+    const { approvals, id } = await openApproved()
+    const swapped = await pendingId(approvals, request({ digest: digestOf('b') }))
+    expect(swapped).not.toBe(id)
+    expect(await approvals.claim(request())).toMatchObject({ id })
+  })
+
+  test('is void if policy gives another reason by now, or its approver is not active', async () => {
+    const { approvals } = await openApproved()
+    await pendingId(approvals, request({ reason: 'leaves the company' }))
+    const { world, approvals: others, id } = await openApproved()
+    world.active.set('alice', false)
+    expect(await pendingId(others)).not.toBe(id)
+    // Restored, the approver has to decide anew.
+    world.active.set('alice', true)
+    expect(refused(await others.claim(request())).code).toBe('APPROVAL_PENDING')
+  })
+
+  test('lasts an hour from the decision at least, and ends', async () => {
+    const world = new World()
+    const approvals = world.open()
+    const id = await pendingId(approvals)
+    world.now += pendingMs - 1
+    await approvals.decide(id, alice, approved)
+    world.now += APPROVED_MS - 1
+    expect(await approvals.claim(request())).toMatchObject({ id })
+    const second = await pendingId(approvals)
+    await approvals.decide(second, alice, approved)
+    world.now += APPROVED_MS
+    expect(await pendingId(approvals)).not.toBe(second)
+  })
+
+  test('that was denied refuses each repeat until the request would have ended', async () => {
+    const world = new World()
+    const approvals = world.open()
+    const id = await pendingId(approvals)
+    await approvals.decide(id, alice, denied)
+    expect(refused(await approvals.claim(request()))).toMatchObject({
+      code: 'APPROVAL_DENIED',
+      approval: { id },
+    })
+    world.now += pendingMs
+    expect(await pendingId(approvals)).not.toBe(id)
+  })
+
+  test('is proved by its id, digest, approver and exchange together', async () => {
+    const { approvals } = await openApproved()
+    const used = await approvals.claim(request({ exchange: 'exc_2' }))
+    if (used instanceof Refusal) throw new Error(used.detail)
+    const ends = { caller: agentId('buyer'), receiver: agentId('bank') }
+    const whole = { ...used, ...ends, exchange: 'exc_2' }
+    expect(await approvals.isUsedBy(whole)).toBe(true)
+    const lies = [
+      { exchange: 'exc_3' },
+      { digest: digestOf('b') },
+      { id: `apr_${'0'.repeat(12)}7${'0'.repeat(3)}8${'0'.repeat(15)}` },
+      { approver: 'spiffe://fabric.test/user/bob' },
+      { caller: agentId('other') },
+      { receiver: agentId('other') },
+    ]
+    for (const each of lies) expect(await approvals.isUsedBy({ ...whole, ...each })).toBe(false)
+  })
+
+  test('never lets more exchanges through than were approved, in any order of steps', async () => {
+    const steps = fc.array(fc.constantFrom('claim', 'approve', 'deny', 'wait'), { maxLength: 30 })
+    await fc.assert(
+      fc.asyncProperty(steps, async (taken) => {
+        const world = new World()
+        let [uses, decisions] = [0, 0]
+        for (const step of taken) {
+          const approvals = world.open()
+          const [newest] = (await approvals.list()).toReversed()
+          if (step === 'claim') {
+            if (!((await approvals.claim(request())) instanceof Refusal)) uses++
+          } else if (step === 'wait') world.now += pendingMs / 2
+          else {
+            const how = step === 'approve' ? approved : denied
+            const decided = await approvals.decide(newest?.id ?? '', alice, how)
+            if (how === approved && 'taken' in decided && decided.taken) decisions++
+          }
+          expect(uses).toBeLessThanOrEqual(decisions)
+        }
+      }),
+    )
+  })
+})

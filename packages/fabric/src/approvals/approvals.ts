@@ -1,0 +1,280 @@
+import { createId, isId } from '@countersign/protocol'
+import { Serializer } from '../concurrency/serializer.ts'
+import type { Clock } from '../lib/clock.ts'
+import { overLimit } from '../lib/limits.ts'
+import type { Random } from '../lib/random.ts'
+import { Refusal } from '../lib/refusal.ts'
+import type { RecordStore } from '../state/record-store.ts'
+import type { ActionPrincipal } from './action-digest.ts'
+import {
+  type ApprovalDecision,
+  type ApprovalRecord,
+  approverFault,
+  consumed,
+  decided,
+  principalText,
+} from './approval-record.ts'
+import { approvalRefusal } from './approval-refusal.ts'
+import { ApprovalRows } from './approval-rows.ts'
+
+/**
+ * Requests that wait for a person: in all, at one receiver, and of one caller at one receiver. A
+ * connector asks in the name of its callers, and can use up nothing but what its own agent has.
+ */
+export const APPROVALS_PENDING_MAX = 1_000
+export const APPROVALS_PENDING_PER_RECEIVER_MAX = 250
+export const APPROVALS_PENDING_PER_CALLER_MAX = 32
+/** A compare-and-set is lost only if another one was won, which ends the contest soon. */
+const attemptsMax = 8
+/**
+ * Requests are counted anew after this. A caller beyond its bound must not cost a reading of all
+ * requests each time.
+ */
+const countedMs = 1_000
+
+/** The action for which an exchange needs an approval. */
+export interface ApprovalRequest
+  extends Pick<
+    ApprovalRecord,
+    | 'digest'
+    | 'caller'
+    | 'user'
+    | 'receiver'
+    | 'protocol'
+    | 'operation'
+    | 'tool'
+    | 'parameters'
+    | 'reason'
+  > {
+  readonly exchange: string
+}
+
+/** An approval that this exchange alone has used. */
+export interface UsedApproval {
+  readonly id: string
+  /** The approver's SPIFFE ID. */
+  readonly approver: string
+  readonly digest: string
+}
+
+/** A use that another party states, with the two ends of its exchange as SPIFFE IDs. */
+export interface StatedUse extends UsedApproval {
+  readonly exchange: string
+  readonly caller: string
+  readonly receiver: string
+}
+
+export interface ApprovalsOptions {
+  readonly records: RecordStore
+  readonly clock: Pick<Clock, 'now'>
+  readonly random: Random
+  /** Of a request, until a person has decided. */
+  readonly pendingMs: number
+  /** Reports whether a principal is active now. */
+  isActive(principal: ActionPrincipal): boolean
+  /** Puts a decision on record. Resolves to a refusal, and nothing has changed, if it cannot. */
+  record(decision: RecordedDecision): Promise<Refusal | null>
+  /** Called once for each new request; must not throw and is not awaited. */
+  notify?(record: ApprovalRecord): void
+}
+
+export interface RecordedDecision {
+  readonly id: string
+  readonly digest: string
+  readonly verdict: ApprovalDecision['verdict']
+  readonly approver: string
+  readonly note: string
+  /** The exchange by which the approver decided. */
+  readonly exchange: string
+}
+
+/** A principal that decides, and the exchange in which it does. */
+export interface Approver {
+  readonly caller: ActionPrincipal
+  readonly user: ActionPrincipal | null
+  readonly exchange: string
+}
+
+/** The record after a decision, and whether this decision changed it. */
+export interface Decided {
+  readonly record: ApprovalRecord
+  readonly taken: boolean
+}
+
+/** Requests for approvals, the decisions on them, and their one use. */
+export class Approvals {
+  readonly #options: ApprovalsOptions
+  readonly #rows: ApprovalRows
+  /** Requests are made one after another, so that the bounds hold and a race makes one request. */
+  readonly #requests = new Serializer()
+  /** The two ends of each request that waits. */
+  #counted: { readonly until: number; readonly ends: Ends[] } | null = null
+
+  constructor(options: ApprovalsOptions) {
+    this.#options = options
+    this.#rows = new ApprovalRows(options.records)
+  }
+
+  /**
+   * Uses the approval of exactly this action, or refuses: `APPROVAL_PENDING` while a person has to
+   * decide, `APPROVAL_DENIED` once one has refused it. To be called directly before the intent. A
+   * crash after it leaves an approval that is used and an exchange without an intent, so that the
+   * action needs another approval and is never carried out twice.
+   */
+  async claim(request: ApprovalRequest): Promise<UsedApproval | Refusal> {
+    for (let attempt = 0; attempt < attemptsMax; attempt++) {
+      const found = await this.#find(request.digest)
+      const record = found?.record ?? null
+      if (record === null || !this.#isAbout(record, request)) {
+        const made = await this.#requests.run(() => this.#request(request))
+        if (made !== null) return made
+        continue
+      }
+      if (record.state === 'denied') return approvalRefusal('denied', record)
+      if (record.state === 'pending') return approvalRefusal('pending', record)
+      const used = consumed(record, { exchange: request.exchange, at: this.#now() })
+      const approver = record.approver
+      if (used === null || approver === null) continue
+      // One of two racing repeats wins here; the other reads `consumed` and asks anew.
+      if (await this.#replace(record, used)) {
+        return { id: record.id, approver: principalText(approver), digest: record.digest }
+      }
+    }
+    return new Refusal('UNDECIDED', 'the approval changed too often while it was read')
+  }
+
+  /** Decides for a person. Recorded before it takes effect. */
+  async decide(
+    id: string,
+    { caller, user, exchange }: Approver,
+    { verdict, note }: Pick<ApprovalDecision, 'verdict' | 'note'>,
+  ): Promise<Decided | Refusal> {
+    for (let attempt = 0; attempt < attemptsMax; attempt++) {
+      const record = await this.find(id)
+      if (record === null) return unknownApproval(id)
+      const fault = approverFault(record, { caller, user })
+      if (fault !== null) return new Refusal('NOT_PERMITTED', fault)
+      const decision = { approver: caller, verdict, note, at: this.#now() }
+      const next = decided(record, decision)
+      if (next === null) return { record, taken: false }
+      const { digest } = record
+      const approver = principalText(caller)
+      const unrecorded = await this.#options.record({
+        ...{ id, digest, verdict, approver, note, exchange },
+      })
+      if (unrecorded !== null) return unrecorded
+      if (!(await this.#replace(record, next))) continue
+      this.#counted = null
+      return { record: next, taken: true }
+    }
+    return new Refusal('UNDECIDED', 'the approval changed too often while it was read')
+  }
+
+  /** The record of that id; null if there is none or it has ended. */
+  async find(id: string): Promise<ApprovalRecord | null> {
+    if (!isId('apr', id)) return null
+    const record = await this.#rows.find(id)
+    return record !== null && this.#now() < record.expiresAt ? record : null
+  }
+
+  /** All that have not ended, the oldest first. */
+  async list(): Promise<readonly ApprovalRecord[]> {
+    const now = this.#now()
+    return (await this.#rows.list()).filter(({ expiresAt }) => now < expiresAt)
+  }
+
+  /** Reports whether exactly this exchange has used exactly this approval. */
+  async isUsedBy(stated: StatedUse): Promise<boolean> {
+    const record = await this.find(stated.id)
+    if (record?.state !== 'consumed' || record.approver === null) return false
+    const isSame = record.digest === stated.digest && record.consumedBy === stated.exchange
+    const ends = [record.approver, record.caller, record.receiver].map(principalText)
+    const isOfThese = [stated.approver, stated.caller, stated.receiver].every(
+      (each, at) => each === ends[at],
+    )
+    return isSame && isOfThese
+  }
+
+  /** Null if another request was first, so that the caller looks again. */
+  async #request(request: ApprovalRequest): Promise<Refusal | null> {
+    const found = await this.#find(request.digest)
+    if (found?.record !== null && found !== null && this.#isAbout(found.record, request)) {
+      return null
+    }
+    const full = await this.#findFull(request)
+    if (full !== null) return full
+    const at = this.#now()
+    const { exchange, ...asked } = request
+    const record: ApprovalRecord = {
+      ...asked,
+      id: createId('apr', at, this.#options.random(10)),
+      requestedBy: exchange,
+      requestedAt: at,
+      expiresAt: at + this.#options.pendingMs,
+      state: 'pending',
+      ...{ approver: null, decidedAt: null, note: '', consumedBy: null },
+    }
+    if (!(await this.#rows.add(record, found?.reference ?? null, at))) return null
+    this.#counted?.ends.push(endsOf(record))
+    this.#options.notify?.(record)
+    return approvalRefusal('pending', record)
+  }
+
+  async #findFull(request: ApprovalRequest): Promise<Refusal | null> {
+    const now = this.#now()
+    if (this.#counted === null || now >= this.#counted.until) {
+      const waiting = (await this.list()).filter(({ state }) => state === 'pending')
+      this.#counted = { until: now + countedMs, ends: waiting.map(endsOf) }
+    }
+    const { ends } = this.#counted
+    const { caller, receiver } = endsOf(request)
+    const atReceiver = ends.filter((each) => each.receiver === receiver)
+    const ofCaller = atReceiver.filter((each) => each.caller === caller)
+    const bounds = [
+      ['approvals.pendingPerCaller', ofCaller.length, APPROVALS_PENDING_PER_CALLER_MAX],
+      ['approvals.pendingPerReceiver', atReceiver.length, APPROVALS_PENDING_PER_RECEIVER_MAX],
+      ['approvals.pending', ends.length, APPROVALS_PENDING_MAX],
+    ] as const
+    const over = bounds.find(([, count, max]) => count >= max)
+    if (over === undefined) return null
+    const [name, , value] = over
+    return overLimit('OVERLOADED', { name, value, unit: 'count' }, 'requests wait for an approval')
+  }
+
+  async #find(digest: string) {
+    const reference = await this.#rows.findId(digest)
+    if (reference === null) return null
+    return { reference, record: await this.find(reference) }
+  }
+
+  /**
+   * Reports whether a record still answers this request. One that is used does not, nor one that
+   * was decided for another reason, or by a principal that has lost its status since.
+   */
+  #isAbout({ state, reason, approver }: ApprovalRecord, request: ApprovalRequest): boolean {
+    if (state === 'consumed' || reason !== request.reason) return false
+    return state !== 'approved' || (approver !== null && this.#options.isActive(approver))
+  }
+
+  #replace(record: ApprovalRecord, next: ApprovalRecord): Promise<boolean> {
+    return this.#rows.replace(record, next, this.#now())
+  }
+
+  #now(): number {
+    return this.#options.clock.now()
+  }
+}
+
+interface Ends {
+  readonly caller: string
+  readonly receiver: string
+}
+
+const endsOf = ({ caller, receiver }: Pick<ApprovalRecord, 'caller' | 'receiver'>): Ends => ({
+  caller: principalText(caller),
+  receiver: principalText(receiver),
+})
+
+export function unknownApproval(id: string): Refusal {
+  return new Refusal('RECEIVER_UNKNOWN', `no approval ${id} waits or was decided lately`)
+}

@@ -1,0 +1,99 @@
+import {
+  type ApprovalView,
+  type DecidedApproval,
+  type MeshApprovalAnswer,
+  type MeshApprovalClaim,
+  parseSpiffeId,
+} from '@countersign/protocol'
+import type { AdminDeps } from '../admin/ports.ts'
+import type { ActionPrincipal } from '../approvals/action-digest.ts'
+import { type ApprovalRecord, principalText } from '../approvals/approval-record.ts'
+import { Approvals } from '../approvals/approvals.ts'
+import type { Caller } from '../identity/caller.ts'
+import { Refusal } from '../lib/refusal.ts'
+import { principalOfCaller } from '../pipeline/approve.ts'
+import { recordApproval } from './lifecycle.ts'
+import type { Environment, Stores } from './stores.ts'
+
+/** Of a request, until an approver has decided. */
+const pendingMs = 24 * 3_600_000
+
+/** The approvals of a fabric: approvers are active in its directory, decisions are in its log. */
+export function composeApprovals(environment: Environment, stores: Stores): Approvals {
+  const { clock, random } = environment
+  const { directory, trustDomain } = stores.identity
+  return new Approvals({
+    ...{ clock, random, pendingMs },
+    records: stores.records,
+    isActive({ kind, issuer, subject }) {
+      const record = directory.find(subject)
+      return issuer === trustDomain && record?.kind === kind && record.status === 'active'
+    },
+    record: recordApproval(environment, stores.feed),
+  })
+}
+
+/**
+ * Claims an approval for a connector: of an action of an active caller, at the connector's own
+ * agent. A connector names its callers, and could otherwise ask in the name of one that does not
+ * exist, or use what was approved for another receiver.
+ */
+export function claimForConnector(
+  { identity }: Pick<Stores, 'identity'>,
+  approvals: Approvals,
+): (claim: MeshApprovalClaim, connector: Caller) => Promise<MeshApprovalAnswer | Refusal> {
+  return async (claim, connector) => {
+    const caller = principalOf(identity, claim.caller)
+    const user = claim.user === null ? null : principalOf(identity, claim.user)
+    if (caller === null || (claim.user !== null && user === null)) {
+      return new Refusal('NOT_PERMITTED', `${claim.caller} is not an active principal`)
+    }
+    const receiver = principalOfCaller(connector)
+    const used = await approvals.claim({ ...claim, caller, user, receiver })
+    if (!(used instanceof Refusal)) return { state: 'used', id: used.id, approver: used.approver }
+    if (used.approval === null) return used
+    const { id, expiresAt } = used.approval
+    return { state: used.code === 'APPROVAL_DENIED' ? 'denied' : 'pending', id, expiresAt }
+  }
+}
+
+function principalOf(
+  { directory, trustDomain }: Stores['identity'],
+  spiffeId: string,
+): ActionPrincipal | null {
+  const id = parseSpiffeId(spiffeId)
+  if (id?.trustDomain !== trustDomain) return null
+  const record = directory.find(id.name)
+  if (record?.kind !== id.kind || record.status !== 'active') return null
+  return { kind: record.kind, issuer: trustDomain, subject: record.name }
+}
+
+/** Adapts approvals to the port of administration. */
+export function approvalAdmin(approvals: Approvals): AdminDeps['approvals'] {
+  return {
+    list: async () => (await approvals.list()).map(approvalView),
+    async find(id) {
+      const record = await approvals.find(id)
+      return record === null ? null : approvalView(record)
+    },
+    async decide({ id, verdict, note, approver, exchange }): Promise<DecidedApproval | Refusal> {
+      const decided = await approvals.decide(
+        id,
+        { caller: principalOfCaller(approver), user: null, exchange },
+        { verdict, note },
+      )
+      if (decided instanceof Refusal) return decided
+      return { approval: approvalView(decided.record), taken: decided.taken }
+    },
+  }
+}
+
+function approvalView({ caller, user, receiver, approver, ...rest }: ApprovalRecord): ApprovalView {
+  return {
+    ...rest,
+    caller: principalText(caller),
+    user: user === null ? null : principalText(user),
+    receiver: principalText(receiver),
+    approver: approver === null ? null : principalText(approver),
+  }
+}

@@ -1,0 +1,125 @@
+import { MalformedError, parseSpiffeId } from '@countersign/protocol'
+import { ACTION_JSON_BYTES_MAX, ActionTooLarge } from '../approvals/action-content.ts'
+import { type Action, type ActionPrincipal, actionDigestText } from '../approvals/action-digest.ts'
+import { parameterNames } from '../approvals/action-summary.ts'
+import { principalText } from '../approvals/approval-record.ts'
+import { approvalRefusal } from '../approvals/approval-refusal.ts'
+import type { ApprovalRequest, UsedApproval } from '../approvals/approvals.ts'
+import type { Caller } from '../identity/caller.ts'
+import { overLimit } from '../lib/limits.ts'
+import { Refusal } from '../lib/refusal.ts'
+import { PolicyRefusal } from './authorize.ts'
+import { type Exchange, extend } from './exchange.ts'
+import type { Inspected } from './inspect.ts'
+import type { Target } from './unchecked-request.ts'
+
+export { approvalRefusal, principalText }
+
+/** The approvals that the stage asks for. */
+export interface ApproveDeps {
+  /** Absent where no approval can be asked for: what needs one is refused. */
+  readonly approvals?: ApprovalGate
+}
+
+export interface ApprovalGate {
+  /**
+   * Uses the approval of exactly this action, or refuses. At most one of any number of calls uses
+   * it, whatever crashes in between.
+   */
+  claim(request: ApprovalRequest): Promise<UsedApproval | Refusal>
+}
+
+const approved: unique symbol = Symbol('approved')
+
+/** Found in this file only. */
+interface Approval {
+  readonly [approved]: true
+  /** Used up by this exchange; null if policy requires none. */
+  readonly approval: UsedApproval | null
+}
+
+/** Known once the action has the approval that policy requires of it. */
+export type Approved = Inspected & Approval
+
+/**
+ * Holds the request to the approval that policy requires. The last stage before the intent, because
+ * an approval that is used is gone, whatever the next stage refuses.
+ */
+export async function approve(
+  exchange: Exchange<Inspected>,
+  deps: ApproveDeps,
+): Promise<Exchange<Approved> | Refusal> {
+  const reason = exchange.decision.obligations.approval
+  if (reason === null) return extend(exchange, { [approved]: true as const, approval: null })
+  const { approvals } = deps
+  const approval =
+    approvals === undefined || !canWait(exchange.target)
+      ? new Refusal('APPROVAL_REQUIRED', reason)
+      : await claim(exchange, reason, approvals)
+  return approval instanceof Refusal
+    ? PolicyRefusal.of(exchange, approval)
+    : extend(exchange, { [approved]: true as const, approval })
+}
+
+/**
+ * Reports whether a request may wait for an approval. A sealed message shows nothing to decide by,
+ * and a lease hands out messages that are not known yet. A decision on an approval that waited for
+ * another one would never come.
+ */
+function canWait({ protocol, operation }: Target): boolean {
+  return protocol !== 'queue' && !operation.startsWith('approval.')
+}
+
+async function claim(
+  exchange: Exchange<Inspected>,
+  reason: string,
+  approvals: ApprovalGate,
+): Promise<UsedApproval | Refusal> {
+  const action = actionOf(exchange)
+  const { caller, user, receiver, protocol, operation, tool } = action
+  const digest = digestOf(action)
+  if (digest instanceof Refusal) return digest
+  const parameters = parameterNames(action)
+  const about = { caller, user, receiver, protocol, operation, tool, parameters }
+  return approvals.claim({ ...about, digest, reason, exchange: exchange.id })
+}
+
+function digestOf(action: Action): string | Refusal {
+  try {
+    return actionDigestText(action)
+  } catch (cause) {
+    if (cause instanceof ActionTooLarge) return overLimit('MESSAGE_TOO_LARGE', actionLimit)
+    // Masking does not make it so: readers differ over JSON that the transport did not parse.
+    if (cause instanceof MalformedError) return new Refusal('MESSAGE_MALFORMED', String(cause))
+    throw cause
+  }
+}
+
+const actionLimit = {
+  name: 'approvals.actionBytes',
+  value: ACTION_JSON_BYTES_MAX,
+  unit: 'bytes',
+} as const
+
+/** The action that would be forwarded: the body and the fields as inspection leaves them. */
+function actionOf({ caller, target, received, forwardable }: Exchange<Inspected>): Action {
+  const principal = principalOfCaller(caller)
+  return {
+    caller: principal,
+    user: null,
+    receiver: { kind: target.kind, issuer: principal.issuer, subject: target.name },
+    action: target.action,
+    protocol: target.protocol,
+    operation: target.operation,
+    tool: target.tool,
+    method: received.method,
+    path: received.path,
+    headers: forwardable.headers,
+    contentType: received.contentType,
+    body: forwardable.body,
+  }
+}
+
+export function principalOfCaller({ spiffeId, kind, name }: Caller): ActionPrincipal {
+  return { kind, issuer: parseSpiffeId(spiffeId)?.trustDomain ?? '', subject: name }
+}

@@ -37,6 +37,8 @@ const meanings: Readonly<Record<string, string>> = {
     'The file. Required with `passphrase-file`; with `key-file` by default in `countersign` of the configuration folder of the user.',
   'engines.state.engine':
     'The engine of the state: a file in dataDir, or a database that several fabrics share.',
+  'engines.counters.engine':
+    'The engine of rate limits and used nonces: this process and a file in dataDir, or a server that several fabrics share.',
   'limits.bodyBytes': 'Largest body of a request or answer through the gateway.',
   'limits.requestsPerMinute': 'Of one caller to one receiver.',
   'limits.connections': 'Open at once.',

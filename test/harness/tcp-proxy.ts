@@ -9,6 +9,8 @@ export interface TcpProxy {
   resume(): void
   /** Every connection is reset now; new ones are accepted. */
   cut(): void
+  /** New connections lead to another server, as after a failover; every other one is reset now. */
+  leadTo(port: number): void
   /** The response to the next request that contains `text` is lost, and its connection is reset. */
   loseResponseTo(text: string): void
   close(): Promise<void>
@@ -18,8 +20,9 @@ export async function openTcpProxy(serverPort: number, host = '127.0.0.1'): Prom
   const sockets = new Set<Socket>()
   let hanging = false
   let losing: string | null = null
+  let leadsTo = serverPort
   const server = createServer((client) => {
-    const upstream = connect(serverPort, '127.0.0.1')
+    const upstream = connect(leadsTo, '127.0.0.1')
     let isLost = false
     for (const socket of [client, upstream]) {
       sockets.add(socket)
@@ -55,6 +58,10 @@ export async function openTcpProxy(serverPort: number, host = '127.0.0.1'): Prom
       for (const socket of sockets) socket.resume()
     },
     cut() {
+      for (const socket of sockets) socket.resetAndDestroy()
+    },
+    leadTo(to) {
+      leadsTo = to
       for (const socket of sockets) socket.resetAndDestroy()
     },
     loseResponseTo(text) {

@@ -1,4 +1,3 @@
-import { memoryRateLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import type { ApprovalGate } from '../pipeline/approve.ts'
 import type { AuthorizeDeps, Receiver } from '../pipeline/authorize.ts'
@@ -8,6 +7,7 @@ import type { RateLimits } from '../pipeline/quota.ts'
 import type { StatusChanges } from '../pipeline/status.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 import type { Routes } from '../routes/routes.ts'
+import type { Counters } from './counters.ts'
 import type { WatchedDetection } from './detection.ts'
 import type { Environment, Stores } from './stores.ts'
 
@@ -44,7 +44,7 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
     continuesUntil: ({ method, spiffeId, credentialId }) =>
       method === 'certificate' ? identity.renewals.untilOf(spiffeId, credentialId) : 0,
     canRecord: () => !isExhausted,
-    limits: rateLimits(environment.config.limits.requestsPerMinute),
+    limits: rateLimits(stores.counters, environment.config.limits.requestsPerMinute),
     now: () => environment.clock.now(),
   }
   return {
@@ -88,9 +88,9 @@ function statusChanges(
  */
 const recordsPerRequest = 100
 
-function rateLimits(requestsPerMinute: number): RateLimits {
-  const requests = memoryRateLimits(requestsPerMinute)
-  const records = memoryRateLimits(requestsPerMinute * recordsPerRequest)
+function rateLimits(counters: Counters, requestsPerMinute: number): RateLimits {
+  const requests = counters.rateLimits(requestsPerMinute)
+  const records = counters.rateLimits(requestsPerMinute * recordsPerRequest)
   return {
     spend: (caller, what) => (what === 'fabric record' ? records : requests).spend(caller, what),
   }

@@ -14,7 +14,6 @@ import { Channels } from '../channels/channels.ts'
 import { type Closer, closeInOrder } from '../concurrency/closing.ts'
 import type { Config } from '../config/config.ts'
 import { type Identity, openIdentity } from '../identity/identity.ts'
-import type { ReplayGuard } from '../identity/replay-guard.ts'
 import { createEntryFeed, type EntryFeed } from '../ledger/entry-feed.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { openLedger } from '../ledger/open-ledger.ts'
@@ -28,7 +27,7 @@ import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module
 import { DATA_CLASSES } from '../redaction/redactor.ts'
 import type { RecordStore } from '../state/record-store.ts'
 import type { StateStream } from '../state/state-stream.ts'
-import { openEmbeddedGuard, USED_VALUES_FOLDER } from './counters.ts'
+import { type Counters, openCounters } from './counters.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
 import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from './lifecycle.ts'
 import type { Observations } from './observe.ts'
@@ -68,6 +67,7 @@ export interface Environment {
 /** Everything durable, opened in order: nothing serves before all of it stands. */
 export interface Stores {
   readonly keys: FabricKeys
+  readonly counters: Counters
   readonly identity: Identity
   readonly state: StateStream
   readonly records: RecordStore
@@ -108,7 +108,7 @@ export async function openStores(environment: Environment, origin: () => string)
     if (database !== null) closers.push({ name: 'database', close: () => database.close() })
     const secrets = await openSecrets(environment, database)
     const keys = await openFabricKeys(secrets, slot, random)
-    const replayGuard = openReplayGuard(environment, closers)
+    const counters = await openCounters(environment, closers)
     const state = await openState(environment, database)
     closers.push({ name: 'state', close: () => state.close() })
     const kept = await openRecords(environment, database, closers)
@@ -121,7 +121,7 @@ export async function openStores(environment: Environment, origin: () => string)
       secrets,
       rootSecrets: secrets,
       certificateWriter: derCertificateWriter(),
-      replayGuard,
+      replayGuard: counters.guard,
       openTokenServer: oidcTokenServer,
       record: recordCertificates(environment, { feed, ledger }),
       findNoRoom: findNoRoomForEnrolment({ ledger }),
@@ -147,26 +147,15 @@ export async function openStores(environment: Environment, origin: () => string)
     closers.push({ name: 'policies', close: () => policy.close() })
     const queue = await openQueue(environment, identity, keys, dir('channels'))
     closers.push({ name: 'channels', close: queue.close })
-    return { ...queue, ...{ keys, identity, state, ...kept, policy, ledger, feed, close } }
+    return {
+      ...queue,
+      ...{ keys, counters, identity, state, ...kept, policy, ledger, feed, close },
+    }
   } catch (cause) {
     // The first fault is the one to report; what closes badly after it is its consequence.
     await close().catch(() => undefined)
     throw cause
   }
-}
-
-/**
- * Opened before the state: without one, there were no agents that could have signed anything. A
- * state that others share may be older than this data folder.
- */
-function openReplayGuard(environment: Environment, closers: Closer[]): ReplayGuard {
-  const { config, clock, log } = environment
-  const dir = join(config.dataDir, USED_VALUES_FOLDER)
-  const isKept = ['state.db', 'ledger'].some((name) => existsSync(join(config.dataDir, name)))
-  const isFirst = config.engines.state.engine === 'sqlite' && !isKept
-  const { guard, close } = openEmbeddedGuard({ dir, isFirst, clock, log })
-  closers.push({ name: 'used values', close })
-  return guard
 }
 
 /** Every name that a caller may expect in the certificate: the public address is one of them. */

@@ -39,6 +39,41 @@ describe('the master key', () => {
   })
 })
 
+describe('the engine of counters', () => {
+  const named = (url: string, more = '') =>
+    read(`engines: { counters: { engine: redis, url: '${url}'${more} } }`).engines.counters
+
+  test('is memory unless Redis is named, over TLS unless it is on this machine', () => {
+    expect(read('').engines.counters).toEqual({ engine: 'memory' })
+    expect(named('rediss://a%40b@redis.example', ', passwordFile: /srv/word, ca: /ca')).toEqual({
+      ...{ engine: 'redis', host: 'redis.example', port: 6379, database: 0, user: 'a@b' },
+      ...{ tls: true, ca: resolve('/ca'), prefix: 'countersign:countersign.local' },
+      password: { from: 'file', path: resolve('/srv/word') },
+    })
+    expect(named('redis://[::1]:6/3', ', prefix: other')).toMatchObject({
+      ...{ host: '::1', port: 6, database: 3, user: null, prefix: 'other', tls: false },
+      password: { from: 'nowhere' },
+    })
+  })
+
+  test.each([
+    ['{ engine: redis }', 'engines.counters.url'],
+    ["{ engine: redis, url: 'https://h' }", 'starts with rediss://'],
+    ["{ engine: redis, url: 'rediss://u:secret@h' }", 'passwordFile'],
+    ["{ engine: redis, url: 'redis://h' }", 'use rediss://'],
+    ["{ engine: redis, url: 'rediss://h/0?tls=no' }", 'the number of a database'],
+    ["{ engine: redis, url: 'rediss://h/name' }", 'the number of a database'],
+    ["{ engine: redis, url: 'rediss://h', prefix: 'a b' }", 'engines.counters.prefix'],
+    ['{ engine: memcached }', '{ engine: memory }'],
+    ["{ engine: memory, url: 'rediss://h' }", '"url"'],
+  ])('refuses %s, and names %s', (counters, says) => {
+    const text = `engines: { counters: ${counters} }`
+    expect(() => read(text)).toThrow(ConfigError)
+    expect(() => read(text)).toThrow(says)
+    expect(() => read(text)).not.toThrow('secret')
+  })
+})
+
 describe('the engine of the state', () => {
   const named = (url: string, more = '') =>
     read(`engines: { state: { engine: postgresql, url: '${url}'${more} } }`).engines.state

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import type { z } from 'zod'
+import { type CountersEngine, placeCounters } from './counters-engine.ts'
 import { placeState, type StateEngine } from './engines.ts'
 import { type ConfigText, type Environment } from './read.ts'
 import { type ConfigDocument, configSchema } from './schema.ts'
@@ -13,7 +14,7 @@ export type Config = Readonly<
     dataDir: string
     policyDir: string
     masterKey: MasterKeyPlace
-    engines: { readonly state: StateEngine }
+    engines: { readonly state: StateEngine; readonly counters: CountersEngine }
   }
 >
 
@@ -52,7 +53,10 @@ export function parseConfig(
     ledger:
       document.ledger.headDir === undefined ? {} : { headDir: resolve(document.ledger.headDir) },
     masterKey: placeMasterKey(document, environment, dataDir),
-    engines: { state: placeState(document.engines.state, environment) },
+    engines: {
+      state: placeState(document.engines.state, environment),
+      counters: placeCounters(document.engines.counters, environment, document.trustDomain),
+    },
   })
 }
 

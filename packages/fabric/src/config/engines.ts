@@ -1,6 +1,8 @@
 import { resolve } from 'node:path'
 import { loopbackHostnames } from '@countersign/protocol'
 import { z } from 'zod'
+import { counters } from './counters-engine.ts'
+import { type PasswordPlace, placePassword } from './password-place.ts'
 import type { Environment } from './read.ts'
 
 /** Ends the checks of its value: a text that is not a URL is not asked for its parts. */
@@ -71,7 +73,7 @@ const state = z
   .default({ engine: 'sqlite' })
 
 /** The engine of each port that has several. */
-export const engines = z.strictObject({ state }).prefault({})
+export const engines = z.strictObject({ state, counters }).prefault({})
 
 export type StateEngine =
   | { readonly engine: 'sqlite' }
@@ -87,12 +89,6 @@ export type StateEngine =
       readonly ca: string | null
       readonly password: PasswordPlace
     }
-
-export type PasswordPlace =
-  | { readonly from: 'file'; readonly path: string }
-  | { readonly from: 'environment'; readonly value: string }
-  /** For servers that ask for none. */
-  | { readonly from: 'nowhere' }
 
 export function placeState(
   asked: z.infer<typeof state>,
@@ -110,12 +106,7 @@ export function placeState(
     schema: asked.schema ?? 'countersign',
     tls: asked.tls ?? !isLoopback(asked.url),
     ca: ca === undefined ? null : resolve(ca),
-    password:
-      passwordFile !== undefined
-        ? { from: 'file', path: resolve(passwordFile) }
-        : statePassword !== null
-          ? { from: 'environment', value: statePassword }
-          : { from: 'nowhere' },
+    password: placePassword(passwordFile, statePassword),
   }
 }
 

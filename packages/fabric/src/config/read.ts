@@ -13,6 +13,8 @@ export interface Environment {
   readonly masterKey: string | null
   /** COUNTERSIGN_STATE_PASSWORD: of the database that `engines.state` names. */
   readonly statePassword?: string | null
+  /** COUNTERSIGN_COUNTERS_PASSWORD: of the server that `engines.counters` names. */
+  readonly countersPassword?: string | null
   /** NO_COLOR or a dumb terminal: no colours. */
   readonly colours: boolean
   /** The folder of a user's own configuration (XDG_CONFIG_HOME, or ~/.config). */
@@ -39,11 +41,14 @@ export function readEnvironment(): Environment {
   delete env['COUNTERSIGN_MASTER_KEY']
   const statePassword = env['COUNTERSIGN_STATE_PASSWORD'] ?? null
   delete env['COUNTERSIGN_STATE_PASSWORD']
+  const countersPassword = env['COUNTERSIGN_COUNTERS_PASSWORD'] ?? null
+  delete env['COUNTERSIGN_COUNTERS_PASSWORD']
   return {
     configPath: env['COUNTERSIGN_CONFIG'] || null,
     dataDir: env['COUNTERSIGN_DATA'] || null,
     masterKey,
     statePassword,
+    countersPassword,
     colours: env['NO_COLOR'] === undefined && env['TERM'] !== 'dumb',
     userConfigDir: env['XDG_CONFIG_HOME'] || resolve(homedir(), '.config'),
     startedByNpm: env['npm_command'] !== undefined,

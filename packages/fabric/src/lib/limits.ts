@@ -16,6 +16,14 @@ export function overLimit(
 }
 
 /**
+ * Returns the key under which the requests of a caller to a receiver are counted. Every engine
+ * takes it from here, so that all count the same pairs. A name has no line break in it.
+ */
+export function counterKey(caller: string, receiver: string): string {
+  return `${caller}\n${receiver}`
+}
+
+/**
  * The network that limits count an address under: an IPv4 address itself, an IPv6 address by its
  * first 64 bits, since one subscriber holds 2^64 addresses (RFC 4291, section 2.5.4).
  */

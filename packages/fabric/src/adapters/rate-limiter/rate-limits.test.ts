@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { memoryUnauthenticatedLimits } from './rate-limits.ts'
+import { rateLimitsContract } from '../../../../../test/contracts/rate-limits.ts'
+import { memoryRateLimits, memoryUnauthenticatedLimits } from './rate-limits.ts'
+
+rateLimitsContract('memory', async (requestsPerMinute) => memoryRateLimits(requestsPerMinute))
 
 /**
  * Reports whether `other` is turned away after `first` spent the one attempt that its place has.

@@ -1,6 +1,6 @@
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Clock } from '../../lib/clock.ts'
-import { networkOf } from '../../lib/limits.ts'
+import { counterKey, networkOf } from '../../lib/limits.ts'
 import type { Quota, RateLimits, UnauthenticatedLimits } from '../../pipeline/quota.ts'
 
 const windowSeconds = 60
@@ -11,7 +11,11 @@ export function memoryRateLimits(requestsPerMinute: number): RateLimits {
   return {
     async spend(caller, receiver) {
       try {
-        return toQuota(await limiter.consume(`${caller}\n${receiver}`), requestsPerMinute, false)
+        return toQuota(
+          await limiter.consume(counterKey(caller, receiver)),
+          requestsPerMinute,
+          false,
+        )
       } catch (answer) {
         // The library rejects with its result when the allowance is used up, and with an error when
         // it cannot decide; the second must stay an error, so that the request is refused.

@@ -200,6 +200,8 @@ const checks: { readonly [Name in AdminOperation]: () => Promise<void> } = {
     const upstream = world.echo.url
     await ask('route.put', { name: 'stored', upstream })
     await ask('route.put', { name: 'stored', upstream, protocol: 'mcp' })
+    const settings = { timeouts: { exchangeMs: 700 }, retries: { resend: true } }
+    await ask('route.put', { name: 'stored', upstream, settings })
   },
   async 'route.delete'() {
     await ask('route.put', { name: 'removed', upstream: world.echo.url })

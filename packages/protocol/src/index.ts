@@ -164,6 +164,7 @@ export {
   type WithdrawalReason,
 } from './control/refusals.ts'
 export {
+  isRouteSettings,
   parseRouteSettings,
   ROUTE_BOUNDS,
   ROUTE_DEFAULTS,

@@ -10,6 +10,8 @@ import {
   isFormerExchangeId,
   isId,
   isReservedName,
+  isRouteSettings,
+  type RouteSettings,
 } from '@countersign/protocol'
 import { z } from 'zod'
 import { unknownApproval } from '../approvals/approvals.ts'
@@ -243,10 +245,13 @@ export const OPERATIONS = {
       name: assignable,
       upstream,
       protocol: z.enum(['a2a', 'mcp', 'http', 'auto']).default('auto'),
+      settings: z
+        .custom<RouteSettings>(isRouteSettings, 'timeouts, retries and breaker of a route')
+        .optional(),
     }),
     object: ['name'],
-    run: async (deps, order) => {
-      await deps.routes.put(order.name, order.upstream, order.protocol)
+    run: async (deps, { settings, ...order }) => {
+      await deps.routes.put(order.name, order.upstream, { protocol: order.protocol, settings })
       return order
     },
   }),

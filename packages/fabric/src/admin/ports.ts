@@ -13,6 +13,7 @@ import type {
   PoliciesView,
   PolicyExplanation,
   PolicyPut,
+  RouteSettings,
   RouteView,
 } from '@countersign/protocol'
 import type { Signal } from '../detection/detector.ts'
@@ -111,6 +112,13 @@ export interface LedgerAdmin {
 export interface RouteAdmin {
   list(): readonly RouteView[]
   /** Durable when it resolves. */
-  put(name: string, upstream: string, protocol: RouteView['protocol']): Promise<void>
+  put(
+    name: string,
+    upstream: string,
+    route: {
+      readonly protocol: RouteView['protocol']
+      readonly settings?: RouteSettings | undefined
+    },
+  ): Promise<void>
   remove(name: string): Promise<boolean>
 }

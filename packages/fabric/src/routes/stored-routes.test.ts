@@ -1,3 +1,4 @@
+import { parseRouteSettings } from '@countersign/protocol'
 import { expect, test, vi } from 'vitest'
 import { openState } from '../../../../test/contracts/identity-lab.ts'
 import { deadline } from '../../../../test/harness/deadline.ts'
@@ -25,7 +26,7 @@ async function openProcess(
 
 test('a route that an operator made is there after a restart, and gone once it is removed', async () => {
   const memory = new StateMemory()
-  await (await openProcess(memory)).routes.put('echo', url, 'mcp')
+  await (await openProcess(memory)).routes.put('echo', url, { protocol: 'mcp' })
   const { routes, registry } = await openProcess(memory)
   expect(registry.find('echo')).toMatchObject({ protocol: 'mcp', endpoints: [{ url }] })
   const listed = { name: 'echo', urls: [url], protocol: 'mcp', source: 'configured' }
@@ -41,7 +42,7 @@ test('a route that another process made appears here, and disappears', async () 
   const [one, two] = [await openProcess(memory), await openProcess(memory)]
   const changes = vi.fn<() => void>()
   two.registry.onChange(changes)
-  await one.routes.put('echo', url, 'mcp')
+  await one.routes.put('echo', url, { protocol: 'mcp' })
   await expect.poll(() => two.registry.find('echo'), deadline).toMatchObject({ protocol: 'mcp' })
   expect(changes).toHaveBeenCalledOnce()
   await two.routes.remove('echo')
@@ -50,10 +51,10 @@ test('a route that another process made appears here, and disappears', async () 
 
 test('the configuration wins over a route that was stored before, and not over a later one', async () => {
   const memory = new StateMemory()
-  await (await openProcess(memory)).routes.put('echo', url, 'mcp')
+  await (await openProcess(memory)).routes.put('echo', url, { protocol: 'mcp' })
   const { routes, registry } = await openProcess(memory, ['echo'])
   expect(registry.find('echo')).toMatchObject({ endpoints: [{ url: configuredUrl }] })
-  await routes.put('echo', url, 'a2a')
+  await routes.put('echo', url, { protocol: 'a2a' })
   expect(registry.find('echo')).toMatchObject({ protocol: 'a2a', endpoints: [{ url }] })
   expect(await routes.remove('echo')).toBe(true)
   expect(registry.find('echo')).toBeNull()
@@ -73,13 +74,26 @@ test('a route that could not be stored has no effect', async () => {
   const commit = () => Promise.reject(new Error('disk full'))
   const store = { ...memoryStateStore(memory), commit }
   const { routes, registry } = await openProcess(memory, [], store)
-  await expect(routes.put('echo', url, 'http')).rejects.toThrow('disk full')
+  await expect(routes.put('echo', url, { protocol: 'http' })).rejects.toThrow('disk full')
   expect(registry.find('echo')).toBeNull()
 })
 
 test('a name that no agent can have is refused before it reaches other processes', async () => {
   const memory = new StateMemory()
   const { routes } = await openProcess(memory)
-  await expect(routes.put('fabric', url, 'http')).rejects.toThrow('reserved')
+  await expect(routes.put('fabric', url, { protocol: 'http' })).rejects.toThrow('reserved')
   expect(memory.read().rows).toEqual([])
+})
+
+test('the settings of a route are kept with it, and those of the file take precedence', async () => {
+  const memory = new StateMemory()
+  const settings = { timeouts: { exchangeMs: 700 } }
+  await (await openProcess(memory)).routes.put('echo', url, { protocol: 'mcp', settings })
+  const { registry } = await openProcess(memory)
+  expect(registry.find('echo')?.reliability).toEqual(parseRouteSettings(settings))
+  expect(registry.settings()).toEqual({ echo: parseRouteSettings(settings) })
+  const ofFile = { echo: parseRouteSettings({ retries: { attempts: 9 } }) }
+  const both = createEndpointRegistry('a.test', { now: () => 0, monotonic: () => 0 }, ofFile)
+  both.configure('echo', registry.find('echo'))
+  expect(both.find('echo')?.reliability).toEqual(ofFile.echo)
 })

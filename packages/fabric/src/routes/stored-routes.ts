@@ -1,4 +1,9 @@
-import { isAssignableName } from '@countersign/protocol'
+import {
+  isAssignableName,
+  isRouteSettings,
+  parseRouteSettings,
+  type RouteSettings,
+} from '@countersign/protocol'
 import { z } from 'zod'
 import type { RouteProtocol } from '../protocols/reading/route-protocol.ts'
 import type { StateStream } from '../state/state-stream.ts'
@@ -16,7 +21,7 @@ export interface ListedRoute {
 export interface StoredRoutes {
   list(): readonly ListedRoute[]
   /** In effect, and durable, when it resolves. */
-  put(name: string, upstream: string, protocol: RouteProtocol): Promise<void>
+  put(name: string, upstream: string, route: Omit<StoredRoute, 'upstream'>): Promise<void>
   /** Resolves to false if there was no such route. */
   remove(name: string): Promise<boolean>
 }
@@ -24,11 +29,13 @@ export interface StoredRoutes {
 interface StoredRoute {
   readonly upstream: string
   readonly protocol: RouteProtocol
+  readonly settings?: RouteSettings | undefined
 }
 
 const routeSchema = z.strictObject({
   upstream: z.string(),
   protocol: z.enum(['a2a', 'mcp', 'http', 'auto']),
+  settings: z.custom<RouteSettings>(isRouteSettings).optional(),
 })
 
 /**
@@ -42,7 +49,7 @@ export function createStoredRoutes(
   const routes = stream.project<StoredRoute>({
     table: 'routes',
     parse: parseRoute,
-    format: ({ upstream, protocol }) => JSON.stringify({ upstream, protocol }),
+    format: ({ upstream, protocol, settings }) => JSON.stringify({ upstream, protocol, settings }),
   })
   const isConfigured = (name: string) => registry.configured().some((route) => route.name === name)
   const follow = (name: string, route: StoredRoute | null): void => {
@@ -57,9 +64,9 @@ export function createStoredRoutes(
   })
   return {
     list: () => [...registry.configured().map(ofConfigured), ...registry.list().map(ofRegistered)],
-    async put(name, upstream, protocol) {
+    async put(name, upstream, { protocol, settings }) {
       if (!isAssignableName(name)) throw new TypeError(`${name} is reserved, or not a name`)
-      await stream.commit(() => [routes.overwrite(name, { upstream, protocol })])
+      await stream.commit(() => [routes.overwrite(name, { upstream, protocol, settings })])
     },
     remove: (name) =>
       stream.commit(() => {
@@ -77,9 +84,12 @@ function parseRoute(name: string, text: string): StoredRoute {
 /** An upstream of the operator proves no SPIFFE ID. */
 export function configureRoute(
   registry: Pick<EndpointRegistry, 'configure'>,
-  { name, upstream, protocol }: StoredRoute & { readonly name: string },
+  { name, upstream, protocol, settings }: StoredRoute & { readonly name: string },
 ): void {
-  registry.configure(name, { name, protocol, endpoints: [{ url: upstream, spiffeId: null }] })
+  registry.configure(name, {
+    ...{ name, protocol, endpoints: [{ url: upstream, spiffeId: null }] },
+    ...(settings === undefined ? {} : { reliability: parseRouteSettings(settings) }),
+  })
 }
 
 function ofConfigured({

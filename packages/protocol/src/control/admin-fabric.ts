@@ -7,6 +7,7 @@ import {
   readText,
   readWhole,
 } from './admin-reader.ts'
+import type { RouteSettings } from './route-reliability.ts'
 
 export interface FabricStatus {
   readonly version: string
@@ -34,6 +35,8 @@ export interface RoutePutArgs {
   readonly name: string
   readonly upstream: string
   readonly protocol?: RouteView['protocol'] | undefined
+  /** Those that differ from the defaults; an entry of the operator's file takes precedence. */
+  readonly settings?: RouteSettings | undefined
 }
 
 /** The route as it is stored. */

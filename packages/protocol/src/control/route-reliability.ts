@@ -132,6 +132,16 @@ export function parseRouteSettings(value: unknown): RouteReliability {
   }
 }
 
+/** Reports whether `parseRouteSettings` takes the value. */
+export function isRouteSettings(value: unknown): value is RouteSettings {
+  try {
+    parseRouteSettings(value)
+    return true
+  } catch {
+    return false
+  }
+}
+
 export const ROUTE_DEFAULTS: RouteReliability = parseRouteSettings({})
 
 /** The reason why an operator cannot declare `operation` idempotent; null if it can be. */

@@ -1,13 +1,19 @@
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import type { AdminResult, RouteView } from '@countersign/protocol'
-import { type Command, Option } from 'commander'
+import type { AdminResult, RouteSettings, RouteView } from '@countersign/protocol'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { DATA_FILES, findDataFolder, findRunning } from '../data-folder.ts'
 import { exampleCall } from '../example-call.ts'
 import { type FabricClient, withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
-import { parseAgentUrl, parseAssignableName, parsePort, timeOption } from '../option-values.ts'
+import {
+  parseAgentUrl,
+  parseAssignableName,
+  parsePort,
+  parseSeconds,
+  timeOption,
+} from '../option-values.ts'
 import { legible } from '../output/display-width.ts'
 import type { Output } from '../output/output.ts'
 import { formatTime } from '../output/quantities.ts'
@@ -23,6 +29,8 @@ interface ProtectOptions extends ClientOptions, StartOptions {
   readonly replace?: boolean
   readonly caller?: string
   readonly ttl: number
+  readonly timeout?: number
+  readonly resend?: boolean
   readonly up?: boolean
 }
 
@@ -37,6 +45,8 @@ export function addProtectCommand(program: Command, context: CliContext): void {
         new Option('--protocol <name>', 'what it speaks; auto without it').choices(PROTOCOLS),
       )
       .option('--replace', 'point a name that has a route already to this url')
+      .option('--timeout <time>', 'how long one call may take; 1s to 1h', parseTimeout)
+      .option('--resend', 'send idempotent calls again after a failure')
       .option('--caller <name>', 'who may call it; <name>-caller without it', parseAssignableName)
       .addOption(
         timeOption('--ttl <time>', 'how long the key is good', {
@@ -82,6 +92,8 @@ interface ProtectOrder {
   readonly protocol: Protocol | null
   readonly replace: boolean
   readonly ttlSeconds: number
+  /** Undefined where none is named: a route that exists keeps its own. */
+  readonly settings: RouteSettings | undefined
 }
 
 /** Names of policy files are bounded, and `protect-` takes its share. */
@@ -94,7 +106,21 @@ function orderOf(url: string, options: ProtectOptions): ProtectOrder {
   if (name.length > nameLengthMax || caller.length > 63) {
     throw new Failure('usage', `${name} is too long`, `use ${nameLengthMax} characters at most`)
   }
-  return { url, name, caller, protocol, replace, ttlSeconds }
+  return { url, name, caller, protocol, replace, ttlSeconds, settings: settingsOf(options) }
+}
+
+function parseTimeout(text: string): number {
+  const seconds = parseSeconds(text)
+  if (seconds >= 1 && seconds <= 3600) return seconds
+  throw new InvalidArgumentError('It is between 1s and 1h.')
+}
+
+function settingsOf({ timeout, resend }: ProtectOptions): RouteSettings | undefined {
+  if (timeout === undefined && resend === undefined) return undefined
+  return {
+    ...(timeout === undefined ? {} : { timeouts: { exchangeMs: timeout * 1000 } }),
+    ...(resend === undefined ? {} : { retries: { resend } }),
+  }
 }
 
 async function protect(fabric: FabricClient, order: ProtectOrder, output: Output): Promise<void> {
@@ -115,7 +141,7 @@ async function protect(fabric: FabricClient, order: ProtectOrder, output: Output
 
 /** Nothing is changed before it is known what is there already: no route and no policy is lost. */
 async function carryOut(fabric: FabricClient, order: ProtectOrder) {
-  const { url, name, caller, ttlSeconds } = order
+  const { url, name, caller, ttlSeconds, settings } = order
   const known = (await fabric.admin('agent.list', {})).find((agent) => agent.name === caller)
   if (known?.status === 'revoked') {
     const next = 'name another caller by --caller: a revoked name never comes back'
@@ -124,7 +150,10 @@ async function carryOut(fabric: FabricClient, order: ProtectOrder) {
   const route = planRoute(await fabric.admin('route.list', {}), order)
   const policy = planPolicy(await fabric.admin('policy.show', {}), order)
   const { protocol } = route
-  if (!route.exists) await fabric.admin('route.put', { name, upstream: url, protocol })
+  if (!route.exists) {
+    const set = settings === undefined ? {} : { settings }
+    await fabric.admin('route.put', { name, upstream: url, protocol, ...set })
+  }
   // The key before the permission: a failure between the two leaves a key that opens nothing.
   const key = await fabric.admin('key.create', { agent: caller, scopes: [name], ttlSeconds })
   if (policy.text !== null) {
@@ -156,7 +185,9 @@ function planRoute(routes: readonly RouteView[], order: ProtectOrder): RoutePlan
       urls.every((each) => new URL(each).href === new URL(url).href) &&
       protocol === (order.protocol ?? protocol),
   )
-  if (same !== undefined && there.length === 1) return { exists: true, protocol: same.protocol }
+  if (same !== undefined && there.length === 1) {
+    return { exists: order.settings === undefined, protocol: same.protocol }
+  }
   const [first] = there
   if (first === undefined || replace) {
     return { exists: false, protocol: order.protocol ?? first?.protocol ?? 'auto' }

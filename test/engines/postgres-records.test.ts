@@ -1,10 +1,18 @@
-import { afterAll, beforeAll, describe } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openPostgresDatabase } from '../../packages/fabric/src/adapters/postgresql/database.ts'
 import { openPostgresRecordStore } from '../../packages/fabric/src/adapters/postgresql/record-store.ts'
+import {
+  openSession,
+  POSTGRES_TIMES,
+} from '../../packages/fabric/src/adapters/postgresql/session.ts'
 import { recordStoreContract } from '../contracts/record-store.ts'
 import { findPostgres, type PostgresServer, startPostgres, targetOf } from '../harness/postgres.ts'
+import { openTcpProxy } from '../harness/tcp-proxy.ts'
 
 const isMissing = findPostgres() === null
+
+const forAlice = { owner: 'alice', lifetimeMs: 60_000 } as const
+const claim = { ...forAlice, expected: null } as const
 
 describe.skipIf(isMissing)('records in PostgreSQL', () => {
   let server: PostgresServer
@@ -16,20 +24,71 @@ describe.skipIf(isMissing)('records in PostgreSQL', () => {
 
   recordStoreContract('PostgreSQL', async (bounds) => {
     const schema = `records_${schemas++}`
-    const open = () => openPostgresDatabase({ target: targetOf(server), schema })
-    const [one, two] = [await open(), await open()]
+    const database = () => openPostgresDatabase({ target: targetOf(server), schema })
+    const store = openPostgresRecordStore(await database(), bounds)
+    const other = openPostgresRecordStore(await database(), bounds)
     return {
-      store: openPostgresRecordStore(one, bounds),
-      other: openPostgresRecordStore(two, bounds),
+      ...{ store, other },
       // The clock is that of the server, so the records move instead.
       wait: async (ms) => {
         const earlier = `expires_at - ${ms} * interval '1 millisecond'`
         await server.query(`UPDATE ${schema}.record SET expires_at = ${earlier}`)
       },
       async close() {
-        await one.close()
-        await two.close()
+        await store.close()
+        await other.close()
       },
     }
+  })
+
+  const openStore = async (schema: string, via: { readonly port?: number } = {}) => {
+    const times = { ...POSTGRES_TIMES, connectMs: 500, readMs: 500, statementMs: 500 }
+    const slow = via.port === undefined ? {} : { times }
+    const target = targetOf(server, via)
+    return openPostgresRecordStore(await openPostgresDatabase({ target, schema, ...slow }))
+  }
+
+  test('survive a crash of the server', async () => {
+    const schema = `records_${schemas++}`
+    const store = await openStore(schema)
+    await store.put('task', 'a', '1', claim)
+    await server.crash()
+    await expect.poll(() => store.find('task', 'a').catch(() => null)).toMatchObject({ value: '1' })
+    expect(await store.put('task', 'a', '2', claim)).toBe(false)
+    await store.close()
+  })
+
+  test('of a transaction that has not ended come before those of a later one', async () => {
+    const schema = `records_${schemas++}`
+    const store = await openStore(schema)
+    const session = await openSession(targetOf(server))
+    await session.query('BEGIN')
+    const first = { kind: 'put', collection: 'task', key: 'first', value: '1' }
+    const command = { ...first, ...forAlice, perOwnerMax: 9, countMax: 9 }
+    await session.query(`SELECT ${schema}.record_write($1::jsonb)`, [JSON.stringify([command])])
+    const second = store.put('task', 'second', '1', claim)
+    const waits = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    await expect.poll(() => server.query(waits)).not.toEqual([])
+    expect(await store.added('task', 0, 10)).toEqual([])
+    await session.query('COMMIT')
+    expect(await second).toBe(true)
+    const added = await store.added('task', 0, 10)
+    expect(added.map(({ key }) => key)).toEqual(['first', 'second'])
+    session.destroy()
+    await store.close()
+  })
+
+  test('behind a network that hangs, reads and writes end at their time', async () => {
+    const proxy = await openTcpProxy(server.port)
+    const store = await openStore(`records_${schemas++}`, { port: proxy.port })
+    await store.put('task', 'a', '1', claim)
+    proxy.hang()
+    await expect(store.put('task', 'b', '1', claim)).rejects.toThrow('no answer within')
+    await expect(store.find('task', 'a')).rejects.toThrow('no answer within')
+    proxy.resume()
+    expect(await store.find('task', 'a')).toMatchObject({ value: '1' })
+    await store.close()
+    await proxy.close()
+    await expect(store.put('task', 'b', '1', claim)).rejects.toThrow('closed')
   })
 })

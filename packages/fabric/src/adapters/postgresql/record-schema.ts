@@ -23,6 +23,7 @@ export const recordTables = (s: string): string => `
   ${steps(s)}
   ${addition(s)}
   ${writes(s)}
+  ${batch(s)}
 `
 
 const begin = 'LANGUAGE plpgsql SET search_path = pg_catalog AS'
@@ -85,7 +86,34 @@ const addition = (s: string): string => `
   END $$;
 `
 
-/** One call is one transaction, so that a write takes one round trip under the lock. */
+/**
+ * Carries out commands in their order, and returns an answer to each. One call is one transaction,
+ * so that a batch takes one round trip under its locks, which are taken in one order.
+ */
+const batch = (s: string): string => `
+  CREATE FUNCTION ${s}.record_write(commands jsonb) RETURNS boolean[] ${begin} $$
+  DECLARE
+    x jsonb; done boolean; answers boolean[] := '{}';
+  BEGIN
+    PERFORM ${s}.record_lock(c) FROM (
+      SELECT DISTINCT e->>'collection' AS c FROM jsonb_array_elements(commands) e ORDER BY c
+    ) locked;
+    FOR x IN SELECT e FROM jsonb_array_elements(commands) WITH ORDINALITY AS t(e, n) ORDER BY n LOOP
+      IF x->>'kind' = 'put' THEN
+        done := ${s}.record_put(
+          x->>'collection', x->>'key', x->>'value', x->>'owner', (x->>'lifetimeMs')::bigint,
+          x ? 'expected', x->>'expected', (x->>'countMax')::bigint, (x->>'perOwnerMax')::bigint
+        );
+      ELSE
+        done := ${s}.record_remove(x->>'collection', x->>'key', x->>'expected');
+      END IF;
+      answers := answers || done;
+    END LOOP;
+    RETURN answers;
+  END $$;
+`
+
+/** Each locks its collection, also on its own. */
 const writes = (s: string): string => `
   CREATE FUNCTION ${s}.record_put(
     c text, k text, v text, o text, life_ms bigint, is_expected boolean, expected text,

@@ -11,13 +11,15 @@ import {
 } from '../../state/record-store.ts'
 import type { Row } from './client.ts'
 import type { PostgresDatabase } from './database.ts'
+import { RecordWriter } from './record-writer.ts'
 
 /** The share of one collection in a sweep. */
 const sweepEachMax = Math.ceil(sweepMax / RECORD_COLLECTIONS.length)
 
 /**
  * Records in a schema, which expire by the clock of the server. A write survives a loss of power.
- * Closing it leaves the database open, which others may use.
+ * `database` is the store's own, which it closes: on connections of the state, traffic would delay
+ * the reading of authority.
  */
 export function openPostgresRecordStore(
   database: PostgresDatabase,
@@ -26,8 +28,7 @@ export function openPostgresRecordStore(
   const { sessions, schema: s } = database
   const query = (text: string, values: readonly unknown[]) =>
     sessions.use(async (session) => (await session.query(text, values)).rows)
-  const isDone = async (text: string, values: readonly unknown[]): Promise<boolean> =>
-    (await query(`SELECT ${text} AS done`, values))[0]?.['done'] === true
+  const writer = new RecordWriter(database)
   const columns = `r.key, r.value, r.sequence, o.name AS owner,
     extract(epoch FROM r.expires_at - clock_timestamp()) * 1000 AS left_ms`
   const from = `FROM ${s}.record r JOIN ${s}.record_owner o ON o.id = r.owner
@@ -44,14 +45,16 @@ export function openPostgresRecordStore(
     findEach,
     async put(collection, key, value, { owner, lifetimeMs, expected }) {
       assertRecord(key, value, owner)
-      const { countMax, perOwnerMax } = bounds[collection]
-      return isDone(`${s}.record_put($1, $2, $3, $4, $5, $6, $7, $8, $9)`, [
-        ...[collection, key, value, owner, Math.ceil(lifetimeMs)],
-        ...[expected !== undefined, expected ?? null, countMax, perOwnerMax],
-      ])
+      return writer.ask({
+        ...{ kind: 'put', collection, key, value, owner, lifetimeMs: Math.ceil(lifetimeMs) },
+        ...(expected === undefined ? {} : { expected }),
+        ...bounds[collection],
+      })
     },
-    remove: (collection, key, expected) =>
-      isDone(`${s}.record_remove($1, $2, $3)`, [collection, key, expected ?? null]),
+    async remove(collection, key, expected) {
+      const of = expected === undefined ? {} : { expected }
+      return writer.ask({ kind: 'remove', collection, key, ...of })
+    },
     async added(collection, after, max) {
       const sql = `SELECT ${columns} ${from} AND r.sequence > $2 ORDER BY r.sequence LIMIT $3`
       return (await query(sql, [collection, after, max])).map(addedOf)
@@ -65,7 +68,10 @@ export function openPostgresRecordStore(
       }
       return dropped
     },
-    close: async () => undefined,
+    async close() {
+      writer.close()
+      await database.close()
+    },
   }
 }
 

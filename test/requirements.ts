@@ -128,7 +128,7 @@ export const REQUIREMENTS = {
   'authenticate:replay': {
     promise: 'A signed request is accepted once.',
     on: everywhere,
-    attacks: ['replayed-nonce', 'replayed-message'],
+    attacks: ['replayed-nonce', 'replayed-after-restart', 'replayed-message'],
   },
   'authenticate:identity-headers': {
     promise: 'Identity headers that a caller sends are dropped, never believed.',

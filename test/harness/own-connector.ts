@@ -1,6 +1,10 @@
 import type { PeerTrust } from '@countersign/protocol/tls'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
-import { type Connector, openConnector } from '../../packages/fabric/src/compose/connector.ts'
+import {
+  type Connector,
+  type ConnectorOptions,
+  openConnector,
+} from '../../packages/fabric/src/compose/connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import type { ConnectorAgent } from '../../packages/fabric/src/transports/mesh/connector-agent.ts'
 import type { Door } from './doors.ts'
@@ -25,11 +29,13 @@ export async function withOwnConnector(
     name,
     change = (honest) => honest,
     trust = (honest) => honest,
+    usedValues = { dir: null, isFirst: true },
   }: {
     readonly name: string
     readonly change?: (honest: FabricRequest) => FabricRequest
     /** By what it judges the certificates of others. */
     readonly trust?: (honest: PeerTrust) => PeerTrust
+    readonly usedValues?: ConnectorOptions['usedValues']
   },
   scene: (own: OwnConnector) => Promise<void>,
 ): Promise<void> {
@@ -43,7 +49,7 @@ export async function withOwnConnector(
     ...{ expose: world.echo.url, protocol: 'auto', clock: world.clock, random: systemRandom },
     listen: { host: '127.0.0.1', port: 0 },
     meshListen: { host: '127.0.0.1', port: 0, advertise: null },
-    usedValues: { dir: null, isFirst: true },
+    usedValues,
     ...{ policyParser, log: () => undefined },
   })
   const { host, port } = new URL(connector.meshUrl ?? '')

@@ -152,6 +152,7 @@ export type Admin = World['admin']
 interface TestFabricOptions extends Pick<Parameters<typeof openFabric>[0], 'acceptClock'> {
   readonly agents?: object
   readonly routes?: object
+  readonly engines?: object
 }
 
 /** A fabric on `dir`, or once more on what an earlier one left there. */
@@ -159,13 +160,14 @@ export async function openTestFabric(
   dir: string,
   clock: ShiftedClock,
   limits: Readonly<Record<string, number>>,
-  { agents = {}, routes = {}, ...once }: TestFabricOptions = {},
+  { agents = {}, routes = {}, engines = {}, ...once }: TestFabricOptions = {},
 ): Promise<Fabric> {
   const text = JSON.stringify({
     masterKey: { from: 'key-file', path: join(dir, 'master.key') },
     limits,
     agents,
     routes,
+    engines,
   })
   const file = { path: 'countersign.yaml', text }
   return openFabric({

@@ -12,6 +12,7 @@ import {
   systemFiles,
 } from '../packages/fabric/src/lib/durable-file.ts'
 import { systemRandom } from '../packages/fabric/src/lib/random.ts'
+import { heldLease } from '../tools/crash/held-lease.ts'
 
 export interface LedgerFigures {
   readonly inFlight: number
@@ -74,7 +75,7 @@ async function openBenchLedger(directory: string, counted: { syncs: number }): P
   const key = () => generateKeyPairSync('ed25519').privateKey
   return openLedger({
     store,
-    slot: 'a',
+    lease: heldLease,
     origin: 'bench.example/log',
     issuer: 'spiffe://bench.example/fabric/main',
     logKey: key(),

@@ -275,6 +275,11 @@ export const REQUIREMENTS = {
     promise: 'A fabric without a valid policy refuses to serve, and says which part is missing.',
     on: fabric,
   },
+  'record:one-holder': {
+    promise:
+      'A process that was paused beyond the lease of its log slot signs, acknowledges and publishes nothing, and ends.',
+    on: fabric,
+  },
   'record:reproducible-decision': {
     promise:
       'A decision that a connector states is what policies that were in force here decide on both ends as the directory holds or held them lately; an intent has one that permits it, and a refusal is one to which it leads.',

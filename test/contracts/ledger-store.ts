@@ -24,6 +24,7 @@ async function commit(store: LedgerStore, first: number, count: number, body: re
     body: body.map((part) => Buffer.from(part)),
     previousSize,
     head: head(first + count),
+    fence: 1,
   })
 }
 
@@ -82,7 +83,7 @@ export function ledgerStoreContract(engine: string, createPlace: () => Promise<O
       const store = await (await createPlace())()
       await commit(store, 0, 2, ['one'])
       const body = [Buffer.from('two')]
-      const stale = { firstIndex: 2, count: 1, body, previousSize: 1, head: head(3) }
+      const stale = { firstIndex: 2, count: 1, body, previousSize: 1, head: head(3), fence: 1 }
       await expect(store.commit(stale)).rejects.toThrow()
       expect((await store.heads.load())?.head).toEqual(head(2))
       await store.close()

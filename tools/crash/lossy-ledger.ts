@@ -6,6 +6,7 @@ import { type LedgerOptions, openLedger } from '../../packages/fabric/src/ledger
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { formatTrust, parseTrust, type Trust } from '../../packages/protocol/src/index.ts'
+import { heldLease } from './held-lease.ts'
 import type { LossyDisk } from './lossy-files.ts'
 
 /** The keys that one ledger keeps over all its restarts. */
@@ -57,7 +58,7 @@ export async function openLossyLedger(
   })
   return openLedger({
     store,
-    slot: 'a',
+    lease: heldLease,
     origin: testOrigin,
     issuer: testIssuer,
     clock: systemClock,

@@ -3,6 +3,7 @@ import { openLedger } from '../../packages/fabric/src/ledger/open-ledger.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import type { FileLayer } from '../../packages/fabric/src/lib/durable-file.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { heldLease } from './held-lease.ts'
 import { LossyDisk } from './lossy-files.ts'
 import { createLedgerKeys, type LedgerKeys, testIssuer, testOrigin } from './lossy-ledger.ts'
 import { countOperations, crashesAt, crashLedger, createBase, newExchange } from './lossy-matrix.ts'
@@ -68,7 +69,7 @@ async function openOn(files: FileLayer, disk: LossyDisk, keys: LedgerKeys) {
   return openLedger({
     ...keys,
     store: await openFileLedgerStore({ directory: '/ledger', files, lock: disk.lock }),
-    slot: 'a',
+    lease: heldLease,
     origin: testOrigin,
     issuer: testIssuer,
     clock: systemClock,

@@ -1,5 +1,4 @@
 import { createPublicKey } from 'node:crypto'
-import { join } from 'node:path'
 import { parseTrust, parseVkey, toBase64Url } from '@countersign/protocol'
 import { openFileLedgerStore } from '../adapters/file/ledger-store.ts'
 import type { Config } from '../config/config.ts'
@@ -7,26 +6,21 @@ import { CheckpointVerifier } from '../ledger/checkpoint.ts'
 import { inspectLedger, type LedgerOutlook } from '../ledger/inspect-ledger.ts'
 import { ledgerLimits } from '../ledger/limits.ts'
 import type { Clock } from '../lib/clock.ts'
-import { FIRST_SLOT, slotFolder } from './slots.ts'
+import { FIRST_SLOT, slotFolders } from './log-slot.ts'
 
 /**
  * Reports the state in which the next start will find the ledger of a stopped fabric; `trust` is
  * the text of its trust file.
  */
 export async function inspectLedgerFolder(
-  { dataDir, ledger }: Pick<Config, 'dataDir' | 'ledger'>,
+  config: Pick<Config, 'dataDir' | 'ledger'>,
   trust: string,
   clock: Clock,
 ): Promise<LedgerOutlook & { readonly refuseBytes: number; readonly warnBytes: number }> {
   const { origin, vkey } = parseTrust(trust)
   const jwk = { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(parseVkey(vkey).publicKey) }
   const key = new CheckpointVerifier(origin, createPublicKey({ key: jwk, format: 'jwk' }))
-  const store = await openFileLedgerStore({
-    directory: slotFolder(join(dataDir, 'ledger'), FIRST_SLOT),
-    ...(ledger.headDir === undefined
-      ? {}
-      : { headDirectory: slotFolder(ledger.headDir, FIRST_SLOT) }),
-  })
+  const store = await openFileLedgerStore(slotFolders(config, config.ledger.slot ?? FIRST_SLOT))
   try {
     const outlook = await inspectLedger({ store, key, clock, limits: ledgerLimits })
     const { freeBytesMin: refuseBytes, freeBytesWarn: warnBytes } = ledgerLimits

@@ -26,7 +26,12 @@ export const SECRETS_FOLDER = 'secrets'
 const lockName = 'secrets.lock'
 
 /** Each of them is made after the secrets, so that it proves that there were some. */
-const traces = ['ledger', 'state.db', 'trust.json'] as const
+async function tracesOf(dataDir: string): Promise<readonly string[]> {
+  // The folder of a log is made before its keys are, its first checkpoint after them.
+  const slots = await filesOf(join(dataDir, 'ledger'))
+  const checkpoints = slots.map((slot) => `ledger/${slot}/log/checkpoint`)
+  return [...checkpoints, 'state.db', 'trust.json']
+}
 
 interface Owner {
   readonly config: Pick<Config, 'dataDir' | 'masterKey'>
@@ -63,7 +68,7 @@ export async function openSecrets(
 
 /** Rejects where the data folder was used with secrets that this database does not have. */
 async function assertNotOfOther(dataDir: string): Promise<void> {
-  for (const trace of traces) {
+  for (const trace of await tracesOf(dataDir)) {
     if (!(await exists(join(dataDir, trace)))) continue
     throw new Error(
       `the database of engines.state has no secrets, but ${dataDir} has ${trace}: name the database that it was used with, restore that, or start with a new folder (--data)`,
@@ -79,7 +84,7 @@ export async function assertSecretsKept(dataDir: string): Promise<boolean> {
   const dir = join(dataDir, SECRETS_FOLDER)
   // The store itself names the missing part of an incomplete folder.
   if ((await filesOf(dir)).some((name) => isSecretFile(name))) return true
-  for (const trace of traces) {
+  for (const trace of await tracesOf(dataDir)) {
     if (await exists(join(dataDir, trace))) throw new Error(secretsGone(dir, trace))
   }
   return false

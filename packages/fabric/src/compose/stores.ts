@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createCedarParser } from '../adapters/cedar/cedar-parser.ts'
-import { openFileLedgerStore } from '../adapters/file/ledger-store.ts'
 import { oidcTokenServer } from '../adapters/oidc/token-server.ts'
 import { openSqliteChannelRecords } from '../adapters/sqlite/channel-records.ts'
 import { CHANNEL_LIMITS_DEFAULT, openSqliteChannelStore } from '../adapters/sqlite/channel-store.ts'
@@ -30,11 +29,11 @@ import type { StateStream } from '../state/state-stream.ts'
 import { type Counters, openCounters } from './counters.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
 import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from './lifecycle.ts'
+import { type LogSlot, openLogSlot, slotOrigin } from './log-slot.ts'
 import type { Observations } from './observe.ts'
 import { OPERATION_NAMES } from './operation-names.ts'
 import { type Owners, openRecords } from './records.ts'
 import { openSecrets } from './secrets.ts'
-import { FIRST_SLOT, slotFolder, slotOrigin } from './slots.ts'
 import { openState } from './state.ts'
 import { openSharedDatabase } from './state-engine.ts'
 
@@ -74,6 +73,7 @@ export interface Stores {
   readonly owners: Owners
   readonly policy: OpenPolicyModule
   readonly ledger: Ledger
+  readonly slot: LogSlot
   /** Every append of a running fabric goes through it. */
   readonly feed: EntryFeed
   readonly channels: Channels
@@ -103,12 +103,14 @@ export async function openStores(environment: Environment, origin: () => string)
   try {
     await assertFolders(config)
     const dir = (name: string) => join(config.dataDir, name)
-    const slot = FIRST_SLOT
     const database = await openSharedDatabase(environment)
     if (database !== null) closers.push({ name: 'database', close: () => database.close() })
     const secrets = await openSecrets(environment, database)
-    const keys = await openFabricKeys(secrets, slot, random)
+    // Before the ledger: its folder shows that values were used before.
     const counters = await openCounters(environment, closers)
+    const slot = await openLogSlot(environment)
+    closers.push({ name: 'log slot', close: () => slot.close() })
+    const keys = await openFabricKeys(secrets, slot.name, random)
     const state = await openState(environment, database)
     closers.push({ name: 'state', close: () => state.close() })
     const kept = await openRecords(environment, closers)
@@ -149,7 +151,7 @@ export async function openStores(environment: Environment, origin: () => string)
     closers.push({ name: 'channels', close: queue.close })
     return {
       ...queue,
-      ...{ keys, counters, identity, state, ...kept, policy, ledger, feed, close },
+      ...{ keys, counters, identity, state, ...kept, policy, ledger, slot, feed, close },
     }
   } catch (cause) {
     // The first fault is the one to report; what closes badly after it is its consequence.
@@ -183,21 +185,14 @@ const openSlackMs = 3_600_000
 async function openRecord(
   environment: Environment,
   keys: FabricKeys,
-  slot: string,
+  slot: LogSlot,
 ): Promise<Ledger> {
   const { config, clock, random } = environment
   const { limits } = config
-  const { headDir } = config.ledger
-  // Refuses a file by its name. The store makes an absent folder, durably.
-  if (headDir !== undefined && existsSync(headDir)) makeFolder(headDir)
   return openLedger({
-    store: await openFileLedgerStore({
-      directory: slotFolder(join(config.dataDir, 'ledger'), slot),
-      ...(headDir === undefined ? {} : { headDirectory: slotFolder(headDir, slot) }),
-      onFail: (cause) => environment.onFatal('the ledger cannot record', cause),
-    }),
-    slot,
-    origin: slotOrigin(config.trustDomain, slot),
+    store: slot.takeStore(),
+    lease: slot.lease,
+    origin: slotOrigin(config.trustDomain, slot.name),
     issuer: `spiffe://${config.trustDomain}/fabric/gateway`,
     logKey: keys.log,
     statementKey: keys.statement,

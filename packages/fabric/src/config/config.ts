@@ -50,8 +50,12 @@ export function parseConfig(
     listen,
     dataDir,
     policyDir: resolve(document.policyDir ?? resolve(dataDir, 'policies')),
-    ledger:
-      document.ledger.headDir === undefined ? {} : { headDir: resolve(document.ledger.headDir) },
+    ledger: {
+      ...document.ledger,
+      ...(document.ledger.headDir === undefined
+        ? {}
+        : { headDir: resolve(document.ledger.headDir) }),
+    },
     masterKey: placeMasterKey(document, environment, dataDir),
     engines: {
       state: placeState(document.engines.state, environment),

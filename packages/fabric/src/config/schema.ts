@@ -1,4 +1,10 @@
-import { isAgentName, isConfidential, isReservedName, isTrustDomain } from '@countersign/protocol'
+import {
+  isAgentName,
+  isConfidential,
+  isReservedName,
+  isSlotName,
+  isTrustDomain,
+} from '@countersign/protocol'
 import { CONNECTION_LIMITS } from '@countersign/protocol/tls'
 import { z } from 'zod'
 import { engines } from './engines.ts'
@@ -188,8 +194,27 @@ export const configSchema = z.strictObject({
   limits,
   observe,
   log,
+  replica: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Lets this process run next to others that share its state: it takes the first free log slot. ' +
+        'Without it, a second process on a data folder is refused.',
+    ),
   ledger: z
     .strictObject({
+      slot: z
+        .string()
+        .refine(isSlotName, 'a lower-case letter, or one and a letter or digit')
+        .optional()
+        .describe(
+          'The log slot of this process; the start fails while another process holds it. Default: `a`, ' +
+            'and with `replica` the first free one of `a` to `z`.',
+        ),
+      leaseMs: duration(1_000, 600_000, 10_000).describe(
+        'The time after which another process may take the log slot of one that does not renew it. ' +
+          'Renewed three times in it.',
+      ),
       headDir: z
         .string()
         .min(1)

@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.ts'
+import type { Lease } from '../state/lease.ts'
 import type { CheckpointKey } from './checkpoint.ts'
 import type { LedgerLimits } from './limits.ts'
 import { encodeRecord } from './record.ts'
@@ -15,6 +16,7 @@ interface Waiting {
 
 export interface GroupCommitParts {
   readonly store: LedgerStore
+  readonly lease: Pick<Lease, 'regain' | 'token'>
   readonly tree: Tree
   readonly key: CheckpointKey
   readonly clock: Clock
@@ -113,12 +115,17 @@ export class GroupCommit {
    * same signature, so no second head of its size is ever signed. A head stored first would, after
    * such a crash, promise entries that are not stored anywhere, and that looks the same as an
    * attacker who cut them off.
+   *
+   * The lease is held before the signature and again before 3: a process that was paused finds that
+   * another may append to this log. In between it may have written a record. A store that several
+   * hosts reach refuses its token; elsewhere, the lock of the folder excludes the others.
    */
   async #commit(group: readonly Waiting[]): Promise<void> {
     const first = group[0]
     if (first === undefined) return
     try {
-      const { store, tree, key, clock, committed, headTime } = this.#parts
+      const { store, lease, tree, key, clock, committed, headTime } = this.#parts
+      await lease.regain()
       if (first.index !== tree.size) throw new Error('the group does not continue the tree')
       for (const { entry } of group) tree.append(entry.leafHash)
       const entries = group.map(({ entry }) => entry)
@@ -133,9 +140,11 @@ export class GroupCommit {
         body: encodeRecord({ entries, head }),
         previousSize: this.#head.size,
         head,
+        fence: lease.token,
       })
       this.#lastCommitMs = clock.monotonic() - began
 
+      await lease.regain()
       if (this.#stopped !== null) throw this.#stopped.cause
       this.#head = head
       committed(entries, head)

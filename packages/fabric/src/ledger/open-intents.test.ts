@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { heldLease } from '../../../../tools/crash/held-lease.ts'
 import { LossyDisk } from '../../../../tools/crash/lossy-files.ts'
 import {
   createLedgerKeys,
@@ -53,7 +54,7 @@ test('a start closes more exchanges than the queue can hold [record:indeterminat
   const directory = await mkdtemp(join(tmpdir(), 'ledger-'))
   const open = async () =>
     openLedger({
-      slot: 'a',
+      lease: heldLease,
       ...{ store: await openFileLedgerStore({ directory }), origin: testOrigin },
       ...{ issuer: testIssuer, clock: systemClock, random: systemRandom, ...keys, limits },
     })

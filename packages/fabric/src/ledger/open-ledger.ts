@@ -2,6 +2,7 @@ import { type KeyObject } from 'node:crypto'
 import { createExchangeId, parseStatement } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
+import type { Lease } from '../state/lease.ts'
 import { CheckpointKey, rawPublicKey } from './checkpoint.ts'
 import { DetailVault } from './details.ts'
 import { EntryReader, parsePayload } from './entry-reader.ts'
@@ -25,8 +26,11 @@ import { parseBundle, tilePath, tileWidth } from './tiles.ts'
 export interface LedgerOptions {
   /** Open, and closed by the ledger. */
   readonly store: LedgerStore
-  /** The log slot, as exchange ids name it. */
-  readonly slot: string
+  /**
+   * Of the log slot, by whose name exchange ids name the log. Nothing is signed, acknowledged or
+   * published unless it is held.
+   */
+  readonly lease: Lease
   /** The log's name, `<host>/<path>` without a scheme (C2SP tlog-checkpoint). */
   readonly origin: string
   /** `spiffe://<trust domain>/fabric/<name>`: who the statements are by. */
@@ -103,7 +107,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
   })
   const ledger = new TiledLedger({
     store,
-    slot: options.slot,
+    lease: options.lease,
     origin,
     key,
     vault,
@@ -114,7 +118,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     writer,
     recovered,
     space,
-    newId: () => createExchangeId(options.slot, clock.now(), random(10)),
+    newId: () => createExchangeId(options.lease.name, clock.now(), random(10)),
     issuer: options.issuer,
     statementKeys: [
       {

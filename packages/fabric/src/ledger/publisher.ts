@@ -1,4 +1,5 @@
 import { utf8 } from '@countersign/protocol'
+import type { Lease } from '../state/lease.ts'
 import type { LedgerLimits } from './limits.ts'
 import type { LedgerStore, Resource, StoredHead } from './store.ts'
 import {
@@ -15,6 +16,7 @@ import type { Window } from './window.ts'
 
 export interface PublisherParts {
   readonly store: LedgerStore
+  readonly lease: Pick<Lease, 'regain'>
   readonly tree: Tree
   readonly window: Window
   readonly limits: LedgerLimits
@@ -109,9 +111,10 @@ export class Publisher {
    * writes over, or records that are in tiles already, which start-up skips.
    */
   async #publish(head: StoredHead): Promise<void> {
-    const { store, tree, window, after } = this.#parts
+    const { store, lease, tree, window, after } = this.#parts
     const before = this.#published.size
     if (head.size === before) return
+    await lease.regain()
     let batch: Resource[] = []
     for (const resource of this.#resources(before, head.size)) {
       batch.push(resource)
@@ -120,6 +123,7 @@ export class Publisher {
       batch = []
     }
     if (batch.length > 0) await store.resources.write(batch)
+    await lease.regain()
     await store.resources.write([{ path: 'checkpoint', bytes: utf8(head.checkpoint) }])
     this.#published = head
     tree.release(head.size)

@@ -61,6 +61,11 @@ export interface LedgerCommit {
   /** Of the head that `head` replaces. */
   readonly previousSize: number
   readonly head: StoredHead
+  /**
+   * The fencing token of the writer. A store that several hosts reach refuses a commit with a
+   * smaller token than one it has taken; one behind a lock of the host need not look at it.
+   */
+  readonly fence: number
 }
 
 export interface Resource {

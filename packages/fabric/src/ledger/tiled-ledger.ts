@@ -1,5 +1,6 @@
 import { utf8 } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
+import type { Lease } from '../state/lease.ts'
 import { AppendQueue } from './append-queue.ts'
 import { checkLedger } from './check.ts'
 import type { CheckpointKey } from './checkpoint.ts'
@@ -32,7 +33,7 @@ import { ExchangeNotOpen, LedgerUnavailable } from './unavailable.ts'
 
 export interface TiledLedgerParts {
   readonly store: LedgerStore
-  readonly slot: string
+  readonly lease: Lease
   readonly origin: string
   readonly issuer: string
   readonly key: CheckpointKey
@@ -68,7 +69,7 @@ export class TiledLedger implements Ledger {
   #closing: Promise<void> | null = null
 
   constructor(parts: TiledLedgerParts) {
-    const { store, key, clock, limits, index, recovered } = parts
+    const { store, key, lease, clock, limits, index, recovered } = parts
     const { tree, window, published, head } = recovered
     this.#parts = parts
     this.#nextIndex = head.size
@@ -77,8 +78,10 @@ export class TiledLedger implements Ledger {
     this.#intents = new OpenIntentTable(limits)
     this.#expiry = new IntentExpiry(limits.openIntentMs, clock, () => this.#closeTooOld())
     const fatal = (cause: unknown) => this.#fail(cause)
+    lease.onLost(fatal)
     this.#publisher = new Publisher({
       store,
+      lease,
       tree,
       window,
       limits,
@@ -88,6 +91,7 @@ export class TiledLedger implements Ledger {
     })
     this.#commit = new GroupCommit({
       store,
+      lease,
       tree,
       key,
       clock,
@@ -107,7 +111,7 @@ export class TiledLedger implements Ledger {
   }
 
   get slot(): string {
-    return this.#parts.slot
+    return this.#parts.lease.name
   }
 
   get origin(): string {
@@ -219,6 +223,8 @@ export class TiledLedger implements Ledger {
   }
 
   async append(draft: EntryDraft): Promise<Committed> {
+    const regained = this.#parts.lease.regain()
+    if (regained !== null) await this.#regained(regained)
     const measured = this.#parts.space.freshen()
     if (measured !== null) await measured
     this.#assertAppendable(draft)
@@ -267,6 +273,8 @@ export class TiledLedger implements Ledger {
    * own.
    */
   async #record(draft: EntryDraft): Promise<Committed> {
+    const regained = this.#parts.lease.regain()
+    if (regained !== null) await this.#regained(regained)
     this.#assertServing()
     this.#parts.space.assertSpace('reserved')
     this.#queue.pass()
@@ -275,10 +283,12 @@ export class TiledLedger implements Ledger {
 
   /** Everything up to the queue happens in one go, so that index, counter and order agree. */
   async #write(draft: EntryDraft, owner: string | null): Promise<Committed> {
-    const { writer, index, clock } = this.#parts
+    const { writer, index, lease, clock } = this.#parts
     const { exchange, kind } = draft
     let bytes = 0
     try {
+      // Before the signature of the statement; there is no wait from here to the group.
+      if (!lease.holds()) throw new LedgerUnavailable('the lease of the log slot has expired')
       const at = this.#nextIndex
       const entry = writer.write(draft, at)
       this.#nextIndex += 1
@@ -295,7 +305,10 @@ export class TiledLedger implements Ledger {
   }
 
   async findReceipt(exchange: string): Promise<Uint8Array | null> {
-    const { origin, recovered } = this.#parts
+    const { lease, origin, recovered } = this.#parts
+    // A receipt carries the signature of the head.
+    const regained = lease.regain()
+    if (regained !== null) await this.#regained(regained)
     const { head } = this.#commit
     const entries = await this.#entriesOf(exchange)
     return findReceipt(exchange, entries, { origin, tree: recovered.tree, head })
@@ -316,6 +329,8 @@ export class TiledLedger implements Ledger {
   }
 
   async findResource(path: string): Promise<Uint8Array | null> {
+    const regained = this.#parts.lease.regain()
+    if (regained !== null) await this.#regained(regained)
     this.#assertServing()
     return findPublicResource(this.#parts.store.resources, path)
   }
@@ -370,6 +385,15 @@ export class TiledLedger implements Ledger {
     if (index.open.has(exchange)) return
     const newer = (await index.find(exchange)).some((at) => at >= checkedSize)
     if (!newer) throw new LedgerDamage(`nothing closes the intent of ${exchange}`)
+  }
+
+  /** Another process may append to the log now, so that what is known here may be old. */
+  async #regained(regained: Promise<void>): Promise<void> {
+    try {
+      await regained
+    } catch (cause) {
+      throw new LedgerUnavailable('the lease of the log slot is lost', { cause })
+    }
   }
 
   #assertServing(): void {

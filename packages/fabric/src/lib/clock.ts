@@ -20,6 +20,14 @@ export const systemClock: Clock = {
 }
 
 /**
+ * Milliseconds since the host was started: one clock for all of its processes, which no operator
+ * and no time server sets.
+ */
+export function hostMonotonic(): number {
+  return Number(process.hrtime.bigint() / 1_000_000n)
+}
+
+/**
  * Milliseconds of processor time that this thread has used: what others run meanwhile is not in it.
  */
 export function threadCpuMs(): number {

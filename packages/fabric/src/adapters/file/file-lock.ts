@@ -2,6 +2,11 @@ import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as wait } from 'node:timers/promises'
 import { systemClock } from '../../lib/clock.ts'
 
+/** Another process holds the lock. */
+export class LockHeld extends Error {
+  override readonly name = 'LockHeld'
+}
+
 /** Gives back what `lockFile` took. */
 export type Unlock = () => void
 
@@ -19,7 +24,7 @@ export type Unlock = () => void
  */
 export function lockFile(path: string, what = 'the ledger'): Unlock {
   const unlock = tryLock(path, what)
-  if (unlock === null) throw new Error(`another process has ${what} open`)
+  if (unlock === null) throw new LockHeld(`another process has ${what} open`)
   return unlock
 }
 

@@ -79,7 +79,14 @@ test('a failed write of the thread is reported; a write after its end is refused
   await store.heads.swap(null, { size: 0, at: 0, checkpoint: '' })
   await rm(`${directory}/wal`, { recursive: true })
   const head = { size: 1, at: 1, checkpoint: 'one' }
-  const commit = { firstIndex: 0, count: 1, body: [Buffer.from('one')], previousSize: 0, head }
+  const commit = {
+    firstIndex: 0,
+    count: 1,
+    body: [Buffer.from('one')],
+    previousSize: 0,
+    head,
+    fence: 1,
+  }
   await expect(store.commit(commit)).rejects.toThrow('ENOENT')
   expect((await store.heads.load())?.head.size).toBe(0)
   await store.close()

@@ -1,0 +1,134 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { LockHeld } from '../adapters/file/file-lock.ts'
+import { openFileLedgerStore } from '../adapters/file/ledger-store.ts'
+import { openSqliteLeaseStore } from '../adapters/sqlite/lease-store.ts'
+import { watchStorage } from '../adapters/sqlite/storage-fault.ts'
+import type { Config } from '../config/config.ts'
+import type { LedgerStore } from '../ledger/store.ts'
+import { makeFolder } from '../lib/named-path.ts'
+import { type HeldLease, takeLease } from '../state/lease.ts'
+import type { LeaseRow, LeaseStore } from '../state/lease-store.ts'
+import type { Environment } from './stores.ts'
+
+/** The slot of a fabric that is one process. */
+export const FIRST_SLOT = 'a'
+
+/** The slots that replicas take by themselves, in this order. */
+const automaticSlots: readonly string[] = 'abcdefghijklmnopqrstuvwxyz'.split('')
+
+/** The log's name; each slot has a log of its own. */
+export function slotOrigin(trustDomain: string, slot: string): string {
+  return `${trustDomain}/ledger/${slot}`
+}
+
+/** The folders of a slot's log and of its stored head. */
+export function slotFolders({ dataDir, ledger }: Pick<Config, 'dataDir' | 'ledger'>, slot: string) {
+  const { headDir } = ledger
+  return {
+    directory: join(dataDir, 'ledger', slot),
+    ...(headDir === undefined ? {} : { headDirectory: join(headDir, slot) }),
+  }
+}
+
+/** The log slot of this process: its lease and the store of its log. */
+export interface LogSlot {
+  readonly name: string
+  readonly lease: HeldLease
+  /** Returns the store of the log, once; the caller closes it. */
+  takeStore(): LedgerStore
+  /** All slots that were ever taken, and what their holders publish. */
+  slots(): Promise<readonly LeaseRow[]>
+  /** Closes the store unless it was taken, then gives the lease back. */
+  close(): Promise<void>
+}
+
+/**
+ * Takes the configured slot, or the first one for a fabric that is one process, or the first free
+ * one for a replica. Rejects when another process holds it.
+ *
+ * First the lock of the slot's folder, which the operating system drops with its holder, then the
+ * lease. The lock proves that the former holder on this host has ended, so that a start after a
+ * crash does not wait.
+ */
+export async function openLogSlot(environment: Environment): Promise<LogSlot> {
+  const { config, onFatal } = environment
+  const leases = watchStorage(
+    await openSqliteLeaseStore(join(config.dataDir, 'leases.db')),
+    (cause) => onFatal('the leases of log slots cannot be kept', cause),
+  )
+  try {
+    for (const name of slotsOf(config)) {
+      const slot = await openSlot(environment, leases, name)
+      if (slot !== null) return slot
+    }
+    throw new LockHeld('another process holds each of the log slots that this one may take')
+  } catch (cause) {
+    await leases.close()
+    throw cause
+  }
+}
+
+function slotsOf({ ledger, replica }: Config): readonly string[] {
+  if (ledger.slot !== undefined) return [ledger.slot]
+  return replica ? automaticSlots : [FIRST_SLOT]
+}
+
+/** Null while another process holds it and others may be taken. */
+async function openSlot(
+  environment: Environment,
+  leases: LeaseStore,
+  name: string,
+): Promise<LogSlot | null> {
+  const { config, clock } = environment
+  const store = await openStore(environment, name).catch((cause: unknown) => {
+    if (cause instanceof LockHeld && slotsOf(config).length > 1) return null
+    throw cause
+  })
+  if (store === null) return null
+  try {
+    const lease = await takeLease({
+      ...{ store: leases, name, clock, note: '' },
+      leaseMs: config.ledger.leaseMs,
+      isFormerEnded: true,
+    })
+    if (lease === null) throw new LockHeld(`another process holds the log slot ${name}`)
+    lease.start()
+    return logSlot(lease, store, leases)
+  } catch (cause) {
+    await store.close()
+    throw cause
+  }
+}
+
+function openStore({ config, onFatal }: Environment, slot: string): Promise<LedgerStore> {
+  const { headDir } = config.ledger
+  // Refuses a file by its name. The store makes an absent folder, durably.
+  if (headDir !== undefined && existsSync(headDir)) makeFolder(headDir)
+  return openFileLedgerStore({
+    ...slotFolders(config, slot),
+    onFail: (cause) => onFatal('the ledger cannot record', cause),
+  })
+}
+
+function logSlot(lease: HeldLease, store: LedgerStore, leases: LeaseStore): LogSlot {
+  let isTaken = false
+  return {
+    name: lease.name,
+    lease,
+    takeStore() {
+      if (isTaken) throw new Error('the store of the log slot was taken')
+      isTaken = true
+      return store
+    },
+    slots: () => leases.list(),
+    async close() {
+      try {
+        if (!isTaken) await store.close()
+        await lease.release()
+      } finally {
+        await leases.close()
+      }
+    },
+  }
+}

@@ -6,7 +6,7 @@ const pipeline = 'packages/fabric/src/pipeline'
 /** The one file that makes exchanges, for the stages. */
 const maker = `${pipeline}/exchange.ts`
 
-/** The files that find something about an exchange. No other file makes one. */
+/** The files of the stages. No other file makes an exchange. */
 const STAGES: ReadonlySet<string> = new Set(
   ['authenticate', 'authorize', 'inspect', 'approve', 'record'].map(
     (stage) => `${pipeline}/${stage}.ts`,
@@ -15,7 +15,7 @@ const STAGES: ReadonlySet<string> = new Set(
 
 /**
  * Forging an exchange does not compile, so these are the ways round the compiler: a cast, and a
- * second file that makes findings.
+ * second file that makes them.
  */
 export function stageFaults(all: readonly Source[]): readonly string[] {
   return all

@@ -16,6 +16,7 @@ const REASONS: Readonly<Record<string, string>> = {
   TS2739: 'wrong type',
   TS2740: 'wrong type',
   TS2741: 'wrong type',
+  TS2769: 'wrong type',
   TS2540: 'read-only',
   TS2339: 'not exported',
   TS2551: 'not exported',

@@ -10,19 +10,24 @@ import {
   admitCaller,
 } from '../../packages/fabric/src/budgets/admission.ts'
 import type { Presented } from '../../packages/fabric/src/identity/caller.ts'
+import { admitHead, admitMessage } from '../../packages/fabric/src/pipeline/admit.ts'
 import { type ApproveDeps, approve } from '../../packages/fabric/src/pipeline/approve.ts'
 import {
   type AuthenticateDeps,
   type Authenticated,
   authenticate,
+  type Identified,
+  identify,
 } from '../../packages/fabric/src/pipeline/authenticate.ts'
 import {
   type AuthorizeDeps,
   type Authorized,
   authorize,
 } from '../../packages/fabric/src/pipeline/authorize.ts'
+import { conclude } from '../../packages/fabric/src/pipeline/conclude.ts'
 import { type DeliverDeps, deliver } from '../../packages/fabric/src/pipeline/deliver.ts'
-import type { Forwarder } from '../../packages/fabric/src/pipeline/delivery.ts'
+import { type Forwarder, Unobserved } from '../../packages/fabric/src/pipeline/delivery.ts'
+import type { PipelineDeps } from '../../packages/fabric/src/pipeline/enforce.ts'
 import { type Exchange, extend, openExchange } from '../../packages/fabric/src/pipeline/exchange.ts'
 import {
   type InspectDeps,
@@ -34,12 +39,17 @@ import {
   type RecordDeps,
   recordIntent,
 } from '../../packages/fabric/src/pipeline/record.ts'
-import type { UncheckedRequest } from '../../packages/fabric/src/pipeline/unchecked-request.ts'
+import type {
+  UncheckedHead,
+  UncheckedRequest,
+} from '../../packages/fabric/src/pipeline/unchecked-request.ts'
 import type { Head } from '../../packages/fabric/src/protocols/reading/head.ts'
 import type { ArrivingBody } from '../../packages/fabric/src/transports/http/arriving-body.ts'
 
 export interface Given {
+  readonly head: UncheckedHead
   readonly unchecked: UncheckedRequest
+  readonly identified: Exchange<Identified>
   readonly authenticated: Exchange<Authenticated>
   readonly authorized: Exchange<Authorized>
   readonly inspected: Exchange<Inspected>
@@ -47,16 +57,15 @@ export interface Given {
   readonly forwarder: Forwarder
   readonly deps: AuthenticateDeps & InspectDeps & ApproveDeps & RecordDeps & DeliverDeps
   readonly authorization: AuthorizeDeps
+  readonly all: PipelineDeps
 }
 
 /** The whole way compiles, so that the errors below are about what is missing and nothing else. */
-export async function wholeWay({
-  unchecked,
-  forwarder,
-  deps,
-  authorization,
-}: Given): Promise<boolean> {
-  const authenticated = await authenticate(unchecked, deps)
+export async function wholeWay(given: Given): Promise<boolean> {
+  const { head, unchecked, forwarder, deps, authorization } = given
+  const identified = await identify(head, deps)
+  if ('code' in identified) return false
+  const authenticated = await authenticate(identified, unchecked, deps)
   if ('code' in authenticated) return false
   const authorized = await authorize(authenticated, authorization)
   if ('code' in authorized) return false
@@ -70,8 +79,35 @@ export async function wholeWay({
   return true
 }
 
+/** The two steps, for an adapter that delivers by itself or hands the exchange over. */
+export async function inSteps(given: Given): Promise<boolean> {
+  const { head, unchecked, forwarder, deps, all } = given
+  const admittedHead = await admitHead(deps, head, () => null)
+  if ('code' in admittedHead) return false
+  const admitted = await admitMessage(all, admittedHead.identified, unchecked, () => null)
+  if (admitted.refusal !== null) return false
+  await conclude(all, admitted.exchange, await deliver(admitted.exchange, forwarder, deps))
+  await conclude(all, admitted.exchange, new Unobserved())
+  return true
+}
+
+export async function skippingSteps(given: Given): Promise<void> {
+  const { head, unchecked, identified, inspected, all } = given
+  // @ts-expect-error wrong type: admits a message whose head was not admitted
+  await admitMessage(all, head, unchecked, () => null)
+  // @ts-expect-error wrong type: concludes an exchange without an intent
+  await conclude(all, inspected, new Unobserved())
+  // @ts-expect-error wrong type: concludes the head of an exchange
+  await conclude(all, identified, new Unobserved())
+}
+
 export async function skipping(given: Given): Promise<void> {
-  const { unchecked, authenticated, authorized, inspected, forwarder, deps, authorization } = given
+  const { unchecked, identified, authenticated, authorized, inspected } = given
+  const { forwarder, deps, authorization } = given
+  // @ts-expect-error wrong type: authenticates a message whose head was not identified
+  await authenticate(unchecked, unchecked, deps)
+  // @ts-expect-error wrong type: authorizes a head, whose message was not authenticated
+  await authorize(identified, authorization)
   // @ts-expect-error wrong type: authorizes what nobody authenticated
   await authorize(unchecked, authorization)
   // @ts-expect-error wrong type: inspects what policy did not permit
@@ -87,9 +123,12 @@ export async function skipping(given: Given): Promise<void> {
 }
 
 export async function ignoringRefusals(given: Given): Promise<void> {
-  const { unchecked, authenticated, authorized, inspected, deps, authorization } = given
+  const { head, unchecked, identified, authenticated, authorized, inspected } = given
+  const { deps, authorization } = given
+  // @ts-expect-error wrong type: goes on after a refused identification
+  await authenticate(await identify(head, deps), unchecked, deps)
   // @ts-expect-error wrong type: goes on after a refused authentication
-  await authorize(await authenticate(unchecked, deps), authorization)
+  await authorize(await authenticate(identified, unchecked, deps), authorization)
   // @ts-expect-error wrong type: goes on after a refused authorization
   await inspect(await authorize(authenticated, authorization), deps)
   // @ts-expect-error wrong type: goes on after a refused inspection
@@ -140,15 +179,15 @@ export function forging(given: Given): readonly unknown[] {
   return [written, other, copied, eased, swapped, moved, dressed]
 }
 
-/** The functions that make exchanges are exported, and findings are not. */
+/** The functions that make exchanges are exported; the keys of the stages' results are not. */
 export function extending(given: Given): readonly unknown[] {
   const { authenticated, authorized, inspected } = given
   const { decision, question, policyVersion, quota } = authorized
-  // @ts-expect-error wrong type: opens an exchange with a copy as its finding
+  // @ts-expect-error wrong type: opens an exchange with a copy as its result
   const opened: Exchange<Authenticated> = openExchange({ ...authenticated })
-  // @ts-expect-error wrong type: opens an exchange with another exchange as its finding
+  // @ts-expect-error wrong type: opens an exchange with another exchange as its result
   const nested: Exchange<Authenticated> = openExchange(authenticated)
-  // @ts-expect-error wrong type: writes down the finding of a stage
+  // @ts-expect-error wrong type: writes down the result of a stage
   const decided: Exchange<Authorized> = extend(authenticated, {
     ...{ decision, question, policyVersion, quota },
   })

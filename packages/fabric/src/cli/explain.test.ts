@@ -70,3 +70,14 @@ test('a lifecycle entry is explained by its event and its principal', () => {
   expect(text).toMatch(/^principal +planner$/m)
   expect(text).not.toContain('not authenticated')
 })
+
+test('an exchange that another process delivers is explained as neither delivered nor lost', () => {
+  const { ended: _, ...facts } = refusal
+  const intent = { ...facts, kind: 'intent', facts: { operation: 'GET' }, ended: null } as const
+  const ended = { result: 'unobserved', code: null, reason: null } as const
+  const outcome = { ...intent, kind: 'outcome', facts: { result: 'unobserved' }, ended } as const
+  const text = explain({ exchange: 'exc_1', entries: [intent, outcome], policy: null }, terminal)
+  expect(text).toMatch(/^ended +unobserved$/m)
+  expect(text).toContain('unobserved: permitted and handed over')
+  expect(text).not.toMatch(/delivered:|may have acted/)
+})

@@ -1,4 +1,5 @@
 import {
+  describeEnding,
   type EntryView,
   type ExplainedExchange,
   isRefusalCode,
@@ -35,6 +36,7 @@ export function explain(
   ])
   if (isLifecycle) return head
   const parts = [head]
+  if (closing.ended?.result === 'unobserved') parts.push(describeEnding(closing.ended))
   const code = closing.ended?.code
   if (isRefusalCode(code)) parts.push(`${paint('red', code)}: ${REFUSALS[code].says}`)
   if (policy === null) parts.push(undecided(entries))

@@ -13,7 +13,6 @@ import type { OpenedEntry } from '../ledger/ledger.ts'
 import { createReceiptAccess } from '../ledger/receipt-access.ts'
 import { keepHeapSmall } from '../lib/heap.ts'
 import { fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
-import { identify } from '../pipeline/authenticate.ts'
 import { recordRefusedRequest } from '../pipeline/control.ts'
 import { installDefaultPolicies } from '../policy/policy-files.ts'
 import { createRedactor } from '../redaction/scan/create-redactor.ts'
@@ -289,7 +288,7 @@ async function openListener(
     requestMemoryBytesMax: limits.requestMemoryBytes,
     answers: parts.answers,
     authorities: authoritiesOf(environment),
-    identify: (presented) => identify(presented, 'gateway', parts.deps),
+    head: parts.deps,
     connectionsMax: await connectionsMax(environment),
     responseLimits: { stallMs: limits.responseStallMs, unsentBytesMax: limits.unsentBytes },
     routes: parts.routes,

@@ -31,7 +31,7 @@ export interface ApprovalGate {
 
 const approved: unique symbol = Symbol('approved')
 
-/** Found in this file only. */
+/** Made in this file only. */
 interface Approval {
   readonly [approved]: true
   /** Used up by this exchange; null if policy requires none. */

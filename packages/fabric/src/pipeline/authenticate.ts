@@ -9,7 +9,12 @@ import type { MessageSignatures } from '../identity/message-signatures.ts'
 import { Refusal, undecided } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { type Exchange, openExchange } from './exchange.ts'
-import type { PresentedSignature, UncheckedRequest } from './unchecked-request.ts'
+import type {
+  FirstMessage,
+  PresentedSignature,
+  UncheckedHead,
+  UncheckedRequest,
+} from './unchecked-request.ts'
 
 /** The dependencies of the stage on identity. */
 export interface AuthenticateDeps {
@@ -22,21 +27,25 @@ const authenticated: unique symbol = Symbol('authenticated')
 
 /**
  * Known once the credentials of a request head name an active principal. Reading a body requires
- * it. Found in this file only.
+ * it. Made in this file only.
  */
 export interface Identified {
   readonly [identified]: true
+  readonly presented: Presented
   readonly caller: Caller
 }
 
 /** The decoded members that no stage replaces. */
-type Decoded = Pick<UncheckedRequest, 'at' | 'transport' | 'target' | 'received' | 'signature'>
+type Decoded = Pick<FirstMessage, 'at' | 'transport' | 'target' | 'received' | 'signature'>
 
-/** Known once authentication has run over the whole request. Found in this file only. */
+/**
+ * Known once authentication has run over the first message. It begins an exchange value of its own,
+ * because the caller is looked up again. Made in this file only.
+ */
 export interface Authenticated extends Decoded {
   readonly [authenticated]: true
   /** Bound to the caller's signature, where the transport binds it. */
-  readonly id: UncheckedRequest['id']
+  readonly id: FirstMessage['id']
   readonly caller: Caller
   /** True if the caller's own signature over this very request was verified. */
   readonly signed: boolean
@@ -49,17 +58,17 @@ export interface Authenticated extends Decoded {
  * up again by `authenticate`, since it can be revoked while the body arrives. Never rejects.
  */
 export async function identify(
-  presented: Presented,
-  transport: UncheckedRequest['transport'],
+  { presented, transport }: UncheckedHead,
   deps: Pick<AuthenticateDeps, 'authenticators'>,
 ): Promise<Exchange<Identified> | Refusal> {
   const caller = await callerOf(presented, transport, deps).catch(undecided)
-  return caller instanceof Refusal ? caller : openExchange({ [identified]: true as const, caller })
+  if (caller instanceof Refusal) return caller
+  return openExchange({ [identified]: true as const, presented, caller })
 }
 
 async function callerOf(
   presented: Presented,
-  transport: UncheckedRequest['transport'],
+  transport: FirstMessage['transport'],
   deps: Pick<AuthenticateDeps, 'authenticators'>,
 ): Promise<Caller | Refusal> {
   let caller: Caller | null = null
@@ -91,30 +100,41 @@ function narrower(caller: Caller, other: Caller): Caller {
   return { ...caller, scopes: caller.scopes.filter((name) => scopes.includes(name)) }
 }
 
+/** The head of a request: as the adapter admitted it, or identified now. Never rejects. */
+export function headOf(
+  { head, presented, transport, fault }: UncheckedRequest,
+  deps: Pick<AuthenticateDeps, 'authenticators'>,
+): Exchange<Identified> | Refusal | Promise<Exchange<Identified> | Refusal> {
+  if (head !== null) return head
+  if (presented !== null) return identify({ presented, transport }, deps)
+  return fault ?? new Refusal('MESSAGE_MALFORMED', 'the head could not be read')
+}
+
 export async function authenticate(
-  unchecked: UncheckedRequest,
+  head: Exchange<Identified>,
+  message: FirstMessage,
   deps: AuthenticateDeps,
 ): Promise<Exchange<Authenticated> | Refusal> {
-  const { presented, refused = null } = unchecked
-  if (refused !== null) return refused
-  if (presented === null) {
-    return unchecked.fault ?? new Refusal('MESSAGE_MALFORMED', 'the head could not be read')
-  }
-  const caller = await callerOf(presented, unchecked.transport, deps)
+  const caller = await callerOf(head.presented, message.transport, deps)
   if (caller instanceof Refusal) return caller
-  const { signature } = unchecked
-  if (signature === null) return open(unchecked, { id: unchecked.id, caller, signed: false })
-  const uncovered = coverageFault(unchecked, signature, caller)
+  // The message is on the account of the caller that the head named.
+  if (caller.spiffeId !== head.caller.spiffeId) {
+    const detail = `the head named ${head.caller.spiffeId}, the message names ${caller.spiffeId}`
+    return new Refusal('CREDENTIALS_CONFLICTING', detail)
+  }
+  const { id, signature } = message
+  if (signature === null) return open(message, { id, caller, signed: false })
+  const uncovered = coverageFault(message, signature, caller)
   if (uncovered !== null) return new Refusal('SIGNATURE_REJECTED', uncovered)
   const fault = await deps.signatures.checkRequest(signature.signed, caller)
   if (fault !== null) return fault
   // An exchange is never bound to a signature that was not verified for this receiver.
-  const id = unchecked.boundExchange?.(signature.signed.signature) ?? unchecked.id
-  return open(unchecked, { id, caller, signed: true })
+  const bound = message.boundExchange?.(signature.signed.signature) ?? id
+  return open(message, { id: bound, caller, signed: true })
 }
 
 function open(
-  { at, transport, target, received, signature, left }: UncheckedRequest,
+  { at, transport, target, received, signature, left }: FirstMessage,
   { id, caller, signed }: Pick<Authenticated, 'id' | 'caller' | 'signed'>,
 ): Exchange<Authenticated> {
   const decoded = { at, transport, target, received, signature, left }
@@ -123,7 +143,7 @@ function open(
 
 /** A signature that leaves out the body or the receiver proves too little to be called one. */
 function coverageFault(
-  { received, target }: UncheckedRequest,
+  { received, target }: FirstMessage,
   signature: PresentedSignature,
   caller: Caller,
 ): string | null {
@@ -141,7 +161,7 @@ function coverageFault(
 }
 
 /** The whole SPIFFE ID counts: another trust domain has receivers of the same names. */
-function isTarget(to: string, target: UncheckedRequest['target'], caller: Caller): boolean {
+function isTarget(to: string, target: FirstMessage['target'], caller: Caller): boolean {
   const id = parseSpiffeId(to)
   if (id === null || id.instance !== null || id.name !== target.name) return false
   const isKind = target.kind !== 'agent' || id.kind === 'agent'

@@ -48,7 +48,7 @@ interface DecisionMade {
   readonly policyVersion: string
 }
 
-/** Found in this file only. */
+/** Made in this file only. */
 interface Authorization extends DecisionMade {
   readonly [authorized]: true
   readonly quota: Quota

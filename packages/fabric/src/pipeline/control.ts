@@ -1,6 +1,6 @@
 import type { Caller } from '../identity/caller.ts'
 import { Refusal, undecided, Withdrawal } from '../lib/refusal.ts'
-import { type Authenticated, authenticate } from './authenticate.ts'
+import { type Authenticated, authenticate, headOf } from './authenticate.ts'
 import { type Authorized, authorize, PolicyRefusal } from './authorize.ts'
 import type { StillPermitted } from './delivery.ts'
 import type { PipelineDeps } from './enforce.ts'
@@ -19,7 +19,9 @@ export async function admitControl(
   deps: PipelineDeps,
   unchecked: UncheckedRequest,
 ): Promise<Exchange<Authorized> | Refusal> {
-  const authenticated = await authenticate(unchecked, deps).catch(undecided)
+  const head = await headOf(unchecked, deps)
+  const authenticated =
+    head instanceof Refusal ? head : await authenticate(head, unchecked, deps).catch(undecided)
   if (authenticated instanceof Refusal) {
     await recordRefusal(unchecked, authenticated, null, deps)
     return authenticated
@@ -86,10 +88,8 @@ export async function recordRefusedRequest(
   unchecked: UncheckedRequest,
   refusal: Refusal,
 ): Promise<RecordedRefusal> {
-  const authenticated =
-    unchecked.presented === null ? null : await authenticate(unchecked, deps).catch(undecided)
-  const isKnown = authenticated !== null && !(authenticated instanceof Refusal)
-  const caller = isKnown ? authenticated.caller : null
+  const head = await headOf(unchecked, deps)
+  const caller = head instanceof Refusal ? null : head.caller
   const unrecorded = await recordRefusal(unchecked, refusal, caller, deps).then(
     () => null,
     (cause: unknown) => unrecordedAs(refusal, cause),

@@ -105,8 +105,7 @@ export async function deliver(
 ): Promise<Answered | Undelivered> {
   const still = () => recheck(exchange, deps.authorization)
   const delivered =
-    recheckCall(exchange, deps.authorization) ??
-    hiddenTask(exchange, deps.authorization) ??
+    mayLeave(exchange, deps.authorization) ??
     (await forwarder(exchange, still).catch(
       (cause: unknown) => new Undelivered({ progress: 'sent', detail: String(cause) }),
     ))
@@ -120,9 +119,13 @@ export async function deliver(
   return withheld(answered)
 }
 
-/** Another's task looks like one that never was. */
-function hiddenTask(exchange: Exchange<Authorized>, deps: AuthorizeDeps): Refusal | null {
-  if (mayReachTasks(exchange, deps)) return null
+/**
+ * Decides again, after the wait for the intent; null if the message may leave. Another's task looks
+ * like one that never was.
+ */
+export function mayLeave(exchange: Exchange<Authorized>, deps: AuthorizeDeps): Refusal | null {
+  const lost = recheckCall(exchange, deps)
+  if (lost !== null || mayReachTasks(exchange, deps)) return lost
   return new UnknownReference('the task is not one of this caller')
 }
 

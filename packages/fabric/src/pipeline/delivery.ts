@@ -85,6 +85,19 @@ export class Undelivered {
 }
 
 /**
+ * The end of an exchange that an adapter hands over to another process, such as a proxy that asks
+ * for a decision. This process does not deliver it, and never sees its end.
+ */
+export class Unobserved {
+  /** Further facts of the outcome entry. */
+  readonly facts: Readonly<Record<string, FactValue>>
+
+  constructor(facts: Readonly<Record<string, FactValue>> = {}) {
+    this.facts = facts
+  }
+}
+
+/**
  * The only translation of a failed delivery into the code that its caller receives. A retryable
  * code exists for `not-sent` alone: a message that may have been acted on is never reported as
  * unsent.

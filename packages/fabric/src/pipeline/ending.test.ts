@@ -140,6 +140,7 @@ test('an ending that contradicts itself is recorded as unknown, and its caller r
     { end: 'delivered', facts: { progress: 'not-sent' } },
     { end: 'completed', facts: {} },
     { end: 'abandoned', facts: { code: 'NOT_PERMITTED' } },
+    { end: 'unobserved', facts: { status: 200 } },
     { end: streamEnding(new Refusal('UNDECIDED', '')), facts: { progress: 'sent' } },
   ] as const
   for (const { end, facts } of contradictions) {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { extend, openExchange } from './exchange.ts'
 
-test('a finding adds members, and the exchange before it stays as it was', () => {
+test('a result adds members, and the exchange before it stays as it was', () => {
   const first = openExchange({ id: 'exc_1' })
   const second = extend(first, { caller: 'support' })
   expect(Object.entries(second)).toEqual([

@@ -1,23 +1,23 @@
 /**
  * One exchange with everything that is known about it so far, as flat members. Each stage adds its
- * finding and gives a new value; the value before it stays as it was.
+ * result and gives a new value; the value before it stays as it was.
  *
- * A stage's finding has a member whose key is a symbol that the stage's file does not export. No
+ * A stage's result has a member whose key is a symbol that the stage's file does not export. No
  * other file can write one down, and `Members` leaves the key out, so that a copy of an exchange is
- * not a finding either. The class is not exported as a value, and its private field is what an
+ * not a result either. The class is not exported as a value, and its private field is what an
  * object literal, a spread and a class of the same shape lack.
  */
 class Carrier<Known> {
-  /** Always null. It ties the type of an exchange to its findings, which must not be widened. */
+  /** Always null. It ties the type to the results of the stages, which must not be widened. */
   readonly #known: Known | null = null
 
-  static with<Known extends object, Finding extends object>(
+  static with<Known extends object, Result extends object>(
     exchange: Exchange<Known>,
-    finding: Finding,
-  ): Exchange<Known & Finding> {
+    result: Result,
+  ): Exchange<Known & Result> {
     // Throws for an object that a cast gave the type of an exchange: it lacks the field.
     void exchange.#known
-    return sealed(Object.assign(new Carrier<Known & Finding>(), exchange, finding))
+    return sealed(Object.assign(new Carrier<Known & Result>(), exchange, result))
   }
 }
 
@@ -29,21 +29,21 @@ type Members<Known> = {
 /** Functions that need an authorized exchange take `Exchange<Authorized>`, or more. */
 export type Exchange<Known> = Carrier<Known> & Members<Known>
 
-/** The first value of an exchange: what its first stage found. */
-export function openExchange<Finding extends object>(finding: Finding): Exchange<Finding> {
-  return sealed(Object.assign(new Carrier<Finding>(), finding))
+/** The first value of an exchange: the result of its first stage. */
+export function openExchange<Result extends object>(result: Result): Exchange<Result> {
+  return sealed(Object.assign(new Carrier<Result>(), result))
 }
 
-/** The exchange with one more finding. A finding adds members; it never replaces one. */
-export function extend<Known extends object, Finding extends object>(
+/** The exchange with the result of one more stage, which adds members and never replaces one. */
+export function extend<Known extends object, Result extends object>(
   exchange: Exchange<Known>,
-  finding: Finding & NotIn<Known, Finding>,
-): Exchange<Known & Finding> {
-  return Carrier.with<Known, Finding>(exchange, finding)
+  result: Result & NotIn<Known, Result>,
+): Exchange<Known & Result> {
+  return Carrier.with<Known, Result>(exchange, result)
 }
 
-type NotIn<Known, Finding> = {
-  readonly [Name in keyof Finding]: Name extends keyof Known ? never : Finding[Name]
+type NotIn<Known, Result> = {
+  readonly [Name in keyof Result]: Name extends keyof Known ? never : Result[Name]
 }
 
 /** `Object.assign` compiles on a read-only member; frozen, the exchange rejects it. */

@@ -20,7 +20,7 @@ export interface Forwardable {
   readonly digest: Uint8Array
 }
 
-/** Found in this file only. */
+/** Made in this file only. */
 interface Inspection {
   readonly [inspected]: true
   /** The one form that may be forwarded; `received` is what came in. */

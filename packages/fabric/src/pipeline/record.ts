@@ -39,7 +39,7 @@ export interface RecordDeps {
 
 const intended: unique symbol = Symbol('intended')
 
-/** Found in this file only. */
+/** Made in this file only. */
 interface Intent {
   readonly [intended]: true
   readonly intent: Committed
@@ -203,9 +203,15 @@ function knownCaller({ caller }: Refusal): { caller?: string } {
   return caller === null ? {} : { caller }
 }
 
+/** The results of exchanges that no refusal ended. */
+type UnrefusedResult = Extract<
+  ExchangeResult,
+  'delivered' | 'completed' | 'abandoned' | 'unobserved'
+>
+
 /** The ending of an exchange, once it was intended. */
 export interface Ending {
-  readonly end: IntendedEnding | Extract<ExchangeResult, 'delivered' | 'completed' | 'abandoned'>
+  readonly end: IntendedEnding | UnrefusedResult
   readonly facts: Readonly<Record<string, FactValue>>
   /** Of the response. */
   readonly findings: readonly Finding[]

@@ -2,6 +2,8 @@ import type { ExchangeId, SignableRequest, SignedRequest } from '@countersign/pr
 import type { Presented } from '../identity/caller.ts'
 import type { Refusal } from '../lib/refusal.ts'
 import type { PolicyAction, PolicyContext } from '../policy/policy.ts'
+import type { Identified } from './authenticate.ts'
+import type { Exchange } from './exchange.ts'
 
 export type Transport = PolicyContext['transport']
 
@@ -54,8 +56,17 @@ export interface Message {
   readonly body: Uint8Array
 }
 
-/** A decoded, entirely unchecked request. Only `authenticate` turns it into something more. */
-export interface UncheckedRequest {
+/** The credentials of a request, of which nothing else has to be there. */
+export interface UncheckedHead {
+  readonly transport: Transport
+  readonly presented: Presented
+}
+
+/**
+ * The first message of an exchange, decoded and entirely unchecked: a whole request, or the first
+ * frame of one. Only `authenticate` turns it into something more.
+ */
+export interface FirstMessage {
   /** Of the exchange. */
   readonly id: ExchangeId
   /**
@@ -65,15 +76,8 @@ export interface UncheckedRequest {
   readonly boundExchange?: (signature: Uint8Array) => ExchangeId
   readonly at: number
   readonly transport: Transport
-  /** Null when the head of the request could not be read; `fault` then gives the reason. */
-  readonly presented: Presented | null
   /**
-   * The reason why the head did not identify its sender. Such a request is refused for this reason,
-   * and its body has not been read.
-   */
-  readonly refused?: Refusal | null
-  /**
-   * The reason why the transport could not decode the request. The caller is still identified, then
+   * The reason why the transport could not decode the message. The caller is still identified, then
    * refused.
    */
   readonly fault: Refusal | null
@@ -84,6 +88,17 @@ export interface UncheckedRequest {
   readonly signature: PresentedSignature | null
   /** Aborted when the caller leaves; absent where nothing waits for it. */
   readonly left?: AbortSignal
+}
+
+/** A decoded request: its first message, and its head as far as the adapter has it. */
+export interface UncheckedRequest extends FirstMessage {
+  /** Null when the head of the request could not be read; `fault` then gives the reason. */
+  readonly presented: Presented | null
+  /**
+   * The result of `admitHead`. A request whose head was refused is refused for the same reason, and
+   * its body has not been read. Null where the adapter had no head before its message.
+   */
+  readonly head: Exchange<Identified> | Refusal | null
 }
 
 /** A signature with the request as its signer saw it, prefix and all. */
@@ -114,6 +129,7 @@ const nothingReceived: Message = {
 /** Every transport makes its requests here; what it could not read is absent. */
 export function createUncheckedRequest({ target, ...decoded }: Decoded): UncheckedRequest {
   return {
+    head: null,
     fault: null,
     signature: null,
     received: nothingReceived,

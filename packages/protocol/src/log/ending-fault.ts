@@ -45,6 +45,8 @@ const rules: Readonly<Record<ExchangeResult, EndingRule>> = {
     codes: (code) => withheldCodes.has(code),
     ...{ needsCode: true, progress: 'answered', response: 'any' },
   },
+  // Neither delivered nor lost: no fact may make it look like one of the two.
+  unobserved: { ...noCode, progress: null, response: 'none' },
   // `RESPONSE_REJECTED` in entries of older versions.
   broken: {
     codes: (code) => code === 'OUTCOME_UNKNOWN' || code === 'RESPONSE_REJECTED',

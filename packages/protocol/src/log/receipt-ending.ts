@@ -6,7 +6,8 @@ import type { FactValue, StatementKind } from './statement.ts'
  * `refused`: stopped by a rule; `cut`: a stream stopped by a rule; `abandoned`: the caller left a
  * stream; `withheld`: the receiver acted, and its response was not handed over; `broken`: a stream
  * broke off; `unknown`: the receiver may have acted; `stated`: the receiver states that it refused,
- * which no other party can confirm, so it may have acted.
+ * which no other party can confirm, so it may have acted; `unobserved`: the fabric handed it over
+ * to another process, and was never to see its end.
  */
 export const EXCHANGE_RESULTS = [
   'delivered',
@@ -18,6 +19,7 @@ export const EXCHANGE_RESULTS = [
   'broken',
   'unknown',
   'stated',
+  'unobserved',
 ] as const
 export type ExchangeResult = (typeof EXCHANGE_RESULTS)[number]
 

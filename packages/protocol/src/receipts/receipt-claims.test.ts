@@ -43,6 +43,23 @@ describe('claims of a receipt', () => {
     expect(exchange(meshIntent, { result: 'unknown' }, 'indeterminate')).toBeNull()
   })
 
+  test('hold for an exchange that was handed over unobserved, with nothing of an end', () => {
+    const unobserved = { result: 'unobserved' }
+    expect(exchange(intent, unobserved)).toBeNull()
+    for (const end of [
+      { code: 'OUTCOME_UNKNOWN' },
+      { code: 'NOT_PERMITTED' },
+      { progress: 'sent' },
+      { status: 200 },
+      { 'response.digest': new Uint8Array(32) },
+      { 'attested.response': 'fabric' },
+    ]) {
+      expect(exchange(intent, { ...unobserved, ...end })).toBe('VALUE_UNKNOWN')
+    }
+    expect(exchange(intent, unobserved, 'indeterminate')).toBe('VALUE_UNKNOWN')
+    expect(faultOf(entry('refusal', { ...asked, ...unobserved, code: 'WITHDRAWN' }))).not.toBeNull()
+  })
+
   test('fail on every value outside the closed sets [receipt:disclosure]', () => {
     const others = fc.oneof(
       fc.string({ maxLength: 20 }),

@@ -18,6 +18,7 @@ const endings: Readonly<Record<ExchangeResult, string>> = {
   withheld: 'withheld: the receiver acted, and its response was not handed over',
   broken: 'broken: the response broke off',
   unknown: 'unknown: the receiver may have acted',
+  unobserved: 'unobserved: permitted and handed over to a proxy, which delivers unseen',
   stated: 'stated: the receiver states that it refused, without proof, and it may have acted',
 }
 

@@ -9,11 +9,9 @@ import {
 } from '@countersign/protocol/tls'
 import { admitAnonymous, admitCaller } from '../../budgets/admission.ts'
 import { BodyBudget, floorBytes } from '../../budgets/body-budget.ts'
-import type { Presented } from '../../identity/caller.ts'
 import { networkOf } from '../../lib/limits.ts'
 import { Refusal, StatedRefusal } from '../../lib/refusal.ts'
-import type { Identified } from '../../pipeline/authenticate.ts'
-import type { Exchange } from '../../pipeline/exchange.ts'
+import { admitHead, type HeadDeps } from '../../pipeline/admit.ts'
 import { refusalOfFailure } from '../../pipeline/record.ts'
 import { comesFromForeignPage } from '../../protocols/http/foreign-page.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
@@ -73,8 +71,8 @@ export interface GatewayOptions extends UnparsedOptions {
   /** Counts the bytes held of everything that receivers sent. */
   readonly answers: BodyBudget
   readonly authorities: Authorities
-  /** Identifies the sender of a request from the credentials of its head. Never rejects. */
-  identify(presented: Presented): Promise<Exchange<Identified> | Refusal>
+  /** Identifies the senders of requests from the credentials of their heads. */
+  readonly head: HeadDeps
   readonly connectionsMax: number
   /** Overrides of the defaults. */
   readonly responseLimits?: Partial<ConnectionLimits>
@@ -237,7 +235,10 @@ async function servePublic(
   const address = networkOf(socket.remoteAddress ?? '')
   const read = async () => {
     const admit = () =>
-      Promise.resolve(admitAnonymous({ budget, bodyBytesMax: publicBodyBytesMax, address }))
+      Promise.resolve({
+        reserved: admitAnonymous({ budget, bodyBytesMax: publicBodyBytesMax, address }),
+        identified: null,
+      })
     const received = await receiveRequest(request, body, { admit })
     if (received instanceof Refusal) return received
     release = received.release
@@ -270,12 +271,11 @@ function readRequest(
   const address = networkOf(socket.remoteAddress ?? '')
   const { bodyBytesMax } = options
   return receiveRequest(request, body, {
-    async admit({ presented }) {
-      const identified = await options.identify(presented)
-      if (identified instanceof Refusal) return identified
-      prove(request, identified.caller.spiffeId)
-      return admitCaller(identified, { budget, bodyBytesMax, address })
-    },
+    admit: ({ presented }) =>
+      admitHead(options.head, { presented, transport: 'gateway' }, (identified) => {
+        prove(request, identified.caller.spiffeId)
+        return admitCaller(identified, { budget, bodyBytesMax, address })
+      }),
     faultOf: (judged) =>
       pageFault(judged) ??
       (route === null

@@ -7,7 +7,7 @@ import {
 } from '../../pipeline/unchecked-request.ts'
 import { refusalReply } from '../http/call.ts'
 import type { PathMatch } from '../http/path-routes.ts'
-import type { ReceivedRequest } from '../http/received-request.ts'
+import { headIn, type ReceivedRequest } from '../http/received-request.ts'
 import type { Reply } from '../http/respond.ts'
 import { GATEWAY_WIRE } from './wire.ts'
 
@@ -50,13 +50,13 @@ export function decodedRequest(
   target: DecodedTarget,
   fault: Refusal | null = null,
 ): UncheckedRequest {
-  const { head, presented, signature, body, refused } = context.received
+  const { head, presented, signature, body } = context.received
   return createUncheckedRequest({
     id: context.exchange,
     at: context.at,
     transport: target.kind === 'channel' ? 'queue' : 'gateway',
     presented,
-    refused,
+    head: headIn(context.received),
     fault: context.received.fault ?? fault,
     signature,
     target,

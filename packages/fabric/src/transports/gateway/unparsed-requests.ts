@@ -127,8 +127,9 @@ export async function refuseUnchecked(
   unchecked: UncheckedRequest,
   options: UnparsedOptions,
 ): Promise<Reply> {
-  const fault =
-    unchecked.refused ?? unchecked.fault ?? new Refusal('UNDECIDED', 'nothing is at fault')
+  const { head } = unchecked
+  const refused = head instanceof Refusal ? head : unchecked.fault
+  const fault = refused ?? new Refusal('UNDECIDED', 'nothing is at fault')
   const { reply, isUnauthenticated } = await options.refuse(unchecked, fault)
   if (isUnauthenticated) options.unauthenticatedLimits.count(socket.remoteAddress ?? '')
   return reply

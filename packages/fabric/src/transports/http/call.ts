@@ -20,7 +20,7 @@ import { forwardedHeaders } from '../../protocols/reading/head.ts'
 import { plainHttp, type Spoken, spokenWire, type Wire } from '../../protocols/spoken.ts'
 import { readCallerDeadline } from './caller-deadline.ts'
 import { type CallForwarderOptions, callForwarder } from './forwarder.ts'
-import type { ReceivedRequest } from './received-request.ts'
+import { headIn, type ReceivedRequest } from './received-request.ts'
 import type { Reply } from './respond.ts'
 
 export interface Call {
@@ -88,8 +88,8 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
   })
   // From here on, the bytes of a whole answer are among those that their caller has yet to take.
   if (outcome.refusal !== null || outcome.body instanceof Uint8Array) carrier.close()
-  const { exchange } = outcome
-  const recorded = exchange === call.exchange ? call : { ...call, exchange }
+  const { id } = outcome
+  const recorded = id === call.exchange ? call : { ...call, exchange: id }
   return outcome.refusal === null
     ? answerReply(outcome, recorded, classified)
     : refusalReply(outcome.refusal, recorded, spokenBy(call.received, classified))
@@ -127,14 +127,14 @@ function toUnchecked(
   { classified, reached }: { classified: Classified; reached: ReachedOwners | null },
   fault: Refusal | null,
 ): UncheckedRequest {
-  const { head, body, presented, signature, refused } = call.received
+  const { head, body, presented, signature } = call.received
   return createUncheckedRequest({
     id: call.exchange,
     ...(call.boundExchange === undefined ? {} : { boundExchange: call.boundExchange }),
     at: call.at,
     transport: call.transport,
     presented,
-    refused,
+    head: headIn(call.received),
     fault,
     signature,
     left: call.forwarder.signal,

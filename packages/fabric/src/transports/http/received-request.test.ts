@@ -50,7 +50,7 @@ function arriving(
   const body = new ArrivingBody(request as unknown as NodeRequest)
   const received = receiveRequest(request as unknown as NodeRequest, body, {
     present: () => nobody,
-    admit: async () => refused ?? admission(),
+    admit: async () => refused ?? { reserved: admission(), identified: null },
   })
   return { request, received, body }
 }

@@ -7,7 +7,10 @@ import { bodyOverheadBytes } from '../../budgets/body-budget.ts'
 import type { Presented } from '../../identity/caller.ts'
 import { networkOf } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import type { PresentedSignature } from '../../pipeline/unchecked-request.ts'
+import type { AdmittedHead } from '../../pipeline/admit.ts'
+import type { Identified } from '../../pipeline/authenticate.ts'
+import type { Exchange } from '../../pipeline/exchange.ts'
+import type { PresentedSignature, UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import { type Head, readHead } from '../../protocols/reading/head.ts'
 import type { ArrivingBody } from './arriving-body.ts'
 
@@ -22,6 +25,8 @@ export interface ReceivedRequest {
   readonly body: Uint8Array
   /** The reason why the head does not identify a sender; the body was not read. */
   readonly refused: Refusal | null
+  /** Null if `refused`, and of a request that the fabric's own gateway forwarded. */
+  readonly identified: Exchange<Identified> | null
   /** The reason why an identified sender's body was not read to its end. */
   readonly fault: Refusal | null
   /** The account that its body is counted under; empty when `refused`. */
@@ -39,15 +44,24 @@ export interface ReceivedRequest {
 export const isUnparsed = (received: ReceivedRequest | Refusal): boolean =>
   received instanceof Refusal || received.refused !== null || received.fault !== null
 
+/** Returns the result of the head step. */
+export const headIn = ({ refused, identified }: ReceivedRequest): UncheckedRequest['head'] =>
+  refused ?? identified
+
 /** A head that was read, and nothing else of its request. */
 export interface JudgedHead {
   readonly head: Head
   readonly presented: Presented
 }
 
+/** The permission to read the body, and whom the head has identified; null for an open route. */
+export type HeadAdmission = Pick<AdmittedHead<Admission>, 'reserved'> & {
+  readonly identified: Exchange<Identified> | null
+}
+
 export interface Reading {
   /** Identifies the sender from its head. Nothing else makes the admission that the body needs. */
-  admit(judged: JudgedHead): Promise<Admission | Refusal>
+  admit(judged: JudgedHead): Promise<HeadAdmission | Refusal>
   /** Refuses an identified sender's request for its head, before the body is read. */
   faultOf?(judged: JudgedHead): Refusal | null
   /** Gives what the peer put forward; by default its certificate, token and API key. */
@@ -77,28 +91,24 @@ export async function receiveRequest(
   const presented = present(request, head)
   if (presented instanceof Refusal) return presented
   const unparsed = { head, presented, signature: null, body: new Uint8Array(0), fault: null }
-  const admission = await admit({ head, presented })
-  if (admission instanceof Refusal)
-    return { ...unparsed, refused: admission, client: '', begun: () => {}, release: () => {} }
+  const admitted = await admit({ head, presented })
+  if (admitted instanceof Refusal) {
+    const unread = { refused: admitted, identified: null, client: '' }
+    return { ...unparsed, ...unread, begun: () => {}, release: () => {} }
+  }
+  const { reserved: admission, identified } = admitted
   const client = admission.share.identity
   const begun = countHead(request, admission)
   const release = (): void => admission.share.close()
   try {
-    const refusedRead = (fault: Refusal): ReceivedRequest => ({
-      ...unparsed,
-      fault,
-      refused: null,
-      client,
-      begun,
-      release,
-    })
+    const read = { ...unparsed, refused: null, identified, client, begun, release }
+    const refusedRead = (fault: Refusal): ReceivedRequest => ({ ...read, fault })
     const fault = faultOf?.({ head, presented }) ?? null
     if (fault !== null) return refusedRead(fault)
     const signature = readSignature(head)
     if (signature instanceof Refusal) return refusedRead(signature)
-    const read = await body.read(admission, head)
-    if (read instanceof Refusal) return refusedRead(read)
-    return { ...unparsed, signature, body: read, refused: null, client, begun, release }
+    const whole = await body.read(admission, head)
+    return whole instanceof Refusal ? refusedRead(whole) : { ...read, signature, body: whole }
   } catch (cause) {
     release()
     throw cause

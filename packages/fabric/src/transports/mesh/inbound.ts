@@ -30,7 +30,7 @@ import { networkOf } from '../../lib/limits.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal, StatedRefusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import { identify } from '../../pipeline/authenticate.ts'
+import { admitHead } from '../../pipeline/admit.ts'
 import { recordRefusedRequest } from '../../pipeline/control.ts'
 import { type Delivered, type Forwarder, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
@@ -193,9 +193,9 @@ function readRequest(
   const counted = { budget, bodyBytesMax, address: networkOf(socket.remoteAddress ?? '') }
   return receiveRequest(request, body, {
     async admit({ presented }) {
-      if (gateway !== null) return admitGateway(gateway, counted)
-      const identified = await identify(presented, 'mesh', deps)
-      return identified instanceof Refusal ? identified : admitCaller(identified, counted)
+      if (gateway !== null) return { reserved: admitGateway(gateway, counted), identified: null }
+      const head = { presented, transport: 'mesh' } as const
+      return admitHead(deps, head, (identified) => admitCaller(identified, counted))
     },
   })
 }

@@ -19,7 +19,7 @@ import type { Classified } from '../../protocols/classify.ts'
 import { forwardedHeaders } from '../../protocols/reading/head.ts'
 import { readCallerDeadline } from '../http/caller-deadline.ts'
 import { PathRoutes } from '../http/path-routes.ts'
-import { type ReceivedRequest } from '../http/received-request.ts'
+import { headIn, type ReceivedRequest } from '../http/received-request.ts'
 import type { OutboundCall, OutboundOptions } from './outbound.ts'
 import { type OutboundRoute, receiverOf } from './outbound-answer.ts'
 
@@ -58,16 +58,18 @@ export async function readOutbound(
 
 export function uncheckedOutbound(
   call: OutboundCall,
-  { head, presented, body }: ReceivedRequest,
+  received: ReceivedRequest,
   { name, inner, classified }: OutboundRequest,
   signature: PresentedSignature,
 ): UncheckedRequest {
   const { protocol, operation, tool } = classified
+  const { head, presented, body } = received
   return createUncheckedRequest({
     id: call.exchange,
     at: call.at,
     transport: 'mesh',
     presented,
+    head: headIn(received),
     // Our own, by which policy sees that the receiver will get a signed request.
     signature,
     left: call.signal,

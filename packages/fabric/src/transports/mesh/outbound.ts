@@ -7,7 +7,7 @@ import { createDeadline, type Deadline } from '../../budgets/deadline.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal, StatedRefusal, undecided } from '../../lib/refusal.ts'
-import { identify } from '../../pipeline/authenticate.ts'
+import { admitHead } from '../../pipeline/admit.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
 import { declinedBy, refusalOf, Undelivered, withheld } from '../../pipeline/delivery.ts'
@@ -153,12 +153,11 @@ async function serve(
   const { agent, bodies: budget, bodyBytesMax, deps } = serving
   const received = await receiveRequest(request, body, {
     present: (_, head) => presentOwn(serving, head),
-    async admit({ presented }) {
-      // The agent's own standing: in quarantine it may not fill its connector either.
-      const identified = await identify(presented, 'mesh', deps)
-      if (identified instanceof Refusal) return identified
-      return admitCaller(identified, { budget, bodyBytesMax, address: agent.name })
-    },
+    // The agent's own standing: in quarantine it may not fill its connector either.
+    admit: ({ presented }) =>
+      admitHead(deps, { presented, transport: 'mesh' }, (identified) =>
+        admitCaller(identified, { budget, bodyBytesMax, address: agent.name }),
+      ),
   })
   try {
     // Rejects only before anything is sent.

@@ -135,11 +135,13 @@ describe.each(REDIS_ENGINES)('counters in %s', (engine) => {
 
     test('a restart without persistence: what was used before is refused', async () => {
       const server = await startServer(engine)
-      const { claim } = await openWatched(server)
+      const { claim, watched } = await openWatched(server)
       const createdAt = systemClock.now()
       expect(await claim('n', createdAt)).toBe(true)
+      expect(watched.fault()).toBeNull()
       await server.kill()
       await expect(claim('n', createdAt)).rejects.toThrow('cannot be used')
+      expect(watched.fault()).toContain(`Redis at 127.0.0.1:${server.port} cannot be used`)
       await server.start()
       await expect
         .poll(() => claim('n', createdAt).catch((error: unknown) => String(error)))

@@ -25,6 +25,8 @@ export const USED_VALUES_FOLDER = 'used-values'
 export interface Counters {
   readonly guard: ReplayGuard
   rateLimits(requestsPerMinute: number): RateLimits
+  /** Why nothing can be claimed or counted now; null while it can. */
+  fault(): string | null
 }
 
 /**
@@ -41,7 +43,7 @@ export async function openCounters(environment: Environment, closers: Closer[]):
     const dir = join(config.dataDir, USED_VALUES_FOLDER)
     const { guard, close } = openEmbeddedGuard({ dir, isFirst, clock, log })
     closers.push({ name: 'counters', close })
-    return { guard, rateLimits: memoryRateLimits }
+    return { guard, rateLimits: memoryRateLimits, fault: () => null }
   }
   const { prefix } = counters
   const target = targetOf(counters)
@@ -50,6 +52,7 @@ export async function openCounters(environment: Environment, closers: Closer[]):
   return {
     guard: createReplayGuard(redisUsedValues(server), clock),
     rateLimits: (requestsPerMinute) => redisRateLimits(server, requestsPerMinute),
+    fault: () => server.fault(),
   }
 }
 

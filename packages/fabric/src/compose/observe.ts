@@ -59,6 +59,7 @@ export function observeFabric(environment: Environment, parts: ObservedParts): (
     () => [{ labels: [parts.version], value: 1 }],
   )
   showReadiness(observe)
+  observe.readiness.add({ name: 'counters', fault: () => parts.stores.counters.fault() })
   showLedger(observe, parts.stores, clock)
   showListener(metrics, parts.load)
   showChannels(metrics, parts.stores, clock)

@@ -91,6 +91,14 @@ export class WatchedServer {
     return this.#lostAt
   }
 
+  /** Why nothing can be claimed or counted now; null while it can. */
+  fault(): string | null {
+    const look = this.#look
+    if (look === null || look.session.isBroken) return this.#outOfReach()
+    if (this.#options.clock.monotonic() - look.at <= this.#bounds.staleMs) return null
+    return `${this.#name()} was not looked at for ${this.#bounds.staleMs} ms`
+  }
+
   /** Runs a script on a server with a good look. `markerId` is that of the look. */
   async run(
     name: keyof typeof scripts,
@@ -98,12 +106,10 @@ export class WatchedServer {
     argsOf: (markerId: string) => readonly string[],
   ): Promise<unknown> {
     const look = this.#look
-    if (look === null || look.session.isBroken) {
+    const fault = this.fault()
+    if (look === null || fault !== null) {
       this.#lookSoon()
-      throw new Error(this.#outOfReach())
-    }
-    if (this.#options.clock.monotonic() - look.at > this.#bounds.staleMs) {
-      throw new Error(`${this.#name()} was not looked at for ${this.#bounds.staleMs} ms`)
+      throw new Error(fault ?? this.#outOfReach())
     }
     try {
       return await runScript(look.session, name, keys, argsOf(look.markerId))

@@ -57,6 +57,8 @@ export interface WorldOptions {
    * Receivers of `countersign.yaml`, which never enrol, by name; the echo answers for all of them.
    */
   readonly configured?: Readonly<Record<string, { readonly roles: readonly string[] }>>
+  /** Receives a notification of each request for an approval. */
+  readonly webhook?: string
 }
 
 /** High enough that an attack is not refused for being one of many, unless it is about that. */
@@ -74,6 +76,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   const fabric = await openTestFabric(dir, clock, limits, {
     agents: Object.fromEntries(agents),
     routes: options.routes ?? {},
+    approvals: options.webhook === undefined ? {} : { webhook: options.webhook },
   })
   const checkEntries = watchEntries(fabric)
   const people = new Map<string, Promise<Identity>>()
@@ -151,6 +154,7 @@ export type Admin = World['admin']
 
 interface TestFabricOptions extends Pick<Parameters<typeof openFabric>[0], 'acceptClock'> {
   readonly agents?: object
+  readonly approvals?: object
   readonly routes?: object
   readonly engines?: object
 }
@@ -160,7 +164,7 @@ export async function openTestFabric(
   dir: string,
   clock: ShiftedClock,
   limits: Readonly<Record<string, number>>,
-  { agents = {}, routes = {}, engines = {}, ...once }: TestFabricOptions = {},
+  { agents = {}, routes = {}, engines = {}, approvals = {}, ...once }: TestFabricOptions = {},
 ): Promise<Fabric> {
   const text = JSON.stringify({
     masterKey: { from: 'key-file', path: join(dir, 'master.key') },
@@ -168,6 +172,7 @@ export async function openTestFabric(
     agents,
     routes,
     engines,
+    approvals,
   })
   const file = { path: 'countersign.yaml', text }
   return openFabric({

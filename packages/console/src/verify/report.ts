@@ -144,12 +144,19 @@ function exchangeSection(receipt: VerifiedReceipt): Section {
     { label: 'Operation', value: attributed(receipt, 'operation') },
     ...(hasTool(receipt) ? [{ label: 'Tool', value: attributed(receipt, 'tool') }] : []),
     ...(receipt.object === null ? [] : [{ label: 'Object', value: visible(receipt.object) }]),
+    ...(receipt.approval === null
+      ? []
+      : [{ label: 'Approval', value: approvalOf(receipt.approval) }]),
     ...(receipt.reason === null ? [] : [{ label: 'Reason', value: visible(receipt.reason) }]),
     { label: 'Began', value: formatUtc(receipt.at) },
     { label: 'Closed', value: formatUtc(receipt.closedAt) },
     { label: 'Exchange', value: receipt.exchange },
   ]
   return { title: 'The exchange', lines }
+}
+
+function approvalOf({ id, approver }: NonNullable<VerifiedReceipt['approval']>): string {
+  return approver === null ? visible(id) : `${visible(id)} by ${visible(approver)}`
 }
 
 function attestationSection(receipt: VerifiedReceipt, matches: Matches): Section {

@@ -192,6 +192,7 @@ function formatReceipt(
     ...(receipt.object === null
       ? []
       : [['object', { phrase: quotedUnlessWord(receipt.object) }] as const]),
+    ...(receipt.approval === null ? [] : [['approval', approvalOf(receipt.approval)] as const]),
     ...(receipt.reason === null
       ? []
       : [['reason', { phrase: quotedUnlessWord(receipt.reason) }] as const]),
@@ -252,6 +253,10 @@ function signedLines(
 ): readonly (readonly [string, string])[] {
   if (signature === null) return []
   return [[name, `${signature.keyId}, at ${formatTime(signature.created * 1000)}`]]
+}
+
+function approvalOf({ id, approver }: NonNullable<VerifiedReceipt['approval']>): Cell {
+  return { phrase: approver === null ? id : `${id} by ${quotedUnlessWord(approver)}` }
 }
 
 function placeOf({ entries, checkpointSize }: VerifiedReceipt): string {

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import {
   type ApprovalView,
   type DecidedApproval,
@@ -8,6 +9,7 @@ import {
 import type { AdminDeps } from '../admin/ports.ts'
 import type { ActionPrincipal } from '../approvals/action-digest.ts'
 import { type ApprovalRecord, principalText } from '../approvals/approval-record.ts'
+import { approvalWebhook } from '../approvals/approval-webhook.ts'
 import { Approvals } from '../approvals/approvals.ts'
 import type { Caller } from '../identity/caller.ts'
 import { Refusal } from '../lib/refusal.ts'
@@ -15,15 +17,20 @@ import { principalOfCaller } from '../pipeline/approve.ts'
 import { recordApproval } from './lifecycle.ts'
 import type { Environment, Stores } from './stores.ts'
 
-/** Of a request, until an approver has decided. */
-const pendingMs = 24 * 3_600_000
-
 /** The approvals of a fabric: approvers are active in its directory, decisions are in its log. */
-export function composeApprovals(environment: Environment, stores: Stores): Approvals {
-  const { clock, random } = environment
+export function composeApprovals(
+  environment: Environment,
+  stores: Stores,
+  closing: AbortSignal,
+): Approvals {
+  const { clock, random, config } = environment
+  const { webhook, pendingMinutes } = config.approvals
+  const notify =
+    webhook === undefined ? null : composeWebhook(environment, stores, { url: webhook, closing })
   const { directory, trustDomain } = stores.identity
   return new Approvals({
-    ...{ clock, random, pendingMs },
+    ...{ clock, random, pendingMs: pendingMinutes * 60_000 },
+    ...(notify === null ? {} : { notify }),
     records: stores.records,
     isActive({ kind, issuer, subject }) {
       const record = directory.find(subject)
@@ -32,6 +39,31 @@ export function composeApprovals(environment: Environment, stores: Stores): Appr
     record: recordApproval(environment, stores.feed),
   })
 }
+
+/** Notifications end with the fabric: those that wait for another attempt are given up. */
+function composeWebhook(
+  { clock, log }: Environment,
+  { keys }: Pick<Stores, 'keys'>,
+  { url, closing }: { readonly url: string; readonly closing: AbortSignal },
+): (record: ApprovalRecord) => void {
+  return approvalWebhook({
+    ...{ url: new URL(url), signer: keys.forward, clock, log },
+    pause: (ms) => setTimeout(ms, undefined, { signal: closing, ref: false }),
+    async post({ url: to, headers, body }) {
+      const signal = AbortSignal.any([closing, AbortSignal.timeout(webhookTimeoutMs)])
+      const content = new Blob([new Uint8Array(body)])
+      const init = { method: 'POST', headers: headers.map(pair), body: content, signal } as const
+      // The operator configured one address; no answer leads to another one.
+      const response = await fetch(to, { ...init, redirect: 'error' })
+      await response.body?.cancel()
+      return response.status
+    },
+  })
+}
+
+const pair = ([name, value]: readonly [string, string]): [string, string] => [name, value]
+/** Of one attempt. */
+const webhookTimeoutMs = 10_000
 
 /**
  * Claims an approval for a connector: of an action of an active caller, at the connector's own

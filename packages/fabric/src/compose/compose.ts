@@ -167,7 +167,8 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
   const upstream = composeUpstream(environment, stores, await openFilesMax())
   const bodies = composeBodies(keys.mask, config.limits.bodyBytes, clock)
   const calls = limitsOfCalls(environment)
-  const approvals = composeApprovals(environment, stores)
+  const closing = new AbortController()
+  const approvals = composeApprovals(environment, stores, closing.signal)
   const deps = composePipeline({
     stores,
     approvals,
@@ -218,6 +219,7 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
     ...channelsRoutes({ deps: enforced, channels: stores.channels }),
   ])
   const endWaits = (): void => {
+    closing.abort()
     mesh.close()
     stores.channels.close()
   }

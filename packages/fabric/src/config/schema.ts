@@ -201,6 +201,28 @@ export const configSchema = z.strictObject({
       'Lets this process run next to others that share its state: it takes the first free log slot. ' +
         'Without it, a second process on a data folder is refused.',
     ),
+  approvals: z
+    .strictObject({
+      webhook: z
+        .url(httpUrl)
+        .refine(
+          (text) => isConfidential(new URL(text)),
+          'plain http leaves the machine in the clear',
+        )
+        .refine((text) => new URL(text).username === '', 'a URL without a user and a password')
+        .optional()
+        .describe(
+          'Receives a signed POST for each request for an approval: id, both ends, operation and ' +
+            'end, without parameters. Private addresses are accepted.',
+        ),
+      pendingMinutes: z
+        .int()
+        .min(1)
+        .max(10_080)
+        .default(1_440)
+        .describe('The time in which an approver can decide on a request.'),
+    })
+    .prefault({}),
   ledger: z
     .strictObject({
       slot: z

@@ -303,6 +303,57 @@ describe('enforce', () => {
     }
   })
 
+  test('an approval that is given lets the request through, and is a fact of its intent', async () => {
+    const world = new World()
+    world.decision = { ...permit, obligations: { ...noObligations, approval: 'two people' } }
+    const asked: object[] = []
+    const approvals = {
+      claim: (request: object) => {
+        asked.push(request)
+        return Promise.resolve({ id: 'apr_1', approver: 'spiffe://a.test/user/b', digest: 'ab' })
+      },
+    }
+    const deps = { ...world.deps(), approvals }
+    expect((await enforce(deps, unchecked, world.forwarder)).refusal).toBeNull()
+    expect(world.events).toEqual(['intent', 'deliver card 4111', 'outcome'])
+    const [intent] = world.entries
+    expect(intent?.facts).toMatchObject({
+      ...{ 'approval.id': 'apr_1', 'approval.approver': 'spiffe://a.test/user/b' },
+      'approval.digest': Buffer.from([0xab]),
+    })
+    expect(asked).toHaveLength(1)
+    expect(asked[0]).toMatchObject({ reason: 'two people', exchange: unchecked.id })
+  })
+
+  test('a stream that began with an approval goes on, until another one is required', async () => {
+    const world = new World()
+    const obligations = (approval: string) => ({ ...noObligations, approval })
+    world.decision = { ...permit, obligations: obligations('two people') }
+    world.answer = delivered(streamOf('one', 'two', 'three').body)
+    const approver = 'spiffe://a.test/user/b'
+    const approvals = { claim: () => Promise.resolve({ id: 'apr_1', approver, digest: 'ab' }) }
+    const deps = { ...world.deps(), approvals }
+    const events = eventsOf(await enforce(deps, unchecked, world.forwarder))
+    expect(await events.next()).toMatchObject({ done: false })
+    expect(await events.next()).toMatchObject({ done: false })
+    world.decision = { ...permit, obligations: obligations('the board') }
+    expect(await events.next()).toMatchObject({
+      value: { code: 'WITHDRAWN', reason: 'policy-tightened' },
+    })
+  })
+
+  test('a pending approval is a refusal that names it, with the decision [authorize:approval]', async () => {
+    const world = new World()
+    world.decision = { ...permit, obligations: { ...noObligations, approval: 'two people' } }
+    const approval = { id: 'apr_1', digest: 'ab', expiresAt: 9 }
+    const pending = new Refusal('APPROVAL_PENDING', 'waits', 5_000, { approval })
+    const deps = { ...world.deps(), approvals: { claim: () => Promise.resolve(pending) } }
+    const { refusal } = await enforce(deps, unchecked, world.forwarder)
+    expect(refusal).toMatchObject({ code: 'APPROVAL_PENDING', retryAfterMs: 5_000, approval })
+    expect(world.events).toEqual(['refusal'])
+    expect(world.entries[0]?.facts).toMatchObject({ 'approval.id': 'apr_1', 'policy.rules': 'p' })
+  })
+
   test('an approval that is obliged and absent stops the request [authorize:approval]', async () => {
     const world = new World()
     world.decision = { ...permit, obligations: { ...noObligations, approval: 'two people' } }

@@ -59,6 +59,11 @@ export interface VerifiedReceipt {
   /** Subject (person or thing) and reason of an administrative operation; null for every other. */
   readonly object: string | null
   readonly reason: string | null
+  /**
+   * The approval that the exchange used, or was refused for; `approver` is null in the latter case.
+   * Null for an exchange that needed none.
+   */
+  readonly approval: { readonly id: string; readonly approver: string | null } | null
   /** The result of the outcome, or the code of the refusal. */
   readonly result: string | null
   readonly ending: Ending
@@ -115,6 +120,7 @@ export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<Ve
     operation: readTextFact(opening, 'operation'),
     object: readTextFact(opening, 'object'),
     reason: readTextFact(opening, 'reason'),
+    approval: approvalIn(opening),
     result: readTextFact(closing, 'result') ?? readTextFact(closing, 'code'),
     ending,
     request: attestations.request,
@@ -123,6 +129,11 @@ export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<Ve
     factsOpened: entries.reduce((sum, { facts }) => sum + Object.keys(facts).length, 0),
     factsWithheld: entries.reduce((sum, { withheld }) => sum + withheld.length, 0),
   }
+}
+
+function approvalIn(opening: Readonly<Record<string, FactValue>>): VerifiedReceipt['approval'] {
+  const id = readTextFact(opening, 'approval.id')
+  return id === null ? null : { id, approver: readTextFact(opening, 'approval.approver') }
 }
 
 /**

@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, expect, test } from 'vitest'
 import { recordStoreContract } from '../../../../../test/contracts/record-store.ts'
+import { Approvals } from '../../approvals/approvals.ts'
+import { Refusal } from '../../lib/refusal.ts'
 import { openSqliteRecordStore } from './record-store.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'countersign-records-'))
@@ -49,6 +51,34 @@ test('a record outlives a restart, and its sequence is never used again', async 
   const [next] = await after.added('task', last?.sequence ?? 0, 10)
   expect(next?.key).toBe('c')
   await after.close()
+})
+
+test('an approval that was used is used after a restart, and one that was not can be', async () => {
+  const path = newPath()
+  const options = {
+    ...{ clock, random: (count: number) => new Uint8Array(count), pendingMs: 60_000 },
+    isActive: () => true,
+    record: () => Promise.resolve(null),
+  }
+  const principal = (subject: string) => ({ kind: 'agent', issuer: 'a.test', subject })
+  const request = {
+    ...{ digest: 'a'.repeat(64), caller: principal('a'), user: null, receiver: principal('b') },
+    ...{ protocol: 'mcp', operation: 'tools/call', tool: 'pay', parameters: [] },
+    ...{ reason: 'moves money', exchange: 'exc_1' },
+  }
+  const approver = { caller: principal('c'), user: null, exchange: 'exc_2' }
+  const atStart = async (work: (approvals: Approvals) => Promise<unknown>) => {
+    const records = await openSqliteRecordStore({ path, clock, onFatal })
+    const result = await work(new Approvals({ ...options, records }))
+    await records.close()
+    return result
+  }
+  const pending = await atStart((approvals) => approvals.claim(request))
+  const id = pending instanceof Refusal ? (pending.approval?.id ?? '') : ''
+  const decision = { verdict: 'approved', note: 'agreed' } as const
+  await atStart((approvals) => approvals.decide(id, approver, decision))
+  expect(await atStart((approvals) => approvals.claim(request))).toMatchObject({ id })
+  expect(await atStart((approvals) => approvals.find(id))).toMatchObject({ state: 'consumed' })
 })
 
 test('a file of another format is not touched', async () => {

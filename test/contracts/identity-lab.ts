@@ -93,18 +93,27 @@ export const recordsAll: FindNoRoom = () => Promise.resolve(null)
 export const recordNothing: RecordCertificate = () => Promise.resolve(null)
 
 /** The state and the keys that the processes of one fabric share. */
+export interface TestPlace {
+  /** Opens the state, each time as another process would. */
+  readonly openStore: () => Promise<StateStore>
+  readonly secrets: KeyStore
+  readonly rootSecrets: KeyStore
+}
+
 export function testPlace() {
-  return { memory: new StateMemory(), secrets: memorySecrets(), rootSecrets: memorySecrets() }
+  const memory = new StateMemory()
+  const openStore = async () => memoryStateStore(memory)
+  return { openStore, secrets: memorySecrets(), rootSecrets: memorySecrets() }
 }
 
 /** The identity room on memory adapters. `url` is asked for late, as with a real listener. */
 export async function openTestIdentity(
   url = () => 'https://localhost:8443',
   record: RecordCertificate = recordNothing,
-  { memory, secrets, rootSecrets } = testPlace(),
+  { openStore, secrets, rootSecrets }: TestPlace = testPlace(),
 ) {
   const clock = testClock()
-  const store = memoryStateStore(memory)
+  const store = await openStore()
   const state = await openState(store, clock)
   const enrollmentSecret = enrollmentKey.privateKey.export({ format: 'der', type: 'pkcs8' })
   await secrets.put('identity/enrollment', new Uint8Array(enrollmentSecret))

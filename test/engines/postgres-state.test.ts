@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { openPostgresDatabase } from '../../packages/fabric/src/adapters/postgresql/database.ts'
+import { openPostgresSecretStore } from '../../packages/fabric/src/adapters/postgresql/secret-store.ts'
 import {
   openSession,
   POSTGRES_TIMES,
@@ -9,7 +10,9 @@ import { stateStatements } from '../../packages/fabric/src/adapters/postgresql/s
 import { openPostgresStateStore } from '../../packages/fabric/src/adapters/postgresql/state-store.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import type { Revision, StateStore } from '../../packages/fabric/src/state/state-store.ts'
+import { directoryContract } from '../contracts/directory.ts'
 import { stateStoreContract } from '../contracts/state-store.ts'
+import { twoProcessesContract } from '../contracts/two-processes.ts'
 import { findPostgres, type PostgresServer, startPostgres, targetOf } from '../harness/postgres.ts'
 import { openTcpProxy } from '../harness/tcp-proxy.ts'
 
@@ -99,6 +102,18 @@ describe.skipIf(isMissing)('state in PostgreSQL', () => {
   stateStoreContract('PostgreSQL', async (historyRows) => {
     const schema = newSchema()
     return () => open(schema, { historyRows })
+  })
+  directoryContract('PostgreSQL', async (historyRows) => {
+    const schema = newSchema()
+    return () => open(schema, { historyRows })
+  })
+  twoProcessesContract('PostgreSQL', async () => {
+    const schema = newSchema()
+    const database = await openPostgresDatabase({ target: targetOf(server), schema })
+    closers.push(() => database.close())
+    const masterKey = systemRandom(32)
+    const secrets = await openPostgresSecretStore(database, { masterKey, random: systemRandom })
+    return { openStore: () => open(schema), secrets, rootSecrets: secrets }
   })
 
   test('is made once by processes that start together', async () => {

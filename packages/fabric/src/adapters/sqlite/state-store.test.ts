@@ -4,8 +4,10 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, expect, test } from 'vitest'
 import { directoryContract } from '../../../../../test/contracts/directory.ts'
+import { testPlace } from '../../../../../test/contracts/identity-lab.ts'
 import { rowsOf } from '../../../../../test/contracts/state-rows.ts'
 import { type MakeState, stateStoreContract } from '../../../../../test/contracts/state-store.ts'
+import { twoProcessesContract } from '../../../../../test/contracts/two-processes.ts'
 import { openSqliteStateStore } from './state-store.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'countersign-state-'))
@@ -21,6 +23,10 @@ const make: MakeState = async (historyRows) => {
 }
 
 stateStoreContract('SQLite', make)
+twoProcessesContract('SQLite', async () => {
+  const path = newPath()
+  return { ...testPlace(), openStore: () => openSqliteStateStore(path, { pollMs: 5 }) }
+})
 directoryContract('SQLite', make)
 
 test('a committed value outlives a restart, and so do its revision and the history', async () => {

@@ -207,6 +207,7 @@ export const OPERATIONS = {
     object: ['name'],
     run: async (deps, order) => {
       const channels = await deps.channels.list()
+      if (channels instanceof Refusal) return channels
       if (channels.some((channel) => channel.name === order.name)) {
         return deps.channels.dead(order.name)
       }
@@ -217,9 +218,10 @@ export const OPERATIONS = {
     action: 'administer',
     args: z.strictObject({ name, group: name, offset: z.int().min(1) }),
     object: ['name', 'group', 'offset'],
-    run: async (deps, order) => ({
-      redriven: await deps.channels.redrive(order.name, order.group, order.offset),
-    }),
+    run: async (deps, order) => {
+      const redriven = await deps.channels.redrive(order.name, order.group, order.offset)
+      return redriven instanceof Refusal ? redriven : { redriven }
+    },
   }),
   'ledger.recent': operation({
     action: 'read',

@@ -96,11 +96,11 @@ export interface ApprovalAdmin {
 }
 
 export interface ChannelAdmin {
-  list(): Promise<readonly ChannelView[]>
+  list(): Promise<readonly ChannelView[] | Refusal>
   create(name: string, members: readonly string[]): Promise<ChannelChange | Refusal>
   setMembers(name: string, members: readonly string[]): Promise<ChannelChange | Refusal>
-  dead(name: string): Promise<readonly DeadLetterView[]>
-  redrive(name: string, group: string, offset: number): Promise<boolean>
+  dead(name: string): Promise<readonly DeadLetterView[] | Refusal>
+  redrive(name: string, group: string, offset: number): Promise<boolean | Refusal>
 }
 
 export interface LedgerAdmin {

@@ -46,6 +46,8 @@ export interface KeyLogLimits {
  * The store of channels, their epochs and their key logs. A completed write survives a power loss.
  */
 export interface ChannelRecords {
+  /** Identifies this place, and the messages next to it, from when it was made. */
+  readonly folder: string
   load(): Promise<readonly ChannelRecord[]>
   /**
    * Stores the record and the descriptor of its epoch, both or neither. False, and nothing changed,

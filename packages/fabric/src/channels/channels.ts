@@ -37,6 +37,8 @@ export interface ChannelsOptions {
   readonly findAgent: (name: string) => AgentRecord | null
   readonly trustDomain: string
   readonly clock: Clock
+  /** The refusal of every operation where another process serves the channels. */
+  readonly elsewhere?: () => Refusal | null
 }
 
 export interface LoggedKeys {

@@ -21,6 +21,8 @@ export interface ChannelMember {
 interface MembershipOptions {
   readonly authority: Pick<ChannelAuthority, 'find'>
   readonly findAgent: (name: string) => AgentRecord | null
+  /** The refusal of every operation where another process serves the channels. */
+  readonly elsewhere?: () => Refusal | null
 }
 
 /** The parts that agents have in channels at this moment. */
@@ -38,6 +40,8 @@ export class Membership {
   }
 
   memberOf({ channel: name, caller }: Participant): ChannelMember | Refusal {
+    const elsewhere = this.#options.elsewhere?.() ?? null
+    if (elsewhere !== null) return elsewhere
     const channel = this.#options.authority.find(name)
     if (channel === null) return new Refusal('RECEIVER_UNKNOWN', `channel ${name}`)
     const agent = this.#options.findAgent(caller)

@@ -118,9 +118,11 @@ function policyAdmin({ stores: { policy } }: AdminOptions): AdminDeps['policies'
 }
 
 function channelAdmin({ stores, environment }: AdminOptions): AdminDeps['channels'] {
-  const { channelAuthority: authority, channelStore: store } = stores
+  const { channelAuthority: authority, channelStore: store, channelsElsewhere: elsewhere } = stores
   return {
     async list() {
+      const refusal = elsewhere()
+      if (refusal !== null) return refusal
       const counted = new Map(
         (await store.stats()).map(({ channel, ...counts }) => [channel, counts]),
       )
@@ -130,10 +132,11 @@ function channelAdmin({ stores, environment }: AdminOptions): AdminDeps['channel
         ...counted.get(name),
       }))
     },
-    create: (name, members) => authority.create({ name, members }),
-    setMembers: (name, members) => authority.setMembers(name, members),
-    dead: (name) => store.dead(name, deadLettersMax),
-    redrive: (name, group, offset) => store.redrive(name, group, offset, environment.clock.now()),
+    create: async (name, members) => elsewhere() ?? authority.create({ name, members }),
+    setMembers: async (name, members) => elsewhere() ?? authority.setMembers(name, members),
+    dead: async (name) => elsewhere() ?? store.dead(name, deadLettersMax),
+    redrive: async (name, group, offset) =>
+      elsewhere() ?? store.redrive(name, group, offset, environment.clock.now()),
   }
 }
 

@@ -1,15 +1,8 @@
 import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { createCedarParser } from '../adapters/cedar/cedar-parser.ts'
 import { oidcTokenServer } from '../adapters/oidc/token-server.ts'
-import { openSqliteChannelRecords } from '../adapters/sqlite/channel-records.ts'
-import { CHANNEL_LIMITS_DEFAULT, openSqliteChannelStore } from '../adapters/sqlite/channel-store.ts'
-import { watchStorage } from '../adapters/sqlite/storage-fault.ts'
 import { derCertificateWriter } from '../adapters/x509/der-certificate-writer.ts'
-import { ChannelAuthority } from '../channels/channel-authority.ts'
-import type { ChannelStore } from '../channels/channel-store.ts'
-import { Channels } from '../channels/channels.ts'
 import { type Closer, closeInOrder } from '../concurrency/closing.ts'
 import type { Config } from '../config/config.ts'
 import { type Identity, openIdentity } from '../identity/identity.ts'
@@ -32,6 +25,7 @@ import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from 
 import { type LogSlot, openLogSlot, slotOrigin } from './log-slot.ts'
 import type { Observations } from './observe.ts'
 import { OPERATION_NAMES } from './operation-names.ts'
+import { openQueue, type Queue } from './queue.ts'
 import { type Owners, openRecords } from './records.ts'
 import { openSecrets } from './secrets.ts'
 import { openState } from './state.ts'
@@ -64,7 +58,7 @@ export interface Environment {
 }
 
 /** Everything durable, opened in order: nothing serves before all of it stands. */
-export interface Stores {
+export interface Stores extends Queue {
   readonly keys: FabricKeys
   readonly counters: Counters
   readonly identity: Identity
@@ -76,9 +70,6 @@ export interface Stores {
   readonly slot: LogSlot
   /** Every append of a running fabric goes through it. */
   readonly feed: EntryFeed
-  readonly channels: Channels
-  readonly channelAuthority: ChannelAuthority
-  readonly channelStore: ChannelStore
   close(): Promise<void>
 }
 
@@ -102,7 +93,6 @@ export async function openStores(environment: Environment, origin: () => string)
   }
   try {
     await assertFolders(config)
-    const dir = (name: string) => join(config.dataDir, name)
     const database = await openSharedDatabase(environment)
     if (database !== null) closers.push({ name: 'database', close: () => database.close() })
     const secrets = await openSecrets(environment, database)
@@ -147,7 +137,7 @@ export async function openStores(environment: Environment, origin: () => string)
       onRepaired: ({ version }) => environment.log('policies taken', { version }),
     })
     closers.push({ name: 'policies', close: () => policy.close() })
-    const queue = await openQueue(environment, identity, keys, dir('channels'))
+    const queue = await openQueue({ environment, state, identity, keys })
     closers.push({ name: 'channels', close: queue.close })
     return {
       ...queue,
@@ -208,44 +198,4 @@ async function openRecord(
     log: environment.log,
     onFatal: (cause) => environment.onFatal('the ledger cannot record', cause),
   })
-}
-
-async function openQueue(
-  environment: Environment,
-  { directory: agents, trustDomain }: Identity,
-  { forward }: FabricKeys,
-  directory: string,
-) {
-  const { clock, random } = environment
-  const findAgent = (name: string) => agents.find(name)
-  const records = watchStorage(openSqliteChannelRecords(directory), (cause) =>
-    environment.onFatal('the channels cannot be kept', cause),
-  )
-  const authority = await ChannelAuthority.open({
-    ...{ records, findAgent, trustDomain, clock },
-    signer: forward,
-  })
-  const store = await openSqliteChannelStore({
-    ...{ directory, clock, random },
-    onFatal: (error) => environment.onFatal('the channels cannot be kept', error),
-    limitsOf: (name) => authority.find(name)?.bounds ?? CHANNEL_LIMITS_DEFAULT,
-  })
-  // A quarantined member loses its part: the next message is sealed without it.
-  const stop = agents.onChange((record) => {
-    authority.agentChanged(record.name).catch((error: unknown) => {
-      environment.onFatal('a channel could not change its members', error)
-    })
-  })
-  const channels = new Channels({ store, records, authority, findAgent, trustDomain, clock })
-  return {
-    channels,
-    channelAuthority: authority,
-    channelStore: store,
-    async close() {
-      stop()
-      channels.close()
-      await store.close()
-      await records.close()
-    },
-  }
 }

@@ -1,12 +1,14 @@
 import { closeSync, fsyncSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import type { SignedDescriptor } from '@countersign/protocol'
+import { type SignedDescriptor, toHex } from '@countersign/protocol'
 import type { ChannelRecord, ChannelRecords } from '../../channels/channel-records.ts'
 import { makeFolder } from '../../lib/named-path.ts'
+import { type Random, systemRandom } from '../../lib/random.ts'
 import { dataFormat, otherFormat } from '../data-format.ts'
 
 const schema = `
+  CREATE TABLE folder (id TEXT NOT NULL) STRICT;
   CREATE TABLE record (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, value TEXT NOT NULL) STRICT;
   CREATE TABLE epoch (
     channel TEXT NOT NULL, epoch INTEGER NOT NULL, issued_at INTEGER NOT NULL,
@@ -23,10 +25,18 @@ const schema = `
  * Channel records in a file of their own. Written on this thread: a membership change or a new
  * session is rare, and each is one small commit.
  */
-export function openSqliteChannelRecords(directory: string): ChannelRecords {
+export function openSqliteChannelRecords(
+  directory: string,
+  random: Random = systemRandom,
+): ChannelRecords {
   makeFolder(directory)
   const database = new DatabaseSync(join(directory, 'channel-records.sqlite'))
-  prepareDatabase(database)
+  try {
+    prepareDatabase(database, toHex(random(16)))
+  } catch (error) {
+    database.close()
+    throw error
+  }
   const descriptor = openSync(directory, 'r')
   try {
     fsyncSync(descriptor)
@@ -36,7 +46,7 @@ export function openSqliteChannelRecords(directory: string): ChannelRecords {
   return createRecords(database)
 }
 
-function prepareDatabase(database: DatabaseSync): void {
+function prepareDatabase(database: DatabaseSync, newId: string): void {
   database.exec('PRAGMA locking_mode = EXCLUSIVE')
   database.exec('PRAGMA journal_mode = WAL')
   database.exec('PRAGMA synchronous = FULL')
@@ -49,13 +59,18 @@ function prepareDatabase(database: DatabaseSync): void {
   const version = database.prepare('PRAGMA user_version').get()?.['user_version']
   if (version === dataFormat) return
   if (version !== 0) throw otherFormat('the record of channels', Number(version))
-  database.exec(`BEGIN IMMEDIATE; ${schema} PRAGMA user_version = ${dataFormat}; COMMIT`)
+  database.exec(
+    `BEGIN IMMEDIATE; ${schema} INSERT INTO folder VALUES ('${newId}');
+     PRAGMA user_version = ${dataFormat}; COMMIT`,
+  )
 }
 
 function createRecords(database: DatabaseSync): ChannelRecords {
   const sql = prepareStatements(database)
 
   return {
+    folder: String(database.prepare('SELECT id FROM folder').get()?.['id']),
+
     async load() {
       return sql.records.all().map((row) => JSON.parse(String(row['value'])) as ChannelRecord)
     },

@@ -205,7 +205,9 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
     ...agentsRoutes({
       deps: enforced,
       routes: endpoints,
-      upstream: createBalancer(upstream, environment.random, () => environment.clock.monotonic()),
+      upstream: createBalancer(upstream, environment.random, () => environment.clock.monotonic(), {
+        sessions: stores.owners.places,
+      }),
       signer: keys.forward,
       ...stores.owners,
       ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },

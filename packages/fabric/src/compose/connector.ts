@@ -33,7 +33,7 @@ import { composeBodies } from './bodies.ts'
 import { type EmbeddedGuardOptions, type OpenGuard, openEmbeddedGuard } from './counters.ts'
 import { FollowedState } from './followed-state.ts'
 import { type Observations, showReadiness } from './observe.ts'
-import { memoryOwners } from './records.ts'
+import { memoryOwners, type Owners } from './records.ts'
 
 export type { ConnectorAgent } from '../transports/mesh/connector-agent.ts'
 
@@ -110,7 +110,8 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
     connectionsPerEndpointMax: 64,
     connectionsMax: fittingUpstreams(files),
   })
-  const balancer = createBalancer(upstream, random, () => clock.monotonic())
+  const { places: sessions, ...owners } = memoryOwners(clock)
+  const balancer = createBalancer(upstream, random, () => clock.monotonic(), { sessions })
   const stopRotation = agent.onRotate(() => upstream.refresh())
   // Connections that are open were accepted with a certificate that no longer stands.
   known.onEnrolledAgain(() => upstream.refresh())
@@ -127,7 +128,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const exposed =
     options.expose === null
       ? null
-      : await exposeAgent(options, { ...followed, deps, balancer, bodies, connectionsMax })
+      : await exposeAgent(options, { ...followed, owners, deps, balancer, bodies, connectionsMax })
   return {
     loopbackUrl: `http://${options.listen.host}:${outbound.port}`,
     meshUrl: exposed?.url ?? null,
@@ -164,6 +165,7 @@ interface ConnectorParts {
   readonly known: FollowedState
   readonly follower: StateFollower
   readonly bodies: BodyThread
+  readonly owners: Omit<Owners, 'places'>
   readonly connectionsMax: number
   /** The signatures of this connector's own making. */
   readonly made: WeakSet<SignedMessage>
@@ -179,7 +181,7 @@ interface ExposedAgent {
 
 async function exposeAgent(
   options: ConnectorOptions,
-  { deps, balancer, known, follower, made, bodies, connectionsMax }: ConnectorParts,
+  { deps, balancer, known, follower, made, bodies, owners, connectionsMax }: ConnectorParts,
 ): Promise<ExposedAgent> {
   const { agent, clock, random, expose, protocol, meshListen } = options
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
@@ -196,7 +198,7 @@ async function exposeAgent(
       },
     },
     continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),
-    ...memoryOwners(clock),
+    ...owners,
     host: meshListen.host,
     port: meshListen.port,
     names: meshListen.advertise === null ? [] : [new URL(meshListen.advertise).hostname],

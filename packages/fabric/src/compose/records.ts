@@ -7,6 +7,7 @@ import type { Closer } from '../concurrency/closing.ts'
 import type { Clock } from '../lib/clock.ts'
 import { createTaskOwners, type TaskOwners } from '../protocols/a2a/task-guard.ts'
 import { createMcpSessions, type McpSessions } from '../protocols/mcp/mcp-sessions.ts'
+import { SessionPlaces } from '../routes/session-places.ts'
 import type { RecordStore } from '../state/record-store.ts'
 import { openSharedDatabase } from './state-engine.ts'
 import type { Environment } from './stores.ts'
@@ -14,10 +15,11 @@ import type { Environment } from './stores.ts'
 /** Between two deletions of expired records. */
 const sweepMs = 1_000
 
-/** The owners of the ids that receivers hand out. */
+/** The owners of the ids that receivers hand out, and the endpoints of sessions. */
 export interface Owners {
   readonly tasks: TaskOwners
   readonly sessions: McpSessions
+  readonly places: SessionPlaces
 }
 
 interface Records {
@@ -65,5 +67,6 @@ function createOwners(store: RecordStore, clock: Clock): Owners {
   return {
     tasks: createTaskOwners({ store, clock }),
     sessions: createMcpSessions({ store, clock }),
+    places: new SessionPlaces({ store, clock }),
   }
 }

@@ -1,9 +1,12 @@
 import { describe, expect, test } from 'vitest'
+import { stoppedClock } from '../../../../test/harness/owners.ts'
+import { memoryRecordStore } from '../adapters/memory/record-store.ts'
 import { systemRandom } from '../lib/random.ts'
 import { Withdrawal } from '../lib/refusal.ts'
 import { UpstreamError, WithdrawnError } from '../lib/upstream-error.ts'
 import { createBalancer } from './balancer.ts'
 import { endpointsPerInstanceMax, instancesPerAgentMax } from './endpoint-registry.ts'
+import { SessionPlaces } from './session-places.ts'
 import type { Endpoint, Upstream, UpstreamResponse } from './upstream.ts'
 
 const endpoints: readonly Endpoint[] = ['a', 'b', 'c'].map((name) => ({
@@ -45,6 +48,12 @@ function upstreamWith(
   }
   return { upstream, tried }
 }
+
+const newPlaces = () =>
+  new SessionPlaces({
+    store: memoryRecordStore({ clock: stoppedClock }),
+    clock: stoppedClock,
+  })
 
 describe('requests over several endpoints', () => {
   test('reach every healthy one, and leave out one that failed [deliver:balance@mesh]', async () => {
@@ -118,7 +127,7 @@ describe('requests over several endpoints', () => {
   test('go on in an MCP session where it was opened, and nowhere else while it stands', async () => {
     const down = new Set<string>()
     const { upstream, tried } = upstreamWith(down, 'not-sent', [['Mcp-Session-Id', 'one']])
-    const balancer = createBalancer(upstream, systemRandom, () => 0)
+    const balancer = createBalancer(upstream, systemRandom, () => 0, { sessions: newPlaces() })
     await balancer.request(route, request)
     const [opener = ''] = tried
     const inSession = { ...request, headers: [['mcp-session-id', 'one']] } as const
@@ -135,7 +144,7 @@ describe('requests over several endpoints', () => {
 
   test('know an MCP session by its agent, too: another agent may give out the same id', async () => {
     const { upstream, tried } = upstreamWith(new Set(), 'not-sent', [['mcp-session-id', 'one']])
-    const balancer = createBalancer(upstream, systemRandom, () => 0)
+    const balancer = createBalancer(upstream, systemRandom, () => 0, { sessions: newPlaces() })
     const inSession = { ...request, headers: [['mcp-session-id', 'one']] } as const
     await balancer.request(route, request)
     const [opener = ''] = tried
@@ -148,4 +157,17 @@ describe('requests over several endpoints', () => {
     expect(places.size).toBeGreaterThan(1)
     expect(places).toContain(opener)
   })
+})
+
+test('a request whose session cannot be located is not sent', async () => {
+  const { upstream, tried } = upstreamWith(new Set(), 'not-sent')
+  const store = {
+    ...memoryRecordStore({ clock: stoppedClock }),
+    findEach: () => Promise.reject(new Error('no store')),
+  }
+  const sessions = new SessionPlaces({ store, clock: stoppedClock })
+  const balancer = createBalancer(upstream, systemRandom, () => 0, { sessions })
+  const inSession = { ...request, headers: [['mcp-session-id', 'one']] } as const
+  await expect(balancer.request(route, inSession)).rejects.toMatchObject({ progress: 'not-sent' })
+  expect(tried).toEqual([])
 })

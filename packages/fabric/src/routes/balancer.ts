@@ -15,7 +15,7 @@ import {
 import { EndpointHealth } from './endpoint-health.ts'
 import { RetryBudget } from './retry-budget.ts'
 import { type Route, reliabilityOf } from './routes.ts'
-import { SessionPlaces } from './session-places.ts'
+import type { SessionPlaces } from './session-places.ts'
 import type {
   BalancedResponse,
   Endpoint,
@@ -43,21 +43,28 @@ export interface Balancer {
   request(route: Route, request: UpstreamRequest): Promise<BalancedResponse>
 }
 
+export interface BalancerOptions {
+  readonly timer?: Timer
+  /** Absent where no receiver has several endpoints and sessions. */
+  readonly sessions?: SessionPlaces
+}
+
 export function createBalancer(
   upstream: Upstream,
   random: Random,
   monotonic: () => number,
-  timer: Timer = setDeadline,
+  { timer = setDeadline, sessions }: BalancerOptions = {},
 ): Balancer {
   const health = new EndpointHealth(random, monotonic)
   const budget = new RetryBudget()
-  const sessions = new SessionPlaces()
   const parts: Parts = { upstream, health, sessions, budget, random, timer }
   return {
     async request(route, request) {
       budget.began(route.name)
       try {
-        return await new Sending(parts, route, request).run()
+        const found = sessions?.find(route, request) ?? null
+        const place = found === null ? null : await placeOf(found)
+        return await new Sending(parts, place, { route, request }).run()
       } finally {
         budget.ended(route.name)
       }
@@ -65,10 +72,23 @@ export function createBalancer(
   }
 }
 
+/**
+ * The endpoint of the request's session. Without knowing it, the request would end at one that does
+ * not know the session.
+ */
+async function placeOf(found: Promise<string | null>): Promise<string | null> {
+  try {
+    return await found
+  } catch (cause) {
+    const says = 'the endpoint of the session could not be read'
+    throw new UpstreamError(says, { progress: 'not-sent', cause })
+  }
+}
+
 interface Parts {
   readonly upstream: Upstream
   readonly health: EndpointHealth
-  readonly sessions: SessionPlaces
+  readonly sessions: SessionPlaces | undefined
   readonly budget: RetryBudget
   readonly random: Random
   readonly timer: Timer
@@ -98,12 +118,16 @@ class Sending {
   #failed: Failed | null = null
   #mayRepeatStale: boolean
 
-  constructor(parts: Parts, route: Route, request: UpstreamRequest) {
+  constructor(
+    parts: Parts,
+    place: string | null,
+    { route, request }: { readonly route: Route; readonly request: UpstreamRequest },
+  ) {
     this.#parts = parts
     this.#route = route
     this.#request = request
     this.#settings = reliabilityOf(route)
-    this.#place = parts.sessions.find(route, request)
+    this.#place = place
     this.#mayRepeatStale = safeMethods.has(request.method)
   }
 
@@ -116,7 +140,7 @@ class Sending {
       if (isRepeat && !(await this.#beginRepeat(endpoint, failed))) break
       try {
         const response = await this.#attempt(endpoint)
-        if (!this.#mayAskAgain(response)) return this.#finish(endpoint, response)
+        if (!this.#mayAskAgain(response)) return await this.#finish(endpoint, response)
         this.#failed = { progress: 'sent', stale: false, endpoint, cause: stated, response }
       } catch (cause) {
         this.#fail(endpoint, cause)
@@ -233,8 +257,10 @@ class Sending {
     })
   }
 
-  #finish(endpoint: Endpoint, response: UpstreamResponse): BalancedResponse {
-    this.#parts.sessions.learn(this.#route, endpoint, response)
+  async #finish(endpoint: Endpoint, response: UpstreamResponse): Promise<BalancedResponse> {
+    // Before its caller has the id: another process may get the next request.
+    const learned = this.#parts.sessions?.learn(this.#route, endpoint, response) ?? null
+    if (learned !== null) await learned
     return Object.assign(response, {
       attempts: this.#attempts,
       isSecondCopy: this.#failed?.progress === 'sent',
@@ -242,7 +268,7 @@ class Sending {
     })
   }
 
-  #end(): BalancedResponse {
+  #end(): Promise<BalancedResponse> {
     const { name, endpoints } = this.#route
     const failed = this.#failed
     if (failed === null) {

@@ -93,7 +93,10 @@ function scripted(script: readonly End[]) {
 
 function open(upstream: Upstream) {
   const time = new FakeTime()
-  return { time, balancer: createBalancer(upstream, systemRandom, () => time.now, time.timer) }
+  return {
+    time,
+    balancer: createBalancer(upstream, systemRandom, () => time.now, { timer: time.timer }),
+  }
 }
 
 /** Moves the clock until the promise has ended. */

@@ -122,7 +122,7 @@ export class RecordCache {
 
   /** Resolves when the record has this value. */
   async set(key: string, value: string, owner: string): Promise<void> {
-    if (this.#fresh(key) === value) return
+    if ((await this.find(key)) === value) return
     const { store, collection, clock, lifetimeMs } = this.#options
     const askedAt = clock.monotonic()
     await store.put(collection, key, value, { owner, lifetimeMs })

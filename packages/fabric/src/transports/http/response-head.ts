@@ -8,7 +8,7 @@ import {
 import { Refusal } from '../../lib/refusal.ts'
 import { isInspectedCharset } from '../../pipeline/answer-text.ts'
 import { statusFault } from '../../protocols/http/response-status.ts'
-import { sessionIdLengthMax } from '../../routes/session-table.ts'
+import { sessionIdLengthMax } from '../../routes/session-places.ts'
 import type { UpstreamResponse } from '../../routes/upstream.ts'
 import { listFields, receiverFields, signatureFields } from './response-fields.ts'
 

@@ -7,7 +7,7 @@ import { crowdedLib, deepFiles, longFiles, longFunctions, nameFaults } from './t
 import { commentProseFaults, wideComments } from './tidy/comment-prose.ts'
 import { documentProseFaults, widthFaults } from './tidy/document-prose.ts'
 import { documents, linkFaults, pathFaults, scriptFaults } from './tidy/documents.ts'
-import { stageFaults } from './tidy/exchanges.ts'
+import { decisionFaults, stageFaults } from './tidy/exchanges.ts'
 import {
   leftoverFaults,
   lockFaults,
@@ -70,6 +70,10 @@ describe('imports', () => {
 
   test('exchanges are made by the stages only', () => {
     expectNone(stageFaults(sources()))
+  })
+
+  test('no transport decides', () => {
+    expectNone(decisionFaults(sources()))
   })
 
   test('no import leads in a circle', () => {

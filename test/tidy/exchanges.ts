@@ -30,3 +30,22 @@ export function stageFaults(all: readonly Source[]): readonly string[] {
       return [...makes, ...linesMatching(path, text, /\bas\s+(?:unknown\s+as\s+)?Exchange\b/)]
     })
 }
+
+/** The stages, and what their decisions are made of. Transports call the steps that run them. */
+const DECIDES =
+  'authenticate|identify|headOf|authorize|inspect|approve|recordIntent|policyRequest|sealedMayPass|opensTasks|hasNewObligations'
+const importsDecider = new RegExp(
+  `import\\s*\\{(?:[^}]*[,\\s])?(?<!type )(${DECIDES})[,\\s][^}]*\\}\\s*from\\s*'[^']*/pipeline/`,
+)
+const asksPolicy = /\bdecide\s*\(|\.policy\(\)\.decide\b/
+
+/** Transports decode, call the steps of the pipeline, and encode; what they decide, it decides. */
+export function decisionFaults(all: readonly Source[]): readonly string[] {
+  return all
+    .filter(({ path }) => isProduct(path) && path.startsWith('packages/fabric/src/transports/'))
+    .flatMap(({ path, text }) => {
+      const decider = importsDecider.exec(text)?.[1]
+      const imported = decider === undefined ? [] : [`${path} imports ${decider}, which decides`]
+      return [...imported, ...linesMatching(path, text, asksPolicy)]
+    })
+}

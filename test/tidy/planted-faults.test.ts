@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { crowdedLib, deepFiles, longFiles, longFunctions, nameFaults } from './budgets.ts'
 import { linkFaults, pathFaults, scriptFaults } from './documents.ts'
-import { stageFaults } from './exchanges.ts'
+import { decisionFaults, stageFaults } from './exchanges.ts'
 import {
   leftoverFaults,
   lockFaults,
@@ -118,6 +118,21 @@ describe('a planted fault is found:', () => {
     expect(stageFaults([server('channels/a.ts', text)])).toHaveLength(1)
     const types = `import type { Exchange } from '../pipeline/exchange.ts'`
     expect(stageFaults([server('channels/a.ts', types)])).toEqual([])
+  })
+
+  test.each([
+    ['runs a stage', `import { authorize } from '../../pipeline/authorize.ts'`],
+    [
+      'runs a stage next to a type',
+      `import {\n  type AuthorizeDeps,\n  authorize,\n} from '../../pipeline/authorize.ts'`,
+    ],
+    ['asks policy', `const made = deps.authorization.policy().decide(request)`],
+    ['asks a set of policies', `const { effect } = set.decide({ ...request })`],
+  ])('a transport that %s', (_, text) => {
+    expect(decisionFaults([server('transports/mesh/a.ts', text)])).toHaveLength(1)
+    expect(decisionFaults([server('pipeline/a.ts', text)])).toEqual([])
+    const types = `import { type AuthorizeDeps, QuotaRefusal } from '../../pipeline/authorize.ts'`
+    expect(decisionFaults([server('transports/mesh/a.ts', types)])).toEqual([])
   })
 
   test('an import of a file that is missing', () => {

@@ -18,6 +18,7 @@ import {
   withheld,
 } from '../../pipeline/delivery.ts'
 import type { Exchange } from '../../pipeline/exchange.ts'
+import { DECISION_FIELD, formatDecision } from '../../pipeline/forwarded-decision.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import { type CardMediation, cardMediator } from '../../protocols/a2a/agent-card.ts'
@@ -37,7 +38,6 @@ import type { UpstreamRequest, UpstreamResponse } from '../../routes/upstream.ts
 import { readBodyOf } from './answer-body.ts'
 import { deadlinePassed, timeoutFields } from './caller-deadline.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
-import { DECISION_FIELD, formatDecision } from './forwarded-decision.ts'
 import { readResponseHead, withOwnSignature } from './response-head.ts'
 
 export interface CallForwarderOptions {

@@ -1,13 +1,9 @@
 import { expect, test } from 'vitest'
-import type { AgentRecord } from '../../identity/directory.ts'
-import { Refusal, type Withdrawal } from '../../lib/refusal.ts'
-import type { Obligations, PolicyRequest, PolicySet } from '../../policy/policy.ts'
-import {
-  type ForwardedDecision,
-  formatDecision,
-  parseDecision,
-} from '../http/forwarded-decision.ts'
-import { recheckForwarded } from './relay-recheck.ts'
+import type { AgentRecord } from '../identity/directory.ts'
+import { Refusal, type Withdrawal } from '../lib/refusal.ts'
+import type { Obligations, PolicyRequest, PolicySet } from '../policy/policy.ts'
+import { type ForwardedDecision, formatDecision, parseDecision } from './forwarded-decision.ts'
+import { recheckForwarded } from './recheck-forwarded.ts'
 
 const none: Obligations = {
   ...{ mask: [], block: [], signedRequest: false, signedResponse: false },

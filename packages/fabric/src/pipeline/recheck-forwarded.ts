@@ -1,16 +1,11 @@
 import { parseSpiffeId } from '@countersign/protocol'
-import type { News } from '../../identity/newcomers.ts'
-import { Refusal, Withdrawal } from '../../lib/refusal.ts'
-import type { AuthorizeDeps } from '../../pipeline/authorize.ts'
-import type { StillPermitted } from '../../pipeline/delivery.ts'
-import {
-  hasNewObligations,
-  opensTasks,
-  principalOf,
-  reasonOfStatus,
-} from '../../pipeline/recheck.ts'
-import type { Decision, PolicyRequest } from '../../policy/policy.ts'
-import type { ForwardedDecision } from '../http/forwarded-decision.ts'
+import type { News } from '../identity/newcomers.ts'
+import { Refusal, Withdrawal } from '../lib/refusal.ts'
+import type { Decision, PolicyRequest } from '../policy/policy.ts'
+import type { AuthorizeDeps } from './authorize.ts'
+import type { StillPermitted } from './delivery.ts'
+import type { ForwardedDecision } from './forwarded-decision.ts'
+import { hasNewObligations, opensTasks, principalOf, reasonOfStatus } from './recheck.ts'
 
 type Room = Pick<AuthorizeDeps, 'policy' | 'riskOf' | 'findReceiver' | 'findPrincipal' | 'now'>
 

@@ -1,7 +1,7 @@
 import { parseBase64Url, parseUtf8, toBase64Url, utf8 } from '@countersign/protocol'
-import type { Authorized } from '../../pipeline/authorize.ts'
-import type { Exchange } from '../../pipeline/exchange.ts'
-import type { Decision, PolicyContext } from '../../policy/policy.ts'
+import type { Decision, PolicyContext } from '../policy/policy.ts'
+import type { Authorized } from './authorize.ts'
+import type { Exchange } from './exchange.ts'
 
 /** Set by the gateway alone, for connectors alone; it stays on that hop. */
 export const DECISION_FIELD = 'countersign-decision'

@@ -1,12 +1,17 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { toHex } from '@countersign/protocol'
 import { LockHeld } from '../adapters/file/file-lock.ts'
 import { openFileLedgerStore } from '../adapters/file/ledger-store.ts'
+import { readPrivateFile, writePrivateFile } from '../adapters/file/secret-private-file.ts'
+import type { PostgresDatabase } from '../adapters/postgresql/database.ts'
+import { isLeaseOfOther, openPostgresLeaseStore } from '../adapters/postgresql/lease-store.ts'
 import { openSqliteLeaseStore } from '../adapters/sqlite/lease-store.ts'
 import { watchStorage } from '../adapters/sqlite/storage-fault.ts'
 import type { Config } from '../config/config.ts'
 import type { LedgerStore } from '../ledger/store.ts'
 import { makeFolder } from '../lib/named-path.ts'
+import type { Random } from '../lib/random.ts'
 import { type HeldLease, takeLease } from '../state/lease.ts'
 import type { LeaseRow, LeaseStore } from '../state/lease-store.ts'
 import type { Environment } from './stores.ts'
@@ -51,14 +56,19 @@ export interface LogSlot {
  * lease. The lock proves that the former holder on this host has ended, so that a start after a
  * crash does not wait.
  */
-export async function openLogSlot(environment: Environment): Promise<LogSlot> {
-  const { config, onFatal } = environment
-  const leases = watchStorage(
-    await openSqliteLeaseStore(join(config.dataDir, 'leases.db')),
-    (cause) => onFatal('the leases of log slots cannot be kept', cause),
-  )
+export async function openLogSlot(
+  environment: Environment,
+  database: PostgresDatabase | null,
+): Promise<LogSlot> {
+  const { config } = environment
+  const folder = database === null ? '' : await openFolderId(config.dataDir, environment.random)
+  const leases = await openLeases(environment, database, folder)
   try {
     for (const name of slotsOf(config)) {
+      if (database !== null && (await isLeaseOfOther(database, name, folder))) {
+        if (slotsOf(config).length > 1) continue
+        throw new LockHeld(`another data folder has the log of slot ${name}: set \`replica: true\``)
+      }
       const slot = await openSlot(environment, leases, name)
       if (slot !== null) return slot
     }
@@ -66,6 +76,34 @@ export async function openLogSlot(environment: Environment): Promise<LogSlot> {
   } catch (cause) {
     await leases.close()
     throw cause
+  }
+}
+
+async function openLeases(
+  { config, onFatal }: Environment,
+  database: PostgresDatabase | null,
+  folder: string,
+): Promise<LeaseStore> {
+  if (database !== null) return openPostgresLeaseStore(database, folder)
+  return watchStorage(await openSqliteLeaseStore(join(config.dataDir, 'leases.db')), (cause) =>
+    onFatal('the leases of log slots cannot be kept', cause),
+  )
+}
+
+/** Identifies a data folder, from its first start on, to those that share its state. */
+async function openFolderId(dataDir: string, random: Random): Promise<string> {
+  const path = join(dataDir, 'folder')
+  const stored = await readPrivateFile(path)
+  if (stored !== null) return Buffer.from(stored).toString('latin1')
+  const id = toHex(random(16))
+  try {
+    await writePrivateFile(path, Buffer.from(id))
+    return id
+  } catch (cause) {
+    // Another process of this folder made it meanwhile.
+    const made = await readPrivateFile(path)
+    if (made === null) throw cause
+    return Buffer.from(made).toString('latin1')
   }
 }
 
@@ -92,6 +130,10 @@ async function openSlot(
       leaseMs: config.ledger.leaseMs,
       isFormerEnded: true,
     })
+    if (lease === null && slotsOf(config).length > 1) {
+      await store.close()
+      return null
+    }
     if (lease === null) throw new LockHeld(`another process holds the log slot ${name}`)
     lease.start()
     return logSlot(lease, store, leases)

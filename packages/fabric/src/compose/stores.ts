@@ -98,7 +98,7 @@ export async function openStores(environment: Environment, origin: () => string)
     const secrets = await openSecrets(environment, database)
     // Before the ledger: its folder shows that values were used before.
     const counters = await openCounters(environment, closers)
-    const slot = await openLogSlot(environment)
+    const slot = await openLogSlot(environment, database)
     closers.push({ name: 'log slot', close: () => slot.close() })
     const keys = await openFabricKeys(secrets, slot.name, random)
     const state = await openState(environment, database)

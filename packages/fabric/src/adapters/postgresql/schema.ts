@@ -24,6 +24,8 @@ export function wakeChannel(schema: string): string {
  * `state_commit` keeps the changes of a commit in one row, so that no commit is read in part. By
  * `mark`, commits of the same revision differ, of which one was lost by a failover. The commit at
  * the floor stays without its changes, for its mark.
+ *
+ * `lease.folder` is that of the first holder, for good; `ends` is null once it was released.
  */
 const tables = (s: string): string => `
   CREATE TABLE ${s}.format (one boolean PRIMARY KEY CHECK (one), version integer NOT NULL);
@@ -40,6 +42,10 @@ const tables = (s: string): string => `
   );
   CREATE TABLE ${s}.secret (name text COLLATE "C" PRIMARY KEY, envelope bytea NOT NULL);
   ${recordTables(s)}
+  CREATE TABLE ${s}.lease (
+    name text COLLATE "C" PRIMARY KEY, folder text NOT NULL, token bigint NOT NULL,
+    note text NOT NULL, ends timestamptz
+  );
   INSERT INTO ${s}.format VALUES (true, ${dataFormat});
   INSERT INTO ${s}.state_counter VALUES (true, 0, 0, 0);
   INSERT INTO ${s}.state_commit VALUES (0, gen_random_uuid(), 0, 0, NULL);

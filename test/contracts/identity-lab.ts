@@ -38,7 +38,7 @@ import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { Refusal } from '../../packages/fabric/src/lib/refusal.ts'
 import type { KeyStore } from '../../packages/fabric/src/lib/stored-key.ts'
 import type { StateStore } from '../../packages/fabric/src/state/state-store.ts'
-import { StateStream } from '../../packages/fabric/src/state/state-stream.ts'
+import { StateStream, type StreamLimits } from '../../packages/fabric/src/state/state-stream.ts'
 
 /** Of every fabric of the lab, so that a request can be made before any is open. */
 export const enrollmentKey = generateKeyPairSync('x25519')
@@ -72,9 +72,13 @@ export function testClock() {
 }
 
 /** The state as a process follows it that starts now. */
-export function openState(store: StateStore, clock = testClock()): Promise<StateStream> {
+export function openState(
+  store: StateStore,
+  clock = testClock(),
+  limits: Partial<StreamLimits> = {},
+): Promise<StateStream> {
   return StateStream.open({
-    ...{ store, clock },
+    ...{ store, clock, limits },
     onFatal: (cause) => {
       throw new Error('the state cannot be followed', { cause })
     },
@@ -100,10 +104,13 @@ export interface TestPlace {
   readonly rootSecrets: KeyStore
 }
 
-export function testPlace() {
+export function testPlace(openStore?: () => Promise<StateStore>): TestPlace {
   const memory = new StateMemory()
-  const openStore = async () => memoryStateStore(memory)
-  return { openStore, secrets: memorySecrets(), rootSecrets: memorySecrets() }
+  return {
+    openStore: openStore ?? (async () => memoryStateStore(memory)),
+    secrets: memorySecrets(),
+    rootSecrets: memorySecrets(),
+  }
 }
 
 /** The identity room on memory adapters. `url` is asked for late, as with a real listener. */
@@ -111,10 +118,11 @@ export async function openTestIdentity(
   url = () => 'https://localhost:8443',
   record: RecordCertificate = recordNothing,
   { openStore, secrets, rootSecrets }: TestPlace = testPlace(),
+  limits: Partial<StreamLimits> = {},
 ) {
   const clock = testClock()
   const store = await openStore()
-  const state = await openState(store, clock)
+  const state = await openState(store, clock, limits)
   const enrollmentSecret = enrollmentKey.privateKey.export({ format: 'der', type: 'pkcs8' })
   await secrets.put('identity/enrollment', new Uint8Array(enrollmentSecret))
   const identity = await openIdentity({

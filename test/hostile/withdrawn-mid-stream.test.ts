@@ -1,7 +1,9 @@
+import { join } from 'node:path'
 import { expect, vi } from 'vitest'
 import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { expectOutcome } from '../harness/refusals.ts'
+import { openOtherProcess } from '../harness/state-process.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -18,6 +20,12 @@ const asksFor =
 const taken: Readonly<Record<string, (world: World, name: string) => Promise<unknown>>> = {
   quarantined: (world, name) => world.admin('agent.quarantine', { name, reason: 'told to' }),
   revoked: (world, name) => world.admin('agent.revoke', { name, reason: 'told to' }),
+  'quarantined by another process with the same state': async (world, name) => {
+    const { directory, stream } = await openOtherProcess(join(world.dir, 'data', 'state.db'))
+    const quarantined = { status: 'quarantined', statusReason: 'told to' } as const
+    await directory.update(name, (present) => present && { ...present, ...quarantined })
+    await stream.close()
+  },
   'forbidden by a new policy': (world, name) =>
     world.admin('policy.put', {
       name: `${name}.cedar`,
@@ -32,7 +40,7 @@ const taken: Readonly<Record<string, (world: World, name: string) => Promise<unk
 const withdraw =
   (transport: 'gateway' | 'mesh', way: string): Attempt =>
   async (world) => {
-    const name = `${way.replaceAll(' ', '-')}-${transport}`
+    const name = `${way.replaceAll(' ', '-').slice(0, 40)}-${transport}`
     const agent = await world.agent(name, ['caller'])
     // The receiver has nothing more to send, so only the withdrawal can end the stream.
     const heard = await world.echo.during(streaming(['data: {"a":1}\n\n'], true), async () => {

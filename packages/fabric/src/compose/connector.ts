@@ -289,6 +289,7 @@ function composeConnectorPipeline(
       authenticateByCertificate({
         ...{ trustDomain, bundles: trust.bundles, directory, clock },
         newcomers: known.newcomers,
+        isCopy: true,
       }),
     ],
     signatures: createMessageSignatures({

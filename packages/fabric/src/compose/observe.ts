@@ -158,7 +158,7 @@ function showChannels(metrics: Metrics, { channelStore }: Stores, clock: Clock):
 function showCertificates(
   { clock }: Environment,
   { metrics, readiness }: Observations,
-  { identity }: Stores,
+  { identity, state }: Stores,
 ): void {
   const rootExpiresAt = Date.parse(new X509Certificate(identity.authority.rootPem).validTo)
   metrics.gauge(
@@ -172,6 +172,10 @@ function showCertificates(
       { labels: ['root'], value: Math.floor(rootExpiresAt / 1000) },
     ],
   )
+  readiness.add({
+    name: 'state',
+    fault: () => (state.isFresh() ? null : 'it was not read for too long to decide by it'),
+  })
   readiness.add({
     name: 'certificate',
     fault: () =>

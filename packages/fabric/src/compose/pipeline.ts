@@ -7,6 +7,7 @@ import type { RateLimits } from '../pipeline/quota.ts'
 import type { StatusChanges } from '../pipeline/status.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 import type { Routes } from '../routes/routes.ts'
+import { StaleAuthority } from '../state/authority.ts'
 import type { Counters } from './counters.ts'
 import type { WatchedDetection } from './detection.ts'
 import type { Environment, Stores } from './stores.ts'
@@ -26,7 +27,7 @@ export interface PipelineOptions {
 /** Gathers what the pipeline's stages ask for. */
 export function composePipeline(options: PipelineOptions): PipelineDeps {
   const { stores, environment, redactor, largeBodies, detection } = options
-  const { identity, policy, ledger } = stores
+  const { identity, policy, ledger, state } = stores
   const standing = statusChanges(stores, detection)
   let isExhausted = false
   // Registered before the streams' listeners, which ask again.
@@ -34,7 +35,12 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
     isExhausted = state === 'exhausted'
   })
   const authorization: AuthorizeDeps = {
-    policy: () => policy.current,
+    policy() {
+      // Also where there is no time to wait for a read: for the next event of a stream.
+      if (!state.isFresh()) throw new StaleAuthority()
+      return policy.current
+    },
+    authority: state,
     riskOf: (agent, now) => detection.scoreOf(agent, now),
     findReceiver: (kind, name) => findReceiver(options, kind, name),
     isDismissed: (kind, name) => kind === 'agent' && isDismissed(identity.directory.find(name)),
@@ -63,7 +69,7 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
 
 /** The same listener for whatever can take away the right to go on. */
 function statusChanges(
-  { identity, policy, ledger }: Stores,
+  { identity, policy, ledger, state }: Stores,
   detection: WatchedDetection,
 ): StatusChanges {
   return {
@@ -74,6 +80,7 @@ function statusChanges(
         detection.onSignal(listener),
         identity.apiKeys.onRemove(() => listener()),
         ledger.onSpace(() => listener()),
+        state.onStale(listener),
       ]
       return () => {
         for (const stop of stops) stop()

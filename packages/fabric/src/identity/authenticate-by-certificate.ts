@@ -23,8 +23,10 @@ export function authenticateByCertificate(deps: {
   readonly bundles: TrustBundles
   readonly directory: Directory
   readonly clock: Clock
-  /** Given if the directory is a copy, which can be behind. */
+  /** Given if another process can have enrolled an agent that the directory does not have yet. */
   readonly newcomers?: Newcomers
+  /** The directory is a copy, which can be behind also after `newcomers`. */
+  readonly isCopy?: boolean
 }): Authenticator {
   return ({ certificateChain }) => {
     if (certificateChain === null) return null
@@ -38,7 +40,7 @@ export function authenticateByCertificate(deps: {
     const { kind, name } = id
     // The authority signed the number of the enrolment, so a copy that lacks it does not prove
     // anything against its holder.
-    const isBehind = deps.newcomers !== undefined && generation > 0
+    const isBehind = deps.isCopy === true && generation > 0
     const find = (): Caller | Refusal => {
       const record = deps.directory.find(name)
       if (isBehind && isUnheard(record, generation)) {

@@ -3,8 +3,9 @@ import type { EnrollmentGrant } from '@countersign/protocol'
 import type { TrustBundles } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
-import { Refusal } from '../lib/refusal.ts'
+import { Refusal, undecided } from '../lib/refusal.ts'
 import { type KeyStore, openPrivateKey } from '../lib/stored-key.ts'
+import { becomeFresh, whenFresh } from '../state/authority.ts'
 import type { StateStream } from '../state/state-stream.ts'
 import { type ApiKeys, createApiKeys } from './api-keys.ts'
 import { authenticateByApiKey } from './authenticate-by-api-key.ts'
@@ -24,6 +25,7 @@ import { createGuards } from './guards.ts'
 import { createJoinTokens, type JoinTokens } from './join-tokens.ts'
 import { createMessageSignatures } from './message-signature.ts'
 import type { MessageSignatures } from './message-signatures.ts'
+import { isUnheard, type Newcomers } from './newcomers.ts'
 import { rawPublicKey } from './possession.ts'
 import { Renewals } from './renewals.ts'
 import type { ReplayGuard } from './replay-guard.ts'
@@ -116,10 +118,13 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     isCurrent: (peer) => isCurrent(directory, peer),
   })
   const deps = { trustDomain, directory, clock, bundles, apiKeys, tokens }
+  // An agent may have been enrolled by another process a moment ago.
+  const newcomers: Newcomers = (name, generation) =>
+    isUnheard(directory.find(name), generation) ? stream.refresh() : null
   const by: Readonly<Record<Caller['method'], Authenticator>> = {
-    certificate: authenticateByCertificate(deps),
-    token: authenticateByToken(deps),
-    'api-key': authenticateByApiKey(deps),
+    certificate: whenFresh(stream, authenticateByCertificate({ ...deps, newcomers })),
+    token: whenFresh(stream, authenticateByToken(deps)),
+    'api-key': whenFresh(stream, authenticateByApiKey(deps)),
   }
   const enrollment = createEnrollment({
     ...{ authority, directory, joinTokens, enrollmentKey, renewals, clock },
@@ -132,13 +137,16 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     bundles,
     server,
     joinTokens,
-    enrollment,
+    enrollment: decidingFresh(stream, enrollment),
     onEnrolledAgain: (listener) => directory.onEnrolledAgain(listener),
     renew: renewalBy(by.certificate, enrollment),
     renewals,
     enrollmentKey: rawPublicKey(enrollmentKey),
     apiKeys,
-    handleTokens: tokens.handle,
+    handleTokens: async (...asked) => {
+      await becomeFresh(stream)
+      return tokens.handle(...asked)
+    },
     // Certificates first: a caller that holds several must not choose the weakest.
     authenticators: [by.certificate, by.token, by['api-key']],
     authenticatorOf: (method) => by[method],
@@ -155,9 +163,23 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
   }
 }
 
+/** A join token that another process has just made or ended is known as such. */
+function decidingFresh(stream: StateStream, { enroll, renew }: Enrollment): Enrollment {
+  const within = <Args extends readonly unknown[]>(
+    run: (...args: Args) => Promise<EnrollmentGrant | Refusal>,
+  ) => {
+    return async (...args: Args): Promise<EnrollmentGrant | Refusal> => {
+      const refusal = await becomeFresh(stream).then(() => null, undecided)
+      return refusal ?? run(...args)
+    }
+  }
+  return { enroll: within(enroll), renew: within(renew) }
+}
+
 function renewalBy(byCertificate: Authenticator, enrollment: Enrollment): Identity['renew'] {
   return async (presented, body) => {
-    const caller = await byCertificate({ ...presented, bearer: null, apiKey: null })
+    const shown = { ...presented, bearer: null, apiKey: null }
+    const caller = await Promise.resolve(byCertificate(shown)).catch(undecided)
     if (caller === null) return new Refusal('CREDENTIAL_MISSING', 'renewal needs a certificate')
     return caller instanceof Refusal ? caller : enrollment.renew(caller, body)
   }

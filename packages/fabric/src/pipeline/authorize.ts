@@ -4,6 +4,7 @@ import type { AgentRecord } from '../identity/directory.ts'
 import { Refusal, type RefusalFacts } from '../lib/refusal.ts'
 import type { Decision, PolicyRequest, PolicySet } from '../policy/policy.ts'
 import { isOfInspection } from '../policy/stated-codes.ts'
+import { type Authority, becomeFresh } from '../state/authority.ts'
 import type { Authenticated } from './authenticate.ts'
 import { type Exchange, extend } from './exchange.ts'
 import type { Quota, RateLimits } from './quota.ts'
@@ -14,8 +15,13 @@ export type Receiver = PolicyRequest['resource']
 
 /** Dependencies of the stage: policy, detection and the lookup of receivers. */
 export interface AuthorizeDeps {
-  /** The set in force now; read once per decision, so that a reload never splits one. */
+  /**
+   * The set in force now; read once per decision, so that a reload never splits one. Throws while
+   * nothing can be decided, as with a state that is too old: `undecided`.
+   */
   policy(): PolicySet
+  /** The state that others may have changed; absent where `policy` alone shows its age. */
+  readonly authority?: Authority
   riskOf(agent: string, now: number): number
   /** The receiver of that kind and name, or null when there is none. */
   findReceiver(kind: Receiver['kind'], name: string): Receiver | null
@@ -93,6 +99,7 @@ export async function authorize(
   deps: AuthorizeDeps,
 ): Promise<Exchange<Authorized> | Refusal> {
   const { caller, target } = exchange
+  if (deps.authority?.isFresh() === false) await becomeFresh(deps.authority)
   const receiver = deps.findReceiver(target.kind, target.name)
   // The quota is spent before policy is asked, so that it also limits a caller that is denied in a
   // loop. All unknown names share one allowance: otherwise a caller would have as many allowances

@@ -9,6 +9,15 @@ export interface Authority {
   refresh(): Promise<void>
 }
 
+/** The same decision, which waits for one read if `authority` is not fresh. */
+export function whenFresh<Args extends readonly unknown[], Result>(
+  authority: Authority,
+  decide: (...args: Args) => Result | Promise<Result>,
+): (...args: Args) => Result | Promise<Result> {
+  return (...args) =>
+    authority.isFresh() ? decide(...args) : becomeFresh(authority).then(() => decide(...args))
+}
+
 /** Waits for one read if `authority` is not fresh. Rejects if no decision can be made. */
 export async function becomeFresh(authority: Authority): Promise<void> {
   if (authority.isFresh()) return

@@ -1,3 +1,4 @@
+import { ListenerSet } from '@countersign/protocol'
 import { Serializer } from '../concurrency/serializer.ts'
 import { type Clock, setDeadline } from '../lib/clock.ts'
 import { type Authority, becomeFresh, StaleAuthority } from './authority.ts'
@@ -36,7 +37,7 @@ export const streamLimits: StreamLimits = {
   readMs: 1_000,
   readAllMs: 30_000,
   commitMs: 10_000,
-  attempts: 8,
+  attempts: 16,
   rowsPerRead: 1_000,
 }
 
@@ -77,6 +78,7 @@ export class StateStream implements Authority {
   readonly #writes = new Serializer()
   readonly #rows = new StateRows()
   readonly #followers = new Map<StateTable, Follow>()
+  readonly #stale = new ListenerSet()
   #revision: Revision = 0
   /** Monotonic time before the last successful read was sent. */
   #readAt = Number.NEGATIVE_INFINITY
@@ -123,6 +125,11 @@ export class StateStream implements Authority {
   isFresh(): boolean {
     const age = this.#deps.clock.monotonic() - this.#readAt
     return this.#end === null && age <= this.#limits.staleMs
+  }
+
+  /** Called after each read that failed while the state is too old to decide by it. */
+  onStale(listener: () => void): () => void {
+    return this.#stale.add(listener)
   }
 
   async refresh(): Promise<void> {
@@ -206,6 +213,7 @@ export class StateStream implements Authority {
     } catch (cause) {
       if (!this.#isFailing && this.#end === null) this.#deps.onReadFault?.(cause)
       this.#isFailing = true
+      if (!this.isFresh()) this.#stale.notify()
       throw new StaleAuthority(cause)
     }
   }

@@ -129,7 +129,8 @@ async function startObserved(
     await replaceFile(rootFile, fabric.rootPem)
     const trust = parseTrustDocument(JSON.parse(fabric.trust))
     await replaceFile(join(dataDir, DATA_FILES.trust), formatTrust(trust))
-    const identity = await openOperator(context, { dataDir, origin: fabric.origin, log }, (name) =>
+    const { origin, operatorName: first } = fabric
+    const identity = await openOperator(context, { dataDir, origin, log, first }, (name) =>
       fabric.invite({ ...operatorOrder, name }),
     )
     await giveBackGarbage()
@@ -206,6 +207,8 @@ interface OperatorPlace {
   readonly dataDir: string
   readonly origin: string
   readonly log: Log
+  /** The name of its first operator. */
+  readonly first: string
 }
 
 /**
@@ -215,7 +218,7 @@ interface OperatorPlace {
  */
 async function openOperator(
   { clock }: CliContext,
-  { dataDir, origin, log }: OperatorPlace,
+  { dataDir, origin, log, first }: OperatorPlace,
   invite: (name: string) => Promise<{ readonly join: string }>,
 ): Promise<Identity> {
   const dir = join(dataDir, DATA_FILES.operator)
@@ -229,7 +232,7 @@ async function openOperator(
   }
   for (let at = 1; ; at++) {
     // Names that no administrator gives to anyone: who holds one is enrolled again.
-    const name = at === 1 ? 'operator' : `local-operator-${at}`
+    const name = at === 1 ? first : `local-${first.replace(/^local-/, '')}-${at}`
     // Before the folder is removed: without an invitation the stored identity is all there is.
     const { join: invitation } = await invite(name)
     await rm(dir, { recursive: true, force: true })

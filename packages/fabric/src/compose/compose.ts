@@ -7,6 +7,7 @@ import { undiciUpstream } from '../adapters/undici/upstream.ts'
 import { createAdministration } from '../admin/administration.ts'
 import type { InviteRequest } from '../admin/ports.ts'
 import { type Closer, type ClosingFault, closeInOrder } from '../concurrency/closing.ts'
+import type { Config } from '../config/config.ts'
 import { isCurrent } from '../identity/status.ts'
 import type { TokenRecord } from '../identity/token-server.ts'
 import type { OpenedEntry } from '../ledger/ledger.ts'
@@ -45,6 +46,7 @@ import {
   recordLifecycle,
   recordToken,
 } from './lifecycle.ts'
+import { FIRST_SLOT } from './log-slot.ts'
 import { composeMeshState } from './mesh.ts'
 import { connectionsMax, observeFabric, openDiskWatch } from './observe.ts'
 import { composePipeline } from './pipeline.ts'
@@ -61,6 +63,8 @@ export interface Fabric {
   readonly port: number
   /** The root certificate as PEM, for clients that verify by an authorities file. */
   readonly rootPem: string
+  /** The name of the operator of its data folder; of several that share a state, each has one. */
+  readonly operatorName: string
   /** The document of `GET /v1/trust`, which agents and auditors pin. */
   readonly trust: string
   /** A one-time join string; the first operator can get it only from the process itself. */
@@ -139,6 +143,7 @@ export async function openFabric(environment: Environment): Promise<Fabric> {
       origin,
       port: gateway.port,
       rootPem: stores.identity.authority.rootPem,
+      operatorName: operatorNameOf(environment.config, stores.ledger.slot),
       trust: trustDocument(stores),
       invite: (request) => parts.admin.agents.invite(request),
       onEntry: (listener) => stores.feed.onEntry(listener),
@@ -228,6 +233,15 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
   const close = (): Promise<unknown> => Promise.all([upstream.close(), bodies.close()])
   const listening = { endpoints, upstream, answers: calls.answers, routes, origin, endWaits }
   return { deps, admin, ...listening, close }
+}
+
+/**
+ * With the state in a database, a log slot belongs to one data folder, so that no two folders have
+ * an operator of one name: the second would take the identity of the first.
+ */
+function operatorNameOf({ engines }: Config, slot: string): string {
+  const isAlone = engines.state.engine === 'sqlite' || slot === FIRST_SLOT
+  return isAlone ? 'operator' : `local-operator-${slot}`
 }
 
 /** The bounds of a call to an agent, and the account on which its answer is counted. */

@@ -75,6 +75,14 @@ async function expectSigned({ method, url, headers, body }: Reached): Promise<vo
   expect(await verifyEd25519(agent.trust.fabricKey, signed.signature, utf8(base))).toBe(true)
 }
 
+const json = { 'content-type': 'application/json' }
+
+/** The address at which the agent reaches the echo by its own connector. */
+async function loopbackOf(name: string): Promise<string> {
+  const { authority, path } = await world.connectors.loopback(name, 'echo', '/')
+  return `http://${authority}${path}`
+}
+
 const refusalFrom = async (calling: Promise<unknown>): Promise<RefusedError> => {
   const error: unknown = await calling.catch((cause: unknown) => cause)
   if (error instanceof RefusedError) return error
@@ -177,6 +185,23 @@ describe('an action that needs an approval', () => {
       expect(refusalOf(await ask(3))).toBe('APPROVAL_PENDING')
     },
   )
+
+  test('is named to a caller behind its own connector, as what the receiver states', async () => {
+    const { name } = await gatedCaller(world)
+    await world.connectors.of('echo')
+    const url = await loopbackOf(name)
+    const ask = () => fetch(url, { method: 'POST', body: payment(3), headers: json })
+    const first = await vi.waitFor(async () => {
+      const response = await ask()
+      expect(response.headers.get('countersign-refusal')).toBe('APPROVAL_PENDING')
+      return response
+    }, deadline)
+    expect(first.headers.get('countersign-stated-by')).toBe(agentId('echo'))
+    expect(first.headers.get('countersign-may-have-acted')).toBe('true')
+    const id = first.headers.get('countersign-approval')?.split(';')[0] ?? ''
+    await decide(world, 'approve', id)
+    expect((await ask()).status).toBe(200)
+  })
 
   test('of an operator takes effect once another operator approves it', async () => {
     const name = 'second-operator.cedar'

@@ -214,6 +214,16 @@ attack(
         {},
         'made-up-approval',
       ),
+      'that states an approval which no exchange used': madeUp(
+        (world) => principalIn(world, 'made-up-gated', 'made-up-gated'),
+        {},
+        'made-up-approval',
+        {
+          'approval.id': 'apr_01890000000070008000000000000000',
+          'approval.approver': agentId('caller'),
+          'approval.digest': Buffer.alloc(32),
+        },
+      ),
       'that takes a signature for granted': madeUp(
         (world) => principalIn(world, 'made-up-signer', 'made-up-signer'),
         {},

@@ -18,8 +18,8 @@ export interface RefusalFacts {
 /** The approval that a refusal is about: its id and its end reach the caller. */
 export interface ApprovalReference {
   readonly id: string
-  /** The digest of the action, in hex. */
-  readonly digest: string
+  /** The digest of the action, in hex; null where a receiver states the refusal. */
+  readonly digest: string | null
   readonly expiresAt: number
 }
 
@@ -125,9 +125,11 @@ export class StatedRefusal extends Refusal {
       readonly statedBy: string
       readonly limit: string | null
       readonly isOfReference?: boolean
+      readonly approval?: ApprovalReference | null
     },
   ) {
-    super(code, detail, null, { limit: stated.limit })
+    const { limit, approval = null } = stated
+    super(code, detail, null, { limit, approval })
     this.statedBy = stated.statedBy
     this.isOfReference = stated.isOfReference ?? false
   }

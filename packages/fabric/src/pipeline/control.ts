@@ -33,7 +33,11 @@ export async function admitControl(
   return authorized
 }
 
-/** Requests of this kind are not recorded, so that no approval of one could be shown. */
+/**
+ * Requests of this kind are not recorded, so that no approval of one could be shown. A call to an
+ * agent is admitted here on the caller's side alone: the side of the receiver, which delivers it,
+ * holds it to the approval.
+ */
 async function permit(
   authenticated: Exchange<Authenticated>,
   deps: PipelineDeps,
@@ -41,7 +45,7 @@ async function permit(
   const authorized = await authorize(authenticated, deps.authorization)
   if (authorized instanceof Refusal) return authorized
   const { approval } = authorized.decision.obligations
-  if (approval === null) return authorized
+  if (approval === null || authorized.target.kind === 'agent') return authorized
   return PolicyRefusal.of(authorized, new Refusal('APPROVAL_REQUIRED', approval))
 }
 

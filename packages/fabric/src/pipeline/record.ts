@@ -195,7 +195,8 @@ async function appendRefusal(
 }
 
 function referredApproval({ approval }: Refusal): Readonly<Record<string, FactValue>> {
-  if (approval === null) return {}
+  // A receiver's own statement does not become a fact.
+  if (approval === null || approval.digest === null) return {}
   return { 'approval.id': approval.id, 'approval.digest': Buffer.from(approval.digest, 'hex') }
 }
 

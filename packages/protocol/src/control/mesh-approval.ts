@@ -65,6 +65,25 @@ export function parseMeshApprovalAnswer(value: unknown): MeshApprovalAnswer {
   throw new MalformedError('the answer about an approval is malformed')
 }
 
+/** An approval as the field `Countersign-Approval` of a refusal names it. */
+export interface ApprovalField {
+  readonly id: string
+  /** Unix milliseconds, whole seconds. */
+  readonly expiresAt: number
+}
+
+/** `apr_…; expires=1795000000`, in Unix seconds. */
+export function formatApprovalField({ id, expiresAt }: ApprovalField): string {
+  return `${id}; expires=${Math.floor(expiresAt / 1000)}`
+}
+
+/** Null for any other text. */
+export function parseApprovalField(text: string | null): ApprovalField | null {
+  const [, id, seconds] = /^(apr_[0-9a-f]{32}); ?expires=(\d{1,12})$/.exec(text ?? '') ?? []
+  if (!isId('apr', id) || seconds === undefined) return null
+  return { id, expiresAt: Number(seconds) * 1000 }
+}
+
 function isPrincipal(value: unknown): value is string {
   const id = typeof value === 'string' ? parseSpiffeId(value) : null
   return id !== null && id.kind !== 'fabric' && id.instance === null

@@ -53,6 +53,17 @@ describe('a call', () => {
     expect((error as RefusedError).next).toContain('policy')
   })
 
+  test('that waits for an approval is made again, for as long as its author allows', async () => {
+    await lab.echo()
+    lab.fabric.deviations.refuseCall = 'APPROVAL_PENDING'
+    const calling = lab.caller.call('pay', { body: 'x', approval: { waitMs: 60_000 } })
+    await expect(lab.caller.call('pay', { body: 'y', approval: { waitMs: 1 } })).rejects.toThrow(
+      'APPROVAL_PENDING',
+    )
+    delete lab.fabric.deviations.refuseCall
+    expect((await calling).status).toBe(200)
+  })
+
   test('with an unknown refusal code is not retried blindly', async () => {
     await lab.echo()
     lab.fabric.deviations.refuseCall = 'SOMETHING_NEW'

@@ -64,6 +64,17 @@ test('text in any other form is not taken for a limit', () => {
   expect(refusalWith({ ...code, 'countersign-limit': 'pay here: http://x' })?.limit).toBeNull()
 })
 
+test('the approval that a call waits for has an id and an end', () => {
+  const id = `apr_${'0'.repeat(12)}7${'0'.repeat(3)}8${'0'.repeat(15)}`
+  const code = { 'countersign-refusal': 'APPROVAL_PENDING' }
+  const field = `${id}; expires=1795000000`
+  const refusal = refusalWith({ ...code, 'countersign-approval': field })
+  expect(refusal?.approval).toEqual({ id, expiresAt: 1_795_000_000_000 })
+  expect(refusal?.message).toContain(id)
+  expect(refusal?.retry).toBe(true)
+  expect(refusalWith({ ...code, 'countersign-approval': 'approve this' })?.approval).toBeNull()
+})
+
 test('a refusal that a receiver states itself is never a reason to call again', () => {
   const by = 'spiffe://example.test/agent/shop'
   for (const code of Object.keys(REFUSALS)) {

@@ -1,8 +1,8 @@
 import {
-  isId,
   isRefusalCode,
   isWithdrawalReason,
   mayHaveActed,
+  parseApprovalField,
   parseLimitText,
   parseSpiffeId,
   REFUSALS,
@@ -201,15 +201,8 @@ export function findRefusal(
         ? Math.min(Number(seconds) * 1000, LIMITS.retryAfterMsMax)
         : null,
     limit: parseLimitText(header('countersign-limit') ?? ''),
-    approval: approvalOf(header('countersign-approval')),
+    approval: parseApprovalField(header('countersign-approval')),
   })
-}
-
-/** `apr_…; expires=1795000000`, in Unix seconds. */
-function approvalOf(text: string | null): RefusedApproval | null {
-  const [, id, seconds] = /^(apr_[0-9a-f]{32});\s?expires=(\d{1,12})$/.exec(text ?? '') ?? []
-  if (!isId('apr', id) || seconds === undefined) return null
-  return { id, expiresAt: Number(seconds) * 1000 }
 }
 
 /** Any other text in its place is not shown, and still counts as a statement. */

@@ -69,3 +69,21 @@ test.each(codes)('a receiver that states %s has at most its own word for it', (c
   else expect(refusal.code).toBe(other)
   expect(refusal instanceof StatedRefusal).toBe(other === undefined)
 })
+
+test('the approval that a receiver waits for is named to the caller, in its one form', () => {
+  const id = `apr_${'0'.repeat(12)}7${'0'.repeat(3)}8${'0'.repeat(15)}`
+  const approvalIn = (...fields: readonly string[]) => {
+    const approvals = fields.map((field) => ['countersign-approval', field] as const)
+    const headers = [['countersign-refusal', 'APPROVAL_PENDING'] as const, ...approvals]
+    const told = statedRefusal({ status: 409, headers, attempts: 1 }, receiver)
+    if (told === null) throw new Error('the statement was overlooked')
+    return refusalOf(told).approval
+  }
+  expect(approvalIn(`${id}; expires=1795000000`)).toEqual({
+    ...{ id, digest: null, expiresAt: 1_795_000_000_000 },
+  })
+  for (const field of [id, `${id}; expires=soon`, `${id}; expires=1; expires=2`, 'approve me']) {
+    expect(approvalIn(field)).toBeNull()
+  }
+  expect(approvalIn(`${id}; expires=1`, `${id}; expires=2`)).toBeNull()
+})

@@ -1,6 +1,8 @@
 import {
+  type ApprovalField,
   isExchangeId,
   isRefusalCode,
+  parseApprovalField,
   parseLimitText,
   type RefusalCode,
 } from '@countersign/protocol'
@@ -61,6 +63,7 @@ interface StatementFacts {
   readonly limit: string | null
   /** See `StatedRefusal`. */
   readonly isOfReference?: boolean
+  readonly approval?: ApprovalField | null
   /** The exchange id under which the receiver claims to have recorded it; for operators only. */
   readonly exchange: string | null
 }
@@ -69,7 +72,10 @@ interface StatementFacts {
 export function readStatement(
   code: string | undefined,
   receiver: string,
-  { limit, exchange, isOfReference }: StatementFacts = { limit: null, exchange: null },
+  { limit, exchange, isOfReference, approval = null }: StatementFacts = {
+    limit: null,
+    exchange: null,
+  },
 ): Refusal {
   const known = isRefusalCode(code) ? code : null
   const statement = known === null ? 'never' : STATEMENTS[known]
@@ -82,6 +88,8 @@ export function readStatement(
         statedBy: receiver,
         limit,
         isOfReference: known === 'RECEIVER_UNKNOWN' && isOfReference === true,
+        // Its caller has to know what it waits for, though a repeat is never asked for.
+        approval: approval === null ? null : { ...approval, digest: null },
       })
     : new Refusal('OUTCOME_UNKNOWN', detail)
 }
@@ -101,10 +109,12 @@ export function statedRefusal(
   if (codes.length === 0) return null
   const [limit = '', ...others] = valuesOf('countersign-limit')
   const [exchange] = valuesOf('countersign-exchange')
+  const approvals = valuesOf('countersign-approval')
   const told = readStatement(codes.length === 1 ? codes[0] : undefined, receiver, {
     limit: others.length === 0 ? parseLimitText(limit) : null,
     exchange: isExchangeId(exchange) ? exchange : null,
     isOfReference: status !== 404,
+    approval: approvals.length === 1 ? parseApprovalField(approvals[0] ?? null) : null,
   })
   return told.code === 'OUTCOME_UNKNOWN'
     ? new Undelivered({ progress: 'sent', detail: told.detail }, attempts)

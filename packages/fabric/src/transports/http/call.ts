@@ -1,4 +1,10 @@
-import { type ExchangeId, REFUSALS, utf8, WITHDRAWALS } from '@countersign/protocol'
+import {
+  type ExchangeId,
+  formatApprovalField,
+  REFUSALS,
+  utf8,
+  WITHDRAWALS,
+} from '@countersign/protocol'
 import { Refusal, StatedRefusal, Withdrawal } from '../../lib/refusal.ts'
 import { QuotaRefusal } from '../../pipeline/authorize.ts'
 import type { Forwarder, StreamEvent } from '../../pipeline/delivery.ts'
@@ -252,8 +258,7 @@ function refusalHeaders(refusal: Refusal): [string, string][] {
   if (refusal instanceof Withdrawal) headers.push(['countersign-withdrawal', refusal.reason])
   if (refusal instanceof StatedRefusal) headers.push(['countersign-stated-by', refusal.statedBy])
   if (refusal.approval !== null) {
-    const { id, expiresAt } = refusal.approval
-    headers.push(['countersign-approval', `${id}; expires=${Math.floor(expiresAt / 1000)}`])
+    headers.push(['countersign-approval', formatApprovalField(refusal.approval)])
   }
   return headers
 }

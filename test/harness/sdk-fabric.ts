@@ -37,6 +37,8 @@ import {
   readSignedResponse,
   requestProfileFault,
   type StatementKind,
+  slotCertificate,
+  slotJson,
   statementContentType,
   toBase64,
   toBase64Url,
@@ -112,6 +114,7 @@ export class TestFabric {
   readonly #log = signingKey()
   readonly #statement = signingKey()
   readonly #forward = signingKey()
+  readonly #slots = signingKey()
   readonly #entries = new Map<string, Entry[]>()
   #server: Server | null = null
   readonly #credential: TlsCredential
@@ -150,16 +153,18 @@ export class TestFabric {
 
   trustDocument(): Record<string, unknown> {
     const noteKey = { name: origin, type: noteKeyType.ed25519, publicKey: this.#log.publicKey }
+    const slot = {
+      ...{ slot: 'a', origin },
+      vkey: formatVkey({ ...noteKey, keyId: noteKeyIdWith(sha256, noteKey) }),
+      statementKey: { keyId: utf8('st-1'), publicKey: this.#statement.publicKey },
+    }
+    const signature = this.#slots.sign(slotCertificate(trustDomain, slot))
     const document: Record<string, unknown> = {
-      v: 1,
+      v: 2,
       trustDomain,
       bundle: [toBase64(this.authority.root)],
-      origin,
-      vkey: formatVkey({ ...noteKey, keyId: noteKeyIdWith(sha256, noteKey) }),
-      statementKey: {
-        keyId: toBase64(utf8('st-1')),
-        publicKey: toBase64(this.#statement.publicKey),
-      },
+      slotKey: toBase64(this.#slots.publicKey),
+      slots: [slotJson({ ...slot, signature })],
       fabricKey: { keyId: 'fabric-1', publicKey: toBase64(this.#forward.publicKey) },
       enrollmentKey: toBase64(Uint8Array.of(9, ...new Uint8Array(31))),
     }

@@ -1,11 +1,16 @@
-import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { openFileLedgerStore } from '../../packages/fabric/src/adapters/file/ledger-store.ts'
 import { rawPublicKey } from '../../packages/fabric/src/ledger/checkpoint.ts'
 import type { Ledger } from '../../packages/fabric/src/ledger/ledger.ts'
 import { type LedgerOptions, openLedger } from '../../packages/fabric/src/ledger/open-ledger.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
-import { formatTrust, parseTrust, type Trust } from '../../packages/protocol/src/index.ts'
+import {
+  formatTrust,
+  parseTrust,
+  slotCertificate,
+  type Trust,
+} from '../../packages/protocol/src/index.ts'
 import { heldLease } from './held-lease.ts'
 import type { LossyDisk } from './lossy-files.ts'
 
@@ -32,13 +37,16 @@ export function createLedgerKeys(): LedgerKeys {
 export function trustOf(ledger: Ledger, keys: LedgerKeys): Trust {
   const fabricKey = rawPublicKey(generateKeyPairSync('ed25519').publicKey)
   const { keyId, privateKey } = keys.statementKey
+  const certifier = generateKeyPairSync('ed25519')
+  const slot = {
+    ...{ slot: ledger.slot, origin: testOrigin, vkey: ledger.vkey },
+    statementKey: { keyId, publicKey: rawPublicKey(privateKey) },
+  }
+  const certificate = slotCertificate('ledger.test', slot)
   return parseTrust(
     formatTrust({
-      origin: testOrigin,
-      vkey: ledger.vkey,
-      statementKey: { keyId, publicKey: rawPublicKey(privateKey) },
-      trustDomain: 'ledger.test',
-      fabricKey,
+      ...{ trustDomain: 'ledger.test', fabricKey, slotKey: rawPublicKey(certifier.publicKey) },
+      slots: [{ ...slot, signature: sign(null, certificate, certifier.privateKey) }],
     }),
   )
 }

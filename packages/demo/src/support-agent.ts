@@ -42,7 +42,7 @@ export interface StreamEnd {
 }
 
 export type SupportCommands = {
-  readonly enrol: (enrolment: Enrolment) => Promise<{ readonly origin: string }>
+  readonly enrol: (enrolment: Enrolment) => Promise<{ readonly trustDomain: string }>
   /** Asks for the agent card through the gateway and checks the fabric's signature on it. */
   readonly meet: (receiver: string) => Promise<{ readonly url: string }>
   readonly ask: (text: string) => Promise<Exchanged>
@@ -90,9 +90,9 @@ function present<T>(value: T | null, what: string): T {
   return value
 }
 
-async function enrol({ join, dir }: Enrolment): Promise<{ readonly origin: string }> {
+async function enrol({ join, dir }: Enrolment): Promise<{ readonly trustDomain: string }> {
   agent = await openAgent(join === null ? { dir } : { dir, join })
-  return { origin: agent.trust.origin }
+  return { trustDomain: agent.trust.trustDomain }
 }
 
 /** The SDK's drop-in `fetch`, which is all that the official client needs to be given. */

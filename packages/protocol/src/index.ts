@@ -191,26 +191,7 @@ export { canonicalJson, type JsonValue } from './encoding/canonical.ts'
 export { type CborLimits, type CborValue, decodeCbor } from './encoding/cbor.ts'
 export { asciiOf } from './encoding/fold-character.ts'
 export { foldedWord, withoutUnseen } from './encoding/folded-word.ts'
-export {
-  createExchangeId,
-  createId,
-  type ExchangeId,
-  formatSpiffeId,
-  type Id,
-  isAgentName,
-  isAssignableName,
-  isExchangeId,
-  isFormerExchangeId,
-  isId,
-  isReservedName,
-  isSlotName,
-  isTrustDomain,
-  type MessageId,
-  parseSpiffeId,
-  type SpiffeId,
-  slotOfExchange,
-  timeOfExchange,
-} from './encoding/ids.ts'
+export * from './encoding/ids.ts'
 export {
   isLegible,
   legible,
@@ -340,8 +321,12 @@ export {
 } from './receipts/receipt-words.ts'
 export {
   formatTrust,
+  parseSlot,
   parseTrust,
   parseTrustOfAnyForm,
+  type SlotTrust,
+  slotCertificate,
+  slotJson,
   type Trust,
   trustFingerprint,
 } from './receipts/trust.ts'

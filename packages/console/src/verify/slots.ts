@@ -37,5 +37,5 @@ export function roleOf(
 function looksLikeTrust(bytes: Uint8Array): boolean {
   const start = new TextDecoder().decode(bytes.subarray(0, trustBytesMax))
   // A receipt quotes texts, so that this name cannot stand in it.
-  return start.includes('"vkey"')
+  return start.includes('"slotKey"')
 }

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { parseTrust, RECEIPT_FAULTS } from '@countersign/protocol'
 import { describe, expect, test } from 'vitest'
+import { otherFabric } from '../../../../test/harness/trusts.ts'
 import vector from '../../../protocol/vectors/receipt.json' with { type: 'json' }
 import { createTerminal } from './output/terminal.ts'
 import { formatVerification, verifyInSteps } from './verification.ts'
@@ -24,7 +25,8 @@ describe('the report about a receipt', () => {
   })
 
   test('stops at what failed, and claims nothing about what was not reached', async () => {
-    const otherLog = { ...trust, origin: 'other.test' }
+    const slots = trust.slots.map((slot) => ({ ...slot, origin: 'other.test' }))
+    const otherLog = { ...trust, slots }
     const verification = await verifyInSteps(receipt, otherLog)
     expect(verification.failure?.code).toBe('ORIGIN_UNTRUSTED')
     expect(verification.steps.map(({ outcome }) => outcome)).toEqual([
@@ -38,8 +40,8 @@ describe('the report about a receipt', () => {
   })
 
   test('marks no key as trusted when the trust is of another fabric of the same name', async () => {
-    const keyId = trust.statementKey.keyId.map((byte) => byte ^ 1)
-    const other = { ...trust, statementKey: { ...trust.statementKey, keyId } }
+    const statementKey = { keyId: Buffer.from('other'), publicKey: trust.fabricKey }
+    const other = otherFabric(trust, { statementKey })
     const verification = await verifyInSteps(receipt, other)
     expect(verification.failure?.code).toBe('STATEMENT_KEY_UNTRUSTED')
     const passed = verification.steps.filter(({ outcome }) => outcome === 'passed')

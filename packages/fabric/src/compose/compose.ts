@@ -52,7 +52,7 @@ import { connectionsMax, observeFabric, openDiskWatch } from './observe.ts'
 import { composePipeline } from './pipeline.ts'
 import { configureRoutes, isReceiver } from './routes.ts'
 import { dangerouslyReplaceDeps, type Environment, openStores, type Stores } from './stores.ts'
-import { fingerprintOf, trustDocument } from './trust.ts'
+import { fingerprintOf, slotNote, trustDocument } from './trust.ts'
 
 export type { Environment } from './stores.ts'
 
@@ -122,8 +122,8 @@ export async function openFabric(environment: Environment): Promise<Fabric> {
       },
       close: () => gateway.close(graceMs),
     })
-    const { host, publicUrl } = environment.config.listen
-    origin = publicUrl ?? `https://${hostOf(host)}:${gateway.port}`
+    origin = originOf(environment.config, gateway.port)
+    await stores.slot.lease.publish(slotNote(stores, origin))
     // Callers that wait for news get an answer at once, so that they do not use up the grace.
     closers.push({ name: 'long polls', close: () => parts.endWaits() })
     closers.push({ name: 'heap', close: keepHeapSmall(gateway.occupiedBytes) })
@@ -144,7 +144,7 @@ export async function openFabric(environment: Environment): Promise<Fabric> {
       port: gateway.port,
       rootPem: stores.identity.authority.rootPem,
       operatorName: operatorNameOf(environment.config, stores.ledger.slot),
-      trust: trustDocument(stores),
+      trust: await trustDocument(stores),
       invite: (request) => parts.admin.agents.invite(request),
       onEntry: (listener) => stores.feed.onEntry(listener),
       unsentBytes: () => gateway.unsentBytes(),
@@ -364,6 +364,10 @@ function authoritiesOf({ config }: Environment): Authorities {
   const { host, names, publicUrl } = config.listen
   const published = publicUrl === undefined ? [] : [new URL(publicUrl).hostname]
   return new Authorities([host, ...names, ...published])
+}
+
+function originOf({ listen }: Config, port: number): string {
+  return listen.publicUrl ?? `https://${hostOf(listen.host)}:${port}`
 }
 
 function hostOf(host: string): string {

@@ -13,6 +13,8 @@ export interface FabricKeys {
   readonly log: KeyObject
   /** Signs the statements that the ledger holds. */
   readonly statement: StatementKey & { readonly publicKey: Uint8Array }
+  /** Certifies the log keys of each slot; verifiers pin it. */
+  readonly slots: { readonly publicKey: Uint8Array; sign(bytes: Uint8Array): Uint8Array }
   /** Signs what the fabric forwards, and the cards it rewrites. */
   readonly forward: ForwardSigner & { readonly publicKey: Uint8Array }
   /** Seals the facts that are kept next to the ledger. */
@@ -33,6 +35,7 @@ export async function openFabricKeys(
   const log = await openPrivateKey(secrets, `ledger/${slot}/log`, 'Ed25519')
   const statement = await openPrivateKey(secrets, `ledger/${slot}/statement`, 'Ed25519')
   const forward = await openPrivateKey(secrets, 'gateway/forward', 'Ed25519')
+  const slots = await openPrivateKey(secrets, 'ledger/slots', 'Ed25519')
   const statementPublic = rawPublicKey(statement)
   const forwardPublic = rawPublicKey(forward)
   return {
@@ -42,6 +45,7 @@ export async function openFabricKeys(
       privateKey: statement,
       publicKey: statementPublic,
     },
+    slots: { publicKey: rawPublicKey(slots), sign: (bytes) => sign(null, bytes, slots) },
     forward: {
       keyId: `fabric-${createHash('sha256').update(forwardPublic).digest('hex').slice(0, 16)}`,
       publicKey: forwardPublic,

@@ -17,10 +17,13 @@ export async function inspectLedgerFolder(
   trust: string,
   clock: Clock,
 ): Promise<LedgerOutlook & { readonly refuseBytes: number; readonly warnBytes: number }> {
-  const { origin, vkey } = parseTrust(trust)
+  const name = config.ledger.slot ?? FIRST_SLOT
+  const slot = parseTrust(trust).slots.find((each) => each.slot === name)
+  if (slot === undefined) throw new Error(`the trust file does not list the log slot ${name}`)
+  const { origin, vkey } = slot
   const jwk = { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(parseVkey(vkey).publicKey) }
   const key = new CheckpointVerifier(origin, createPublicKey({ key: jwk, format: 'jwk' }))
-  const store = await openFileLedgerStore(slotFolders(config, config.ledger.slot ?? FIRST_SLOT))
+  const store = await openFileLedgerStore(slotFolders(config, name))
   try {
     const outlook = await inspectLedger({ store, key, clock, limits: ledgerLimits })
     const { freeBytesMin: refuseBytes, freeBytesWarn: warnBytes } = ledgerLimits

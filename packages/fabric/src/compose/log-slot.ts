@@ -125,8 +125,10 @@ async function openSlot(
   })
   if (store === null) return null
   try {
+    // The log that the former holder certified stays listed until this one has done so.
+    const former = (await leases.list()).find((each) => each.name === name)
     const lease = await takeLease({
-      ...{ store: leases, name, clock, note: '' },
+      ...{ store: leases, name, clock, note: former?.note ?? '' },
       leaseMs: config.ledger.leaseMs,
       isFormerEnded: true,
     })

@@ -30,6 +30,7 @@ import { type Owners, openRecords } from './records.ts'
 import { openSecrets } from './secrets.ts'
 import { openState } from './state.ts'
 import { openSharedDatabase } from './state-engine.ts'
+import { slotNote } from './trust.ts'
 
 /**
  * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
@@ -126,6 +127,7 @@ export async function openStores(environment: Environment, origin: () => string)
         environment.log('certificate rotation failed', { error: String(error) }),
     })
     closers.push({ name: 'identity', close: () => identity.close() })
+    await slot.lease.publish(slotNote({ identity, keys, ledger }, ''))
     const policy = await openPolicyModule({
       dir: config.policyDir,
       parser: environment.policyParser ?? createCedarParser(),

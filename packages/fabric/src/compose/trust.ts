@@ -1,31 +1,86 @@
-import { toBase64, trustFingerprint } from '@countersign/protocol'
+import {
+  type JsonValue,
+  parseSlot,
+  parseStrictJson,
+  type SlotTrust,
+  slotCertificate,
+  slotJson,
+  toBase64,
+  trustFingerprint,
+} from '@countersign/protocol'
 import type { Stores } from './stores.ts'
 
+/** The note that the holder of a log slot publishes with its lease. */
+interface SlotNote {
+  /** `https://host:port`, by which others reach the holder; empty before it listens. */
+  readonly address: string
+  readonly slot: SlotTrust
+}
+
+type Certified = Pick<Stores, 'identity' | 'keys' | 'ledger'>
+
+/** The note of this process, with a certificate over the keys of its log. */
+export function slotNote({ identity, keys, ledger }: Certified, address: string): string {
+  const slot = {
+    ...{ slot: ledger.slot, origin: ledger.origin, vkey: ledger.vkey },
+    statementKey: { keyId: keys.statement.keyId, publicKey: keys.statement.publicKey },
+  }
+  const signature = keys.slots.sign(slotCertificate(identity.trustDomain, slot))
+  return JSON.stringify({ address, slot: slotJson({ ...slot, signature }) })
+}
+
+/** Null for the note of a process that has not certified its log yet. */
+function parseNote(note: string): SlotNote | null {
+  if (note === '') return null
+  const { address, slot } = parseStrictJson(note) as { readonly [name: string]: JsonValue }
+  if (typeof address !== 'string' || slot === undefined) {
+    throw new Error('a log slot has a malformed note')
+  }
+  return { address, slot: parseSlot(slot) }
+}
+
+/** Every log of the fabric, by slot; also of slots that no process holds now. */
+async function certifiedSlots({ slot }: Pick<Stores, 'slot'>): Promise<readonly SlotTrust[]> {
+  const notes = (await slot.slots()).map(({ note }) => parseNote(note))
+  return notes.flatMap((note) => (note === null ? [] : [note.slot]))
+}
+
+/** The holder of a slot, as far as it is known. */
+export interface SlotHolder {
+  readonly slot: string
+  readonly isHeld: boolean
+  readonly address: string
+}
+
+export async function findSlotHolder(
+  { slot }: Pick<Stores, 'slot'>,
+  name: string,
+): Promise<SlotHolder | null> {
+  const row = (await slot.slots()).find((each) => each.name === name)
+  if (row === undefined) return null
+  return { slot: name, isHeld: row.isHeld, address: parseNote(row.note)?.address ?? '' }
+}
+
 /** The document of `GET /v1/trust`. */
-export function trustDocument({ identity, keys, ledger }: Stores): string {
+export async function trustDocument(stores: Stores): Promise<string> {
+  const { identity, keys } = stores
   const { trustDomain, bundles } = identity
   return JSON.stringify({
-    v: 1,
+    v: 2,
     trustDomain,
     bundle: (bundles.find(trustDomain)?.roots ?? []).map((root) => toBase64(root)),
-    origin: ledger.origin,
-    vkey: ledger.vkey,
-    statementKey: {
-      keyId: toBase64(keys.statement.keyId),
-      publicKey: toBase64(keys.statement.publicKey),
-    },
+    slotKey: toBase64(keys.slots.publicKey),
+    slots: (await certifiedSlots(stores)).map(slotJson),
     fabricKey: { keyId: keys.forward.keyId, publicKey: toBase64(keys.forward.publicKey) },
     enrollmentKey: toBase64(identity.enrollmentKey),
   })
 }
 
-/** The same for as long as the process lives: a root can be added, but no key of these changes. */
-export function fingerprintOf({ identity, keys, ledger }: Stores): Promise<string> {
+/** The same for as long as the fabric lives: roots and logs can be added, and no key changes. */
+export function fingerprintOf({ identity, keys }: Stores): Promise<string> {
   return trustFingerprint({
-    origin: ledger.origin,
-    vkey: ledger.vkey,
-    statementKey: keys.statement,
     trustDomain: identity.trustDomain,
     fabricKey: keys.forward.publicKey,
+    slotKey: keys.slots.publicKey,
   })
 }

@@ -1,6 +1,7 @@
 import { createReceipt, parseReceipt, ReceiptError, verifyReceipt } from '@countersign/protocol'
 import * as fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { otherFabric } from '../../../../test/harness/trusts.ts'
 import { LossyDisk } from '../../../../tools/crash/lossy-files.ts'
 import {
   createLedgerKeys,
@@ -293,7 +294,7 @@ describe('receipts', () => {
     const trust = trustOf(ledger, keys)
     await expect(verifyReceipt(receipt, trust)).resolves.toBeDefined()
     const other = await openLossyLedger(new LossyDisk(), createLedgerKeys())
-    await expect(verifyReceipt(receipt, { ...trust, vkey: other.vkey })).rejects.toThrow(
+    await expect(verifyReceipt(receipt, otherFabric(trust, { vkey: other.vkey }))).rejects.toThrow(
       ReceiptError,
     )
     await Promise.all([ledger.close(), other.close()])

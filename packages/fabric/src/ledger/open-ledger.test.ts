@@ -250,7 +250,9 @@ test('a new statement key begins a new chain, and entries of the retired one sti
   await closeExchange(before)
   await before.close()
   const statementKey = { ...createLedgerKeys().statementKey, keyId: Buffer.from('statement-key-2') }
-  const { keyId, publicKey } = trustOf(before, keys).statementKey
+  const [slot] = trustOf(before, keys).slots
+  if (slot === undefined) throw new Error('the trust lists no log')
+  const { keyId, publicKey } = slot.statementKey
   const after = await openLossyLedger(disk, keys, {
     statementKey,
     retiredStatementKeys: [{ keyId, publicKey }],

@@ -35,7 +35,7 @@ import {
   type Receipt,
 } from './receipt-document.ts'
 import { RECEIPT_FAULTS, ReceiptError, type ReceiptFault } from './receipt-error.ts'
-import { formatTrust, type Trust } from './trust.ts'
+import { formatTrust, type SlotTrust, slotCertificate, type Trust } from './trust.ts'
 
 const sha256 = (bytes: Uint8Array) => new Uint8Array(createHash('sha256').update(bytes).digest())
 
@@ -59,12 +59,21 @@ const callee = signer(4)
 const fabric = signer(5)
 const noteKey = { name: origin, type: noteKeyType.ed25519, publicKey: logKey.publicKey }
 const noteId = noteKeyIdWith(sha256, noteKey)
-const trust: Trust = {
-  origin,
-  vkey: formatVkey({ ...noteKey, keyId: noteId }),
+const slotKey = signer(6)
+const log = {
+  ...{ slot: 'a', origin, vkey: formatVkey({ ...noteKey, keyId: noteId }) },
   statementKey: { keyId: utf8('st-1'), publicKey: statementKey.publicKey },
-  trustDomain: 'acme.test',
+}
+const trustDomain = 'acme.test'
+const certify = (change: Partial<SlotTrust> = {}, domain = trustDomain): SlotTrust => {
+  const slot = { ...log, ...change }
+  return { ...slot, signature: slotKey.sign(slotCertificate(domain, slot)) }
+}
+const trust: Trust = {
+  trustDomain,
   fabricKey: fabric.publicKey,
+  slotKey: slotKey.publicKey,
+  slots: [certify()],
 }
 
 type FactSet = Record<string, FactValue>
@@ -178,7 +187,7 @@ function statementOf(spec: EntrySpec, n: number) {
     nonce: sha256(utf8(`nonce ${n}`)),
   })
   const header = {
-    keyId: trust.statementKey.keyId,
+    keyId: log.statementKey.keyId,
     issuer: spec.issuer ?? 'spiffe://acme.test/fabric/one',
     subject: 'exchange',
     contentType: statementContentType,
@@ -330,17 +339,44 @@ describe('a receipt is refused', () => {
   })
 
   test('with keys other than the pinned ones', async () => {
-    const otherId = { ...trust.statementKey, keyId: utf8('st-2') }
-    const otherKey = { ...trust.statementKey, publicKey: caller.publicKey }
+    const otherId = { ...log.statementKey, keyId: utf8('st-2') }
+    const otherKey = { ...log.statementKey, publicKey: caller.publicKey }
+    const of = (change: Partial<SlotTrust>) => ({ ...trust, slots: [certify(change)] })
     const stolen = { ...noteKey, publicKey: caller.publicKey }
     const vkey = formatVkey({ ...stolen, keyId: noteKeyIdWith(sha256, stolen) })
-    expect(await faultOf(good, { ...trust, origin: 'other.test' })).toBe('ORIGIN_UNTRUSTED')
-    expect(await faultOf(good, { ...trust, statementKey: otherId })).toBe('STATEMENT_KEY_UNTRUSTED')
-    expect(await faultOf(good, { ...trust, statementKey: otherKey })).toBe('STATEMENT_REJECTED')
-    expect(await faultOf(good, { ...trust, trustDomain: 'b.test' })).toBe('STATEMENT_KEY_UNTRUSTED')
-    expect(await faultOf(good, { ...trust, vkey })).toBe('CHECKPOINT_REJECTED')
+    expect(await faultOf(good, of({ origin: 'other.test' }))).toBe('ORIGIN_UNTRUSTED')
+    expect(await faultOf(good, of({ statementKey: otherId }))).toBe('STATEMENT_KEY_UNTRUSTED')
+    expect(await faultOf(good, of({ statementKey: otherKey }))).toBe('STATEMENT_REJECTED')
+    const renamed = { ...trust, trustDomain: 'b.test', slots: [certify({}, 'b.test')] }
+    expect(await faultOf(good, renamed)).toBe('STATEMENT_KEY_UNTRUSTED')
+    expect(await faultOf(good, of({ vkey }))).toBe('CHECKPOINT_REJECTED')
     const fabricIsCaller = { ...trust, fabricKey: caller.publicKey }
     expect(await faultOf(good, fabricIsCaller)).toBe('ATTESTATION_CONTRADICTED')
+  })
+
+  test('of a log that the key of the fabric does not certify, or that is of another slot', async () => {
+    const [first] = trust.slots
+    if (first === undefined) throw new Error('the trust lists a log')
+    const withLog = (slot: SlotTrust) => faultOf(good, { ...trust, slots: [slot] })
+    const bare = {
+      ...first,
+      signature: first.signature.map((byte, at) => (at === 9 ? byte ^ 1 : byte)),
+    }
+    expect(await withLog(bare)).toBe('ORIGIN_UNTRUSTED')
+    // A certificate is of one trust domain, one slot and one set of keys.
+    expect(await withLog(certify({}, 'other.test'))).toBe('ORIGIN_UNTRUSTED')
+    expect(await withLog({ ...first, slot: 'b' })).toBe('ORIGIN_UNTRUSTED')
+    const statementKey = { ...log.statementKey, publicKey: caller.publicKey }
+    expect(await withLog({ ...first, statementKey })).toBe('ORIGIN_UNTRUSTED')
+    expect(await withLog(certify({ slot: 'b' }))).toBe('EXCHANGE_MISMATCHED')
+    const slotKey = caller.publicKey
+    expect(await faultOf(good, { ...trust, slotKey })).toBe('ORIGIN_UNTRUSTED')
+  })
+
+  test('is verified by the key of its log, of several', async () => {
+    const other = certify({ slot: 'b', origin: 'log-b.acme.test', vkey: 'unused' })
+    expect(await faultOf(good, { ...trust, slots: [other, certify()] })).toBeNull()
+    expect(await faultOf(good, { ...trust, slots: [other] })).toBe('ORIGIN_UNTRUSTED')
   })
 
   test('when its statements do not make one closed exchange', async () => {

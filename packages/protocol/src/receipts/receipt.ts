@@ -1,5 +1,5 @@
 import { equalBytes } from '../encoding/bytes.ts'
-import { type ExchangeId, parseSpiffeId } from '../encoding/ids.ts'
+import { type ExchangeId, parseSpiffeId, slotOfExchange } from '../encoding/ids.ts'
 import { MalformedError } from '../encoding/malformed-error.ts'
 import { hashLeaf, parseTlogProof, type TlogProof, verifyInclusion } from '../log/merkle.ts'
 import { type Checkpoint, parseCheckpoint, parseNote, verifyNote } from '../log/note.ts'
@@ -24,7 +24,7 @@ import {
 import { checkClaims } from './receipt-claims.ts'
 import { parseReceipt, type Receipt, type ReceiptEntry } from './receipt-document.ts'
 import { ReceiptError, type ReceiptFault } from './receipt-error.ts'
-import type { Trust } from './trust.ts'
+import { type SlotTrust, slotCertificate, type Trust } from './trust.ts'
 
 /** One statement of a receipt that verified. */
 export interface VerifiedEntry {
@@ -74,6 +74,9 @@ export interface VerifiedReceipt {
   readonly factsWithheld: number
 }
 
+/** The trust, narrowed to the log that the receipt is of. */
+type PinnedTrust = Trust & SlotTrust
+
 interface ReadEntry {
   readonly entry: ReceiptEntry
   readonly statement: Statement
@@ -88,9 +91,9 @@ interface ReadEntry {
  * the receipt's meaning is disclosed; the signatures of caller and callee. Throws a ReceiptError on
  * the first failure; a changed bit anywhere is one.
  */
-export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<VerifiedReceipt> {
+export async function verifyReceipt(bytes: Uint8Array, trusted: Trust): Promise<VerifiedReceipt> {
   const receipt = parseReceipt(bytes)
-  if (receipt.origin !== trust.origin) throw new ReceiptError('ORIGIN_UNTRUSTED', receipt.origin)
+  const trust = { ...trusted, ...(await findLog(receipt, trusted)) }
   const read = receipt.entries.map(readEntry)
   const [first, last] = [read[0], read.at(-1)]
   if (first === undefined || last === undefined) throw new ReceiptError('KINDS_DISORDERED')
@@ -142,7 +145,7 @@ function approvalIn(opening: Readonly<Record<string, FactValue>>): VerifiedRecei
 async function attestationsOf(
   entries: readonly VerifiedEntry[],
   exchange: ExchangeId,
-  { trustDomain, fabricKey }: Trust,
+  { trustDomain, fabricKey }: PinnedTrust,
 ): Promise<Attestations> {
   let requestSignature: Uint8Array | null = null
   let found: Attestations | null = null
@@ -153,6 +156,20 @@ async function attestationsOf(
   }
   if (found === null) throw new ReceiptError('KINDS_DISORDERED')
   return found
+}
+
+/** The log of the receipt, which must be one that `slotKey` certifies. */
+async function findLog({ exchange, origin }: Receipt, trust: Trust): Promise<SlotTrust> {
+  const log = trust.slots.find((each) => each.origin === origin)
+  if (log === undefined) throw new ReceiptError('ORIGIN_UNTRUSTED', origin)
+  const certificate = slotCertificate(trust.trustDomain, log)
+  if (!(await verifyEd25519(trust.slotKey, log.signature, certificate))) {
+    throw new ReceiptError('ORIGIN_UNTRUSTED', `${origin} is not certified by the fabric`)
+  }
+  if (log.slot !== slotOfExchange(exchange)) {
+    throw new ReceiptError('EXCHANGE_MISMATCHED', `${origin} is the log of slot ${log.slot}`)
+  }
+  return log
 }
 
 /** Runs a parser; what it finds malformed becomes `code`. */
@@ -199,7 +216,7 @@ function checkExchange(receipt: Receipt, read: readonly ReadEntry[]): void {
   }
 }
 
-function checkIssuer(statement: Statement, trust: Trust): void {
+function checkIssuer(statement: Statement, trust: PinnedTrust): void {
   const issuer = parseSpiffeId(statement.issuer)
   const ours = issuer?.kind === 'fabric' && issuer.trustDomain === trust.trustDomain
   if (!ours || !equalBytes(statement.keyId, trust.statementKey.keyId)) {
@@ -207,7 +224,7 @@ function checkIssuer(statement: Statement, trust: Trust): void {
   }
 }
 
-function readCheckpoint(read: readonly ReadEntry[], trust: Trust): Checkpoint {
+function readCheckpoint(read: readonly ReadEntry[], trust: PinnedTrust): Checkpoint {
   const [text = ''] = read.map(({ proof }) => proof.checkpoint)
   if (read.some(({ proof }) => proof.checkpoint !== text)) {
     throw new ReceiptError('CHECKPOINTS_DIFFERENT')
@@ -245,7 +262,7 @@ async function checkFacts({ entry, payload }: ReadEntry): Promise<void> {
   }
 }
 
-async function checkSignatures(read: readonly ReadEntry[], trust: Trust): Promise<void> {
+async function checkSignatures(read: readonly ReadEntry[], trust: PinnedTrust): Promise<void> {
   const checkpoint = read[0]?.proof.checkpoint ?? ''
   if (!(await verifyNote(checkpoint, trust.vkey))) throw new ReceiptError('CHECKPOINT_REJECTED')
   for (const { statement } of read) {

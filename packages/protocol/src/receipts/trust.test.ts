@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import vector from '../../vectors/receipt.json' with { type: 'json' }
-import { toBase64 } from '../encoding/bytes.ts'
+import { toBase64, utf8 } from '../encoding/bytes.ts'
 import { MalformedError } from '../encoding/malformed-error.ts'
 import { formatVkey, noteKeyType, parseVkey } from '../log/note.ts'
 import { formatTrust, parseTrust, parseTrustOfAnyForm, trustFingerprint } from './trust.ts'
 
 const trust = parseTrust(vector.trust)
+const [slot] = trust.slots
+if (slot === undefined) throw new Error('the vector lists a log')
 
 describe('a trust file', () => {
   test('parses to what was formatted', () => {
@@ -20,8 +22,8 @@ describe('a trust file', () => {
       '',
       '{}',
       '[]',
-      text.replace('"v": 1', '"v": 2'),
-      text.replace('"v": 1', '"v": 1, "v": 1'),
+      text.replace('"v": 2', '"v": 1'),
+      text.replace('"v": 2', '"v": 2, "v": 2'),
       text.replace('{', '{"extra":1,'),
       text.replace('"trustDomain"', '"trustdomain"'),
       text.replace('"acme.test"', '"Acme.test"'),
@@ -29,16 +31,21 @@ describe('a trust file', () => {
       text.replace(fabricKey, 'AAAA'),
       text.replace(fabricKey, fabricKey.replace('=', '')),
       text.replace(fabricKey, toBase64(new Uint8Array(32))),
-      text.replace(toBase64(trust.statementKey.keyId), ''),
+      text.replace(toBase64(utf8('st-1')), ''),
+      text.replace('"slot": "a"', '"slot": "abc"'),
+      text.replace(/"slots": \[[^]*\]/, '"slots": []'),
+      text.replace(/"slots": \[([^]*)\]/, '"slots": [$1, $1]'),
+      text.replace(/"signature": "[^"]*"/, '"signature": "AAAA"'),
       text.replace('"vkey": "log', '"vkey": "'),
-      ' '.repeat(20_000) + text,
+      ' '.repeat(70_000) + text,
     ]
     for (const given of bad) expect(() => parseTrust(given), given).toThrow(MalformedError)
   })
 
   test('pins the key of a log, not that of a witness', () => {
-    const vkey = formatVkey({ ...parseVkey(trust.vkey), type: noteKeyType.cosignatureEd25519 })
-    expect(() => parseTrust(formatTrust({ ...trust, vkey }))).toThrow(MalformedError)
+    const vkey = formatVkey({ ...parseVkey(slot.vkey), type: noteKeyType.cosignatureEd25519 })
+    const slots = [{ ...slot, vkey }]
+    expect(() => parseTrust(formatTrust({ ...trust, slots }))).toThrow(MalformedError)
   })
 })
 
@@ -50,6 +57,13 @@ test('the fingerprint is of the content of the file, not of its formatting', asy
   expect(await trustFingerprint(parseTrust(rewritten))).toBe(fingerprint)
   const other = { ...trust, trustDomain: 'other.test' }
   expect(await trustFingerprint(other)).not.toBe(fingerprint)
+  for (const name of ['slotKey', 'fabricKey'] as const) {
+    const changed = { ...trust, [name]: trust[name].map((byte) => byte ^ 1) }
+    expect(await trustFingerprint(changed), name).not.toBe(fingerprint)
+  }
+  // A replica that is added later is certified by a key that is pinned already.
+  const more = { ...trust, slots: [slot, { ...slot, slot: 'b', origin: 'log-b.acme.test' }] }
+  expect(await trustFingerprint(more)).toBe(fingerprint)
 })
 
 describe('the document of a server, in place of the trust file', () => {
@@ -71,12 +85,12 @@ describe('the document of a server, in place of the trust file', () => {
 
   test('is refused when it lacks what a trust file has, and holds no name twice', () => {
     const bad: readonly string[] = [
-      ...['v', 'origin', 'vkey', 'statementKey', 'trustDomain', 'fabricKey'].map((name) =>
+      ...['v', 'slotKey', 'slots', 'trustDomain', 'fabricKey'].map((name) =>
         JSON.stringify(document({ [name]: undefined })),
       ),
       JSON.stringify(document({ fabricKey: toBase64(trust.fabricKey) })),
       JSON.stringify(document({ fabricKey: { publicKey: toBase64(new Uint8Array(32)) } })),
-      JSON.stringify(document()).replace('{', '{"vkey":"a",'),
+      JSON.stringify(document()).replace('{', '{"slotKey":"a",'),
       JSON.stringify([document()]),
       ' '.repeat(300_000) + JSON.stringify(document()),
     ]

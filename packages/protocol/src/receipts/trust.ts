@@ -1,84 +1,134 @@
 import { equalBytes, parseBase64, toBase64, utf8 } from '../encoding/bytes.ts'
 import { canonicalJson, type JsonValue } from '../encoding/canonical.ts'
-import { isTrustDomain } from '../encoding/ids.ts'
+import { isSlotName, isTrustDomain } from '../encoding/ids.ts'
 import { MalformedError } from '../encoding/malformed-error.ts'
 import { parseStrictJson } from '../encoding/strict-json.ts'
 import { isNoteKeyName, noteKeyType, parseVkey } from '../log/note.ts'
 import { sha256 } from '../signatures/web-crypto.ts'
 
-/** The values that an auditor pins, once, out of band: all that a receipt is verified against. */
-export interface Trust {
+/** The log of one slot: its name and the keys that verify what it signed. */
+export interface SlotTrust {
+  /** As exchange ids name it. */
+  readonly slot: string
   /** The log's name, and that of its key. */
   readonly origin: string
   /** The log's key, a C2SP vkey of type Ed25519. */
   readonly vkey: string
   /** The key of the statements, as their `kid` names it; a raw Ed25519 public key. */
   readonly statementKey: { readonly keyId: Uint8Array; readonly publicKey: Uint8Array }
+  /** Ed25519 by `slotKey` over `slotCertificate`. */
+  readonly signature: Uint8Array
+}
+
+/** The values that an auditor pins, once, out of band: all that a receipt is verified against. */
+export interface Trust {
   readonly trustDomain: string
   /** Raw Ed25519 public key with which the fabric signs messages in place of a party. */
   readonly fabricKey: Uint8Array
+  /** Raw Ed25519 public key that certifies the logs of the fabric, also those of later slots. */
+  readonly slotKey: Uint8Array
+  /** By slot. Each is worth what its signature is, which `verifyReceipt` checks. */
+  readonly slots: readonly SlotTrust[]
 }
 
-/**
- * A trust file is about half a kilobyte, and a root certificate of the longer document another one.
- */
-const trustCharactersMax = 16_384
+/** A slot is about half a kilobyte, and a root certificate of the longer document as much. */
+const trustCharactersMax = 65_536
 const documentCharactersMax = 262_144
-const trustVersion = 1
+const trustVersion = 2
+/** Logs of a fabric, those of slots that are no longer used included. */
+export const trustSlotsMax = 64
 
 export function formatTrust(trust: Trust): string {
-  return `${JSON.stringify(trustJson(trust), null, 2)}\n`
+  const { trustDomain, fabricKey, slotKey, slots } = trust
+  const file = {
+    v: trustVersion,
+    trustDomain,
+    fabricKey: toBase64(fabricKey),
+    slotKey: toBase64(slotKey),
+    slots: slots.map(slotJson),
+  }
+  return `${JSON.stringify(file, null, 2)}\n`
 }
 
 /**
- * Returns the fingerprint that two people compare out of band: SHA-256 over the trust file's
- * members as canonical JSON (RFC 8785), so that neither white space nor the longer document of `GET
- * /v1/trust` changes it. Written as OpenSSH writes the fingerprint of a key: `SHA256:` and unpadded
- * base64.
+ * Returns the fingerprint that two people compare out of band: SHA-256 over the trust domain and
+ * the two keys as canonical JSON (RFC 8785). The logs are not in it. Each is certified by
+ * `slotKey`, so that a replica can be added without a new fingerprint, and a foreign log cannot.
+ * Written as OpenSSH writes the fingerprint of a key: `SHA256:` and unpadded base64.
  */
-export async function trustFingerprint(trust: Trust): Promise<string> {
-  const digest = await sha256(utf8(canonicalJson(trustJson(trust))))
+export async function trustFingerprint(
+  trust: Pick<Trust, 'trustDomain' | 'fabricKey' | 'slotKey'>,
+): Promise<string> {
+  const pinned = {
+    v: trustVersion,
+    trustDomain: trust.trustDomain,
+    fabricKey: toBase64(trust.fabricKey),
+    slotKey: toBase64(trust.slotKey),
+  }
+  const digest = await sha256(utf8(canonicalJson(pinned)))
   return `SHA256:${toBase64(digest).replaceAll('=', '')}`
 }
 
-function trustJson(trust: Trust) {
+/** The bytes by whose signature a log is one of the fabric's. */
+export function slotCertificate(trustDomain: string, slot: Omit<SlotTrust, 'signature'>) {
+  return utf8(`countersign-log-slot-v1\n${canonicalJson({ trustDomain, ...certifiedJson(slot) })}`)
+}
+
+/** The members of a slot in a trust file, and in the document of `GET /v1/trust`. */
+export function slotJson(slot: SlotTrust) {
+  return { ...certifiedJson(slot), signature: toBase64(slot.signature) }
+}
+
+function certifiedJson({ slot, origin, vkey, statementKey }: Omit<SlotTrust, 'signature'>) {
+  const { keyId, publicKey } = statementKey
   return {
-    v: trustVersion,
-    origin: trust.origin,
-    vkey: trust.vkey,
-    statementKey: {
-      keyId: toBase64(trust.statementKey.keyId),
-      publicKey: toBase64(trust.statementKey.publicKey),
-    },
-    trustDomain: trust.trustDomain,
-    fabricKey: toBase64(trust.fabricKey),
+    ...{ slot, origin, vkey },
+    statementKey: { keyId: toBase64(keyId), publicKey: toBase64(publicKey) },
   }
 }
 
 /** Throws a MalformedError on an unknown or missing member, and on keys that are none. */
 export function parseTrust(text: string): Trust {
-  const limits = { charactersMax: trustCharactersMax, depthMax: 2 }
-  const names = ['v', 'origin', 'vkey', 'statementKey', 'trustDomain', 'fabricKey'] as const
+  const limits = { charactersMax: trustCharactersMax, depthMax: 4 }
+  const names = ['v', 'trustDomain', 'fabricKey', 'slotKey', 'slots'] as const
   const document = readMembers(parseStrictJson(text, limits), names)
   if (document.v !== trustVersion) throw new MalformedError('the trust file has another version')
-  const { origin, vkey, trustDomain } = document
-  if (typeof origin !== 'string' || !isNoteKeyName(origin)) {
-    throw new MalformedError('the origin of the trust file is malformed')
-  }
-  if (typeof vkey !== 'string' || !isLogKey(vkey, origin)) {
-    throw new MalformedError('the vkey of the trust file is not that of the origin')
-  }
+  const { trustDomain, slots } = document
   if (!isTrustDomain(trustDomain)) throw new MalformedError('the trust domain is malformed')
-  const statementKey = readMembers(document.statementKey, ['keyId', 'publicKey'] as const)
-  const keyId = readBytes(statementKey.keyId)
-  if (keyId.length === 0 || keyId.length > 64) throw new MalformedError('the key id is malformed')
+  if (!Array.isArray(slots) || slots.length === 0 || slots.length > trustSlotsMax) {
+    throw new MalformedError(`a trust file has 1 to ${trustSlotsMax} slots`)
+  }
+  const parsed = slots.map((slot: JsonValue) => parseSlot(slot))
+  for (const name of ['slot', 'origin'] as const) {
+    const distinct = new Set(parsed.map((slot) => slot[name]))
+    if (distinct.size !== parsed.length) throw new MalformedError(`two slots have the same ${name}`)
+  }
   return {
-    origin,
-    vkey,
-    statementKey: { keyId, publicKey: readKey(statementKey.publicKey) },
     trustDomain,
     fabricKey: readKey(document.fabricKey),
+    slotKey: readKey(document.slotKey),
+    slots: parsed,
   }
+}
+
+/** One member of `slots`. Throws a MalformedError; does not check the signature. */
+export function parseSlot(value: JsonValue): SlotTrust {
+  const names = ['slot', 'origin', 'vkey', 'statementKey', 'signature'] as const
+  const { slot, origin, vkey, statementKey: key, signature: signed } = readMembers(value, names)
+  if (!isSlotName(slot)) throw new MalformedError('the name of a slot is malformed')
+  if (typeof origin !== 'string' || !isNoteKeyName(origin)) {
+    throw new MalformedError('the origin of a slot is malformed')
+  }
+  if (typeof vkey !== 'string' || !isLogKey(vkey, origin)) {
+    throw new MalformedError('the vkey of a slot is not that of the origin')
+  }
+  const statementKey = readMembers(key, ['keyId', 'publicKey'] as const)
+  const keyId = readBytes(statementKey.keyId)
+  if (keyId.length === 0 || keyId.length > 64) throw new MalformedError('the key id is malformed')
+  const signature = readBytes(signed)
+  if (signature.length !== 64) throw new MalformedError('the signature of a slot is malformed')
+  const publicKey = readKey(statementKey.publicKey)
+  return { slot, origin, vkey, statementKey: { keyId, publicKey }, signature }
 }
 
 /**
@@ -87,16 +137,15 @@ export function parseTrust(text: string): Trust {
  * else.
  */
 export function parseTrustOfAnyForm(text: string): Trust {
-  const limits = { charactersMax: documentCharactersMax, depthMax: 3 }
+  const limits = { charactersMax: documentCharactersMax, depthMax: 4 }
   const document = parseStrictJson(text, limits)
   if (!isObject(document) || !Object.hasOwn(document, 'bundle')) return parseTrust(text)
-  const { v, origin, vkey, statementKey, trustDomain, fabricKey } = document as Readonly<
+  const { v, trustDomain, fabricKey, slotKey, slots } = document as Readonly<
     Record<string, JsonValue | undefined>
   >
   const publicKey = isObject(fabricKey) ? fabricKey['publicKey'] : undefined
   // The parser of the trust file is the one judge of what both have in common.
-  const file = { v, origin, vkey, statementKey, trustDomain, fabricKey: publicKey }
-  return parseTrust(JSON.stringify(file))
+  return parseTrust(JSON.stringify({ v, trustDomain, fabricKey: publicKey, slotKey, slots }))
 }
 
 function isObject(value: JsonValue | undefined): value is { readonly [name: string]: JsonValue } {

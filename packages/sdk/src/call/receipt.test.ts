@@ -1,8 +1,44 @@
-import { utf8 } from '@countersign/protocol'
+import { type SlotTrust, toBase64, utf8 } from '@countersign/protocol'
 import { describe, expect, test } from 'vitest'
 import { faultOf, sdkLab } from '../../../../test/harness/sdk-lab.ts'
 
 const lab = sdkLab()
+
+/** Leaves the agent with a trust that lists a log of an earlier time only. */
+function forgetLog(): () => void {
+  const { trust } = lab.caller
+  const pinned = trust.slots as SlotTrust[]
+  const [first] = pinned
+  if (first === undefined) throw new Error('the trust lists a log')
+  pinned[0] = { ...first, slot: 'z', origin: 'earlier.test' }
+  return () => void (pinned[0] = first)
+}
+
+test('a receipt of a log that the pinned key does not certify is not believed', async () => {
+  await lab.echo()
+  lab.fabric.deviations.trust = (document) => {
+    const [slot] = document['slots'] as { signature: string }[]
+    if (slot !== undefined) slot.signature = toBase64(new Uint8Array(64))
+  }
+  const remember = forgetLog()
+  try {
+    const reply = await lab.caller.call('pay', { body: 'x' })
+    expect(await faultOf(reply.receipt())).toBe('RECEIPT_REJECTED')
+  } finally {
+    remember()
+  }
+})
+
+test('a receipt of a log that was added later is verified by the pinned key', async () => {
+  await lab.echo()
+  const remember = forgetLog()
+  try {
+    const reply = await lab.caller.call('pay', { body: 'x' })
+    expect((await reply.receipt()).caller).toBe(lab.caller.spiffeId)
+  } finally {
+    remember()
+  }
+})
 
 describe('a receipt is not believed', () => {
   test('when it is of another exchange of the same parties', async () => {

@@ -16,6 +16,7 @@ import { headerReader } from '../connection/control.ts'
 import { findRefusal } from '../connection/refused.ts'
 import type { Identity } from '../identity/identity.ts'
 import { rawPublicKey } from '../identity/keys.ts'
+import { parseJson, parseTrustDocument } from '../identity/trust.ts'
 import { AgentError } from '../lib/fault.ts'
 import { LIMITS } from '../lib/limits.ts'
 import type { BodyProof, Exchange } from './exchange.ts'
@@ -64,13 +65,45 @@ export async function fetchReceipt(
   for (let pauseMs = pauseMsFirst; ; pauseMs = Math.min(pauseMs * 2, pauseMsMax)) {
     const bytes = await findReceiptBytes(identity, exchange)
     if (bytes !== null) {
-      const receipt = await verify(bytes, identity.trust)
+      const receipt = await verifyOfFabric(bytes, identity)
       if (receipt.exchange !== exchange) throw mismatch('it is about another exchange')
       return receipt
     }
     if (signal.aborted) throw new AgentError('RECEIPT_PENDING', exchange)
     await sleep(pauseMs)
   }
+}
+
+/** The logs that a fabric has added since the agent was enrolled. */
+const newerTrust = new WeakMap<Identity, Trust>()
+
+/**
+ * As `verify`. For a log that the agent does not know, the fabric is asked for its logs. Those that
+ * the pinned key certifies are as good as the first ones; no other key is taken from the answer.
+ */
+async function verifyOfFabric(bytes: Uint8Array, identity: Identity): Promise<Receipt> {
+  try {
+    return await verify(bytes, newerTrust.get(identity) ?? identity.trust)
+  } catch (error) {
+    const cause = error instanceof AgentError ? error.cause : null
+    if (!(cause instanceof ReceiptError) || cause.code !== 'ORIGIN_UNTRUSTED') throw error
+    const trust = { ...identity.trust, slots: await readSlots(identity) }
+    const receipt = await verify(bytes, trust)
+    newerTrust.set(identity, trust)
+    return receipt
+  }
+}
+
+async function readSlots({ connection }: Identity): Promise<Trust['slots']> {
+  const response = await connection.request({
+    ...{ method: 'GET', path: '/v1/trust', headers: [], body: new Uint8Array(0) },
+    repeatable: true,
+  })
+  const bytes = await readAll(response.body, LIMITS.controlBytesMax, 'ANSWER_TOO_LARGE')
+  if (response.status !== 200) {
+    throw new AgentError('ANSWER_MALFORMED', `status ${response.status}`)
+  }
+  return parseTrustDocument(parseJson(bytes)).slots
 }
 
 async function findReceiptBytes(

@@ -22,7 +22,7 @@ test('a document without a key for enrolments is read as well', () => {
 
 const root = toBase64(new Uint8Array(8))
 test.each<[string, object]>([
-  ['another version', { v: 2 }],
+  ['another version', { v: 1 }],
   ['no roots', { bundle: [] }],
   ['too many roots', { bundle: Array.from({ length: 65 }, () => root) }],
   ['a root that is empty', { bundle: [''] }],
@@ -33,7 +33,8 @@ test.each<[string, object]>([
   ['a key id beyond its limit', { fabricKey: { keyId: 'x'.repeat(257), publicKey: root } }],
   ['a key for enrolments of another length', { enrollmentKey: root }],
   ['no trust domain', { trustDomain: undefined }],
-  ['a verifier key that is none', { vkey: 'x' }],
+  ['no logs', { slots: [] }],
+  ['a key of logs that is none', { slotKey: 'x' }],
 ])('a document with %s is not acceptable', (_, change) => {
   const document = { ...lab.fabric.trustDocument(), ...change }
   expect(() => parseTrustDocument(document)).toThrow('TRUST_MALFORMED')

@@ -36,7 +36,7 @@ const rootsMax = 64
 /** The document of `GET /v1/trust`. Throws TRUST_MALFORMED; does not check where it came from. */
 export function parseTrustDocument(document: unknown): FabricTrust {
   try {
-    const { v, trustDomain, bundle, origin, vkey, statementKey, ...keys } = members(document)
+    const { v, trustDomain, bundle, slotKey, slots, ...keys } = members(document)
     const { fabricKey, enrollmentKey } = keys
     const { keyId, publicKey } = members(fabricKey)
     if (typeof keyId !== 'string' || keyId === '' || keyId.length > 256)
@@ -45,7 +45,7 @@ export function parseTrustDocument(document: unknown): FabricTrust {
       throw new TypeError('bundle')
     }
     // The trust file is the same without roots and key id; its parser is the one judge of the rest.
-    const file = { v, origin, vkey, statementKey, trustDomain, fabricKey: publicKey }
+    const file = { v, trustDomain, fabricKey: publicKey, slotKey, slots }
     return {
       ...parseTrust(JSON.stringify(file)),
       roots: bundle.map((root: unknown) => parseRoot(root)),
@@ -133,7 +133,8 @@ async function fetchUnverified(url: string): Promise<JsonValue> {
   }
 }
 
-function parseJson(bytes: Uint8Array): JsonValue {
+/** Throws TRUST_MALFORMED. */
+export function parseJson(bytes: Uint8Array): JsonValue {
   try {
     return parseStrictJson(parseUtf8(bytes))
   } catch (cause) {
@@ -165,9 +166,8 @@ interface TrustMembers {
   readonly v?: unknown
   readonly trustDomain?: unknown
   readonly bundle?: unknown
-  readonly origin?: unknown
-  readonly vkey?: unknown
-  readonly statementKey?: unknown
+  readonly slotKey?: unknown
+  readonly slots?: unknown
   readonly fabricKey?: unknown
   readonly enrollmentKey?: unknown
   readonly keyId?: unknown

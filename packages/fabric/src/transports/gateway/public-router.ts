@@ -12,7 +12,7 @@ import { isKnown, type Resource, SharedResources } from './shared-resources.ts'
 
 export interface PublicOptions {
   /** The trust document that agents and auditors pin, as JSON. */
-  trust(): string
+  trust(): Promise<string>
   /** Of the keys in it, as people compare them; see docs/protocol.md. */
   readonly trustFingerprint: string
   enroll(body: unknown): Promise<object | Refusal>
@@ -93,8 +93,8 @@ function alone(
   return [route, [path === '/' ? '* /' : `* ${path as `/${string}`}/**`, { router, isProving }]]
 }
 
-function trust(options: PublicOptions, response: NodeResponse): Promise<void> {
-  const { headers, ...answer } = json(options.trust())
+async function trust(options: PublicOptions, response: NodeResponse): Promise<void> {
+  const { headers, ...answer } = json(await options.trust())
   const fingerprint = { 'countersign-trust-fingerprint': options.trustFingerprint }
   return send(response, { ...answer, headers: { ...headers, ...fingerprint } })
 }

@@ -30,6 +30,7 @@ import { type ObserveAddress, type Observing, openObserving } from './observing.
 
 export interface StartOptions extends CommonOptions {
   readonly port?: number
+  readonly replica?: boolean
 }
 
 /** A fabric in this process, with its operator. */
@@ -64,7 +65,11 @@ export const stopMsMax = 20_000
 
 export function configOf({ environment }: CliContext, options: StartOptions): Config {
   const file = readConfigText(environment, options.config ?? null)
-  return parseConfig(file, environment, { dataDir: options.data, port: options.port })
+  return parseConfig(file, environment, {
+    dataDir: options.data,
+    port: options.port,
+    replica: options.replica,
+  })
 }
 
 /** Options that hold for one start only, so they are never settings. */
@@ -81,7 +86,7 @@ export async function startFabric(
   once: StartOnce = {},
 ): Promise<StartedFabric> {
   const { dataDir } = config
-  await refuseSecond(dataDir)
+  if (!isReplica(config)) await refuseSecond(dataDir)
   openDataFolder(dataDir)
   const { log } = events
   const observing = await openObserving(context, addressOf(config), log)
@@ -137,7 +142,9 @@ async function startObserved(
     // Last: a reader that finds the file finds a fabric that answers, and an operator identity for
     // asking it.
     observing.readiness.enter('serving')
-    await stateRunning(dataDir, { origin: fabric.origin, pid: process.pid })
+    // Commands keep asking the process that was there before a replica.
+    const isFirst = (await findRunning(dataDir)) === null
+    if (isFirst) await stateRunning(dataDir, { origin: fabric.origin, pid: process.pid })
     observing.supervisor.ready()
     const operator = clientOf(identity, fabric.origin, dataDir)
     return {
@@ -183,6 +190,11 @@ function notStarted(error: unknown, dataDir: string): Error {
   if (known.exit !== 'internal' || isOurs || !(error instanceof Error)) return known
   const next = '`countersign doctor` looks at keys, policies, ledger and port'
   return new Failure('unreachable', `the fabric did not start: ${error.message}`, next)
+}
+
+/** Reports whether the operator asked for a process next to others. */
+function isReplica({ replica, ledger }: Config): boolean {
+  return replica || ledger.slot !== undefined
 }
 
 async function refuseSecond(dataDir: string): Promise<void> {

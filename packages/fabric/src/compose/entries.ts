@@ -33,6 +33,7 @@ export function composeEntryAdmission(
     isApproved: (stated) => parts.approvals.isUsedBy(stated),
     decisionFault: checkStatedDecisions(stores, clock, authorization),
     ledger: {
+      slot: ledger.slot,
       async append(draft) {
         const committed = await feed.append(draft)
         observe(draft)

@@ -32,6 +32,7 @@ export class ConfigError extends Error {
 export interface ConfigOverrides {
   readonly dataDir?: string | undefined
   readonly port?: number | undefined
+  readonly replica?: boolean | undefined
 }
 
 /**
@@ -47,6 +48,7 @@ export function parseConfig(
   const listen = { ...document.listen, port: overrides.port ?? document.listen.port }
   return deepFreeze({
     ...document,
+    replica: overrides.replica ?? document.replica,
     listen,
     dataDir,
     policyDir: resolve(document.policyDir ?? resolve(dataDir, 'policies')),

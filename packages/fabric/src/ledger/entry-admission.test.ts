@@ -52,6 +52,7 @@ async function turnsOf(step: 'decided' | 'proved'): Promise<readonly number[]> {
       return null
     },
     ledger: {
+      slot: 'a',
       explain() {
         seen.proved.push(turns)
         return Promise.resolve([])
@@ -97,7 +98,7 @@ async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): P
     isApproved: () => Promise.resolve(true),
     isProvenRequest: () => Promise.resolve(true),
     decisionFault: () => 'looked at the request',
-    ledger: { append, explain: () => Promise.resolve([]), openIntent: () => null },
+    ledger: { slot: 'a', append, explain: () => Promise.resolve([]), openIntent: () => null },
   }
   const exchange = createExchangeId('a', begun, new Uint8Array(10))
   const facts = { 'private.request': '{}', ...entry.facts }
@@ -154,6 +155,7 @@ test('an intent of a caller that was quarantined while its entry was proved is n
       isProvenRequest: () => Promise.resolve(true),
       decisionFault: () => null,
       ledger: {
+        slot: 'a',
         explain() {
           status = statusOnceProved
           return Promise.resolve([])
@@ -187,7 +189,7 @@ test('the end of an exchange is held against copies of its own connector, and of
     isApproved: () => Promise.resolve(true),
     isProvenRequest: () => Promise.resolve(true),
     decisionFault: () => null,
-    ledger: { append, explain: () => proving.promise, openIntent: () => intent },
+    ledger: { slot: 'a', append, explain: () => proving.promise, openIntent: () => intent },
   })
   const stolen = admission.claim([ending()], other, now)
   const own = admission.claim([ending()], connector, now)

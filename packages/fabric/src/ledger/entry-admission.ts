@@ -11,6 +11,7 @@ import {
   ReceiptError,
   type SignedHalf,
   type SpiffeId,
+  slotOfExchange,
   type Trust,
   timeOfExchange,
   toHex,
@@ -71,7 +72,7 @@ export interface EntryAdmissionOptions {
   decisionFault(entry: MeshEntry): string | null
   /** Reports whether exactly this exchange of the receiver has used exactly this approval. */
   isApproved(stated: StatedApproval): Promise<boolean>
-  readonly ledger: Pick<Ledger, 'explain' | 'openIntent'> & {
+  readonly ledger: Pick<Ledger, 'slot' | 'explain' | 'openIntent'> & {
     append(draft: EntryDraft): Promise<Committed>
   }
 }
@@ -188,6 +189,7 @@ function entryFault(
   recording: Recording,
 ): string | null {
   return (
+    slotFault(options, entry) ??
     timeFault(entry, recording) ??
     statusFault(options, entry, recording) ??
     options.decisionFault(entry)
@@ -205,6 +207,13 @@ function statusFault(
     receiverFault(options, entry) ??
     keyFault(options, entry, recording)
   )
+}
+
+/** An exchange of another slot is on record in its log; here it would lack its intent. */
+function slotFault({ ledger }: EntryAdmissionOptions, { exchange }: MeshEntry): string | null {
+  const slot = slotOfExchange(exchange)
+  if (slot === ledger.slot) return null
+  return `${exchange} belongs to log slot ${slot}, and this process records in ${ledger.slot}`
 }
 
 /**

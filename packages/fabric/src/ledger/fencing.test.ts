@@ -144,6 +144,17 @@ describe('a ledger whose lease has expired', () => {
   })
 })
 
+test('an exchange of another slot is not recorded, whatever the kind of its entry', async () => {
+  const ledger = await openLossyLedger(new LossyDisk(), keys)
+  const exchange = newExchange().replace('exc_a_', 'exc_b_')
+  for (const kind of ['intent', 'outcome', 'refusal', 'lifecycle'] as const) {
+    const entry = { kind, exchange, at: systemClock.now(), facts: {} }
+    await expect(ledger.append(entry), kind).rejects.toThrow('another log')
+  }
+  expect(ledger.size).toBe(1)
+  await ledger.close()
+})
+
 test('the next holder of a slot closes what the former one left open', async () => {
   const disk = new LossyDisk()
   const first = await openLossyLedger(disk, keys)

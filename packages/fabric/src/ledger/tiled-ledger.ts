@@ -1,4 +1,4 @@
-import { utf8 } from '@countersign/protocol'
+import { slotOfExchange, utf8 } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import type { Lease } from '../state/lease.ts'
 import { AppendQueue } from './append-queue.ts'
@@ -255,6 +255,12 @@ export class TiledLedger implements Ledger {
 
   #assertAppendable(draft: EntryDraft): void {
     if (draft.kind === 'genesis') throw new TypeError('only the ledger writes its genesis')
+    const { slot } = this
+    if ((slotOfExchange(draft.exchange) ?? slot) !== slot) {
+      throw new ExchangeNotOpen(
+        `${draft.exchange} is recorded in another log than that of slot ${slot}`,
+      )
+    }
     const isOpen = this.#parts.index.open.has(draft.exchange)
     if (draft.kind === 'intent' && isOpen) {
       throw new TypeError('the exchange has an intent already')

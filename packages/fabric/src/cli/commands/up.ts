@@ -32,6 +32,10 @@ export function addUpCommand(program: Command, context: CliContext): void {
       .description('start the fabric and keep it running until interrupted')
       .option('--port <number>', 'listen there; 0 takes a free port', parsePort)
       .option(
+        '--replica',
+        'run next to other processes of this data folder, with a log slot of its own',
+      )
+      .option(
         '--accept-clock <time>',
         'for this start, let the clock be behind the ledger: the time of its newest entry',
         parseTime,

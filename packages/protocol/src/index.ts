@@ -378,6 +378,8 @@ export {
   profileResponseComponents,
   receiverHeader,
   requestProfileFault,
+  bodyHeader,
+  streamedBody,
   responseProfileFault,
   signedMessage,
 } from './signatures/http-signature-profile.ts'

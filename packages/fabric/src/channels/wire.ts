@@ -34,6 +34,7 @@ export const QUEUE_WIRE = {
   // Each sealed message has an idempotency key, so the same bytes are stored once.
   OUTCOME_UNKNOWN: { status: 504, disposition: 'retry' },
   RESPONSE_REJECTED: { status: 502, disposition: 'reject' },
+  STREAM_REJECTED: { status: 502, disposition: 'reject' },
   COUNTERSIGNATURE_MISSING: { status: 502, disposition: 'reject' },
   COUNTERSIGNATURE_REJECTED: { status: 502, disposition: 'reject' },
   WITHDRAWN: { status: 403, disposition: 'reject' },

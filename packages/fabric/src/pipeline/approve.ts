@@ -53,7 +53,7 @@ export async function approve(
   if (reason === null) return extend(exchange, { [approved]: true as const, approval: null })
   const { approvals } = deps
   const approval =
-    approvals === undefined || !canWait(exchange.target)
+    approvals === undefined || exchange.upload !== null || !canWait(exchange.target)
       ? new Refusal('APPROVAL_REQUIRED', reason)
       : await claim(exchange, reason, approvals)
   return approval instanceof Refusal
@@ -64,7 +64,7 @@ export async function approve(
 /**
  * Reports whether a request may wait for an approval. A sealed message shows nothing to decide by,
  * and a lease hands out messages that are not known yet. A decision on an approval that waited for
- * another one would never come.
+ * another one would never come. Nor may a streamed request, of which only the first frame is known.
  */
 function canWait({ protocol, operation }: Target): boolean {
   return protocol !== 'queue' && !operation.startsWith('approval.')

@@ -47,7 +47,10 @@ export interface Authenticated extends Decoded {
   /** Bound to the caller's signature, where the transport binds it. */
   readonly id: FirstMessage['id']
   readonly caller: Caller
-  /** True if the caller's own signature over this very request was verified. */
+  /**
+   * True if the caller's own signature over this very request was verified. False for a streamed
+   * one: its signature was verified as well, and covers nothing that comes after the head.
+   */
   readonly signed: boolean
   /** Aborted when the caller leaves; undefined where nothing waits for it. */
   readonly left: AbortSignal | undefined
@@ -128,6 +131,9 @@ export async function authenticate(
   if (uncovered !== null) return new Refusal('SIGNATURE_REJECTED', uncovered)
   const fault = await deps.signatures.checkRequest(signature.signed, caller)
   if (fault !== null) return fault
+  if (unchecked.received.frames !== undefined) {
+    return open(unchecked, { id: unchecked.id, caller, signed: false })
+  }
   // An exchange is never bound to a signature that was not verified for this receiver.
   const bound = message.boundExchange?.(signature.signed.signature) ?? id
   return open(message, { id: bound, caller, signed: true })
@@ -149,7 +155,8 @@ function coverageFault(
 ): string | null {
   const { signed, request } = signature
   const hasBody = received.body.length > 0
-  const fault = requestProfileFault(signed, { ...request, hasBody })
+  const isStreamed = received.frames !== undefined
+  const fault = requestProfileFault(signed, { ...request, hasBody, isStreamed })
   if (fault !== null) return fault
   const field = (name: string) => request.headers.find(([header]) => header === name)?.[1]
   const to = field('countersign-to')
@@ -157,7 +164,7 @@ function coverageFault(
   if (to !== undefined && !isTarget(to, target, caller)) {
     return `it was signed for ${to}, not for ${target.name}`
   }
-  return hasBody ? digestFault(field('content-digest') ?? '', received.body) : null
+  return hasBody && !isStreamed ? digestFault(field('content-digest') ?? '', received.body) : null
 }
 
 /** The whole SPIFFE ID counts: another trust domain has receivers of the same names. */

@@ -133,7 +133,11 @@ async function concludeUndelivered(
  * adapter that hands exchanges over gives it to `admitMessage`, so that no intent is recorded for
  * what cannot leave.
  */
-export function needsAnswer({ decision }: Exchange<Authorized>): Refusal | null {
+export function needsAnswer({ decision, received }: Exchange<Authorized>): Refusal | null {
+  // What hands an exchange over has no part in the frames that come later.
+  if (received.frames !== undefined) {
+    return new Refusal('CONTENT_UNSUPPORTED', 'a streamed request cannot be handed over')
+  }
   const { mask, block, signedResponse } = decision.obligations
   const needed = [...mask, ...block, ...(signedResponse ? ['a signed response'] : [])]
   if (needed.length === 0) return null

@@ -22,9 +22,10 @@ import type { InspectDeps } from './inspect.ts'
 import { withoutForeignDigest } from './inspect-fields.ts'
 import { noParts } from './inspect-parts.ts'
 import { accountOfAnswer, inspectShared } from './large-bodies.ts'
+import { maskedSummary } from './masked-summary.ts'
 import type { Quota } from './quota.ts'
 import { mayReachTasks, recheck, recheckCall } from './recheck.ts'
-import { attestorOf, type Intended, maskedSummary, trustDomainOf, verifierFault } from './record.ts'
+import { attestorOf, type Intended, trustDomainOf, verifierFault } from './record.ts'
 
 export interface DeliverDeps extends InspectDeps {
   readonly signatures: MessageSignatures
@@ -109,6 +110,8 @@ export async function deliver(
     (await forwarder(exchange, still).catch(
       (cause: unknown) => new Undelivered({ progress: 'sent', detail: String(cause) }),
     ))
+  const cut = exchange.upload?.refusal ?? null
+  if (cut !== null) return cutRequest(delivered, cut)
   if (delivered instanceof Undelivered) return ownWordFirst(delivered, still)
   if (delivered instanceof Refusal) return declinedBy(delivered)
   // Inspection that throws could not decide; the receiver has acted all the same.
@@ -127,6 +130,16 @@ export function mayLeave(exchange: Exchange<Authorized>, deps: AuthorizeDeps): R
   const lost = recheckCall(exchange, deps)
   if (lost !== null || mayReachTasks(exchange, deps)) return lost
   return new UnknownReference('the task is not one of this caller')
+}
+
+/** The fabric has ended a streamed request, which is the reason for whatever came of it. */
+function cutRequest(delivered: Delivered | Refusal | Undelivered, cut: Refusal): Undelivered {
+  const isUnsent =
+    delivered instanceof Refusal ||
+    (delivered instanceof Undelivered && delivered.failure.progress === 'not-sent')
+  if (isUnsent) return declinedBy(cut)
+  if (!(delivered instanceof Undelivered)) discard(delivered)
+  return new Undelivered({ progress: 'cut', detail: cut.detail, refusal: cut })
 }
 
 /** Prefers a lost right that is known here over the refusal that the receiver states. */

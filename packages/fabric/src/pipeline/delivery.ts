@@ -52,7 +52,11 @@ export type Progress =
 /** Codes for a receiver that acted and whose response did not pass. */
 export type WithheldCode = Extract<
   RefusalCode,
-  'RESPONSE_REJECTED' | 'COUNTERSIGNATURE_MISSING' | 'COUNTERSIGNATURE_REJECTED' | 'WITHDRAWN'
+  | 'RESPONSE_REJECTED'
+  | 'STREAM_REJECTED'
+  | 'COUNTERSIGNATURE_MISSING'
+  | 'COUNTERSIGNATURE_REJECTED'
+  | 'WITHDRAWN'
 >
 
 /**
@@ -67,6 +71,8 @@ export type Failure =
       readonly limit?: string | null
     }
   | { readonly progress: 'sent'; readonly detail: string; readonly limit?: string | null }
+  /** A part of a streamed request was sent, and the fabric ended it before its end. */
+  | { readonly progress: 'cut'; readonly detail: string; readonly refusal: Refusal }
   | {
       readonly progress: 'answered'
       readonly refusal: (Refusal & { readonly code: WithheldCode }) | StatedRefusal
@@ -114,6 +120,7 @@ export function refusalOf({ failure }: Undelivered): Refusal {
     }
     case 'sent':
       return new Refusal('OUTCOME_UNKNOWN', failure.detail, null, { limit: failure.limit ?? null })
+    case 'cut':
     case 'answered':
       return failure.refusal
   }
@@ -126,6 +133,7 @@ export function declinedBy(refusal: Refusal): Undelivered {
 
 const withheldCodes: ReadonlySet<RefusalCode> = new Set<WithheldCode>([
   'RESPONSE_REJECTED',
+  'STREAM_REJECTED',
   'COUNTERSIGNATURE_MISSING',
   'COUNTERSIGNATURE_REJECTED',
   'WITHDRAWN',

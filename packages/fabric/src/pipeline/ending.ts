@@ -62,6 +62,8 @@ export function undeliveredEnding(undelivered: Undelivered): IntendedEnding {
         ...facts,
         ...reached('answered'),
       })
+    case 'cut':
+      return intended(afterDelivery(refusal), 'cut', facts)
     case 'sent':
       return intended(refusal, 'unknown', { ...facts, ...reached('sent') })
     case 'not-sent':

@@ -4,8 +4,10 @@ import type { Finding } from '../redaction/redactor.ts'
 import { type Authorized, PolicyRefusal } from './authorize.ts'
 import { type Exchange, extend } from './exchange.ts'
 import type { Fields } from './inspect-fields.ts'
+import { opaqueFault, partsOfFrame, wholeFrame } from './inspect-frame.ts'
 import type { InspectedParts } from './inspect-parts.ts'
 import { type BodyRedaction, inspectShared } from './large-bodies.ts'
+import { Upload } from './upload.ts'
 
 /** Redaction dependencies of the stage. Of a sealed message the stage reads the form alone. */
 export type InspectDeps = BodyRedaction
@@ -26,6 +28,8 @@ interface Inspection {
   /** The one form that may be forwarded; `received` is what came in. */
   readonly forwardable: Forwardable
   readonly findings: readonly Finding[]
+  /** The frames of a streamed request, the first one as it may leave; null of any other. */
+  readonly upload: Upload | null
 }
 
 /** Known once the message was inspected whole. */
@@ -41,7 +45,10 @@ export async function inspect(
   if (found instanceof Refusal) return PolicyRefusal.after(exchange, found)
   const { body, headers, findings } = found
   const forwardable = { body, headers, digest: sha256(body) }
-  return extend(exchange, { [inspected]: true as const, forwardable, findings })
+  const { received } = exchange
+  const upload =
+    received.frames === undefined ? null : new Upload(received.frames, received.body, body)
+  return extend(exchange, { [inspected]: true as const, forwardable, findings, upload })
 }
 
 type Found = Omit<Forwardable, 'digest'> & Pick<Inspection, 'findings'>
@@ -63,14 +70,20 @@ function inspectMessage(
       ? { body, headers: fields, findings: [] }
       : new Refusal('CONTENT_UNSUPPORTED', `the sealed message lacks no-${missing.join(', no-')}`)
   }
-  const parts = { path, signature: signature?.signed ?? null, fields, frame: [], body, contentType }
+  const head = { path, signature: signature?.signed ?? null, fields, frame: [] }
+  const { first = null } = received.frames ?? {}
+  const parts =
+    first === null ? { ...head, body, contentType } : { ...head, ...partsOfFrame(first) }
+  const opaque = first === null ? null : opaqueFault(first, decision.obligations)
+  if (opaque !== null) return opaque
   const client = `${caller.kind}/${caller.name}`
   const account = { name: client, caller: client, isAnswer: false, left }
   const given = inspectShared(deps, parts, { mask, block }, account)
   const conclude = (result: InspectedParts | Refusal): Found | Refusal => {
     if (result instanceof Refusal) return result
     const { fields: headers, findings } = result
-    return { body: result.body ?? body, headers, findings }
+    const leaving = result.body ?? body
+    return { body: first === null ? leaving : wholeFrame(first, leaving), headers, findings }
   }
   return given instanceof Promise ? given.then(conclude) : conclude(given)
 }

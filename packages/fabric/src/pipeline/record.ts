@@ -25,6 +25,7 @@ import { PolicyRefusal } from './authorize.ts'
 import { type IntendedEnding, loneEnding, type RefusedEnding, writable } from './ending.ts'
 import { type Exchange, extend } from './exchange.ts'
 import type { Inspected } from './inspect.ts'
+import { maskedSummary } from './masked-summary.ts'
 import { observeExchange } from './observe.ts'
 import type { Target, Transport, UncheckedRequest } from './unchecked-request.ts'
 
@@ -227,7 +228,10 @@ export async function recordOutcome(
   ending: Ending,
   deps: RecordDeps,
 ): Promise<void> {
-  const { caller, findings } = exchange
+  const { caller, upload } = exchange
+  // However the exchange ends, nothing more of its request is read or forwarded.
+  const sent = upload?.finish() ?? null
+  const findings = sent === null ? exchange.findings : [...exchange.findings, ...sent.findings]
   observeExchange(deps.detection, exchange, {
     caller: caller.name,
     code: ending.declined ?? null,
@@ -244,6 +248,7 @@ export async function recordOutcome(
     at: deps.now(),
     facts: {
       ...sizeFact(exchange.transport, 'response.bytes', ending.bytes),
+      ...sent?.facts,
       ...ending.facts,
       ...ended,
     },
@@ -312,6 +317,8 @@ function intentFacts(exchange: Exchange<Inspected>, deps: RecordDeps): Record<st
     'request.digest': digest,
     ...sizeFact(transport, 'request.bytes', received.body.length),
     'request.forwarded-digest': forwardable.digest,
+    // Both digests are of the first frame then.
+    ...(received.frames === undefined ? {} : { 'request.streamed': received.frames.codec.name }),
     masked: maskedSummary(exchange.findings),
     'attested.request': signed ? 'caller' : attestorOf(transport),
     'private.request': JSON.stringify(exchange.question),
@@ -342,13 +349,4 @@ function sizeFact(
   bytes: number,
 ): Readonly<Record<string, number>> {
   return transport === 'mesh' ? { [name]: bytes } : {}
-}
-
-/** `card:1 email:2`: what was masked, by class; the values are nowhere. */
-export function maskedSummary(findings: readonly Finding[]): string {
-  const counts = new Map<string, number>()
-  for (const { dataClass, operator } of findings) {
-    if (operator !== 'none') counts.set(dataClass, (counts.get(dataClass) ?? 0) + 1)
-  }
-  return [...counts].map(([name, count]) => `${name}:${count}`).join(' ')
 }

@@ -14,10 +14,10 @@ import { type InspectedParts, noParts } from './inspect-parts.ts'
 import { Interruption } from './interruption.ts'
 import { accountOfAnswer, inspectShared } from './large-bodies.ts'
 import { withoutLineBreaks } from './line-breaks.ts'
+import { maskedSummary } from './masked-summary.ts'
 import {
   type Ending,
   type Intended,
-  maskedSummary,
   type RecordDeps,
   recordOutcome,
   unrecorded,
@@ -111,7 +111,8 @@ async function* pass(
       yield transcript.add(next.value, refusal)
     }
   } catch (cause) {
-    return endBy(brokenOff(cause))
+    // A streamed request that may not go on ends its response with it.
+    return endBy(exchange.upload?.refusal ?? brokenOff(cause))
   } finally {
     watch.close()
     // A receiver that ignores the return must not hold up the record of what happened.

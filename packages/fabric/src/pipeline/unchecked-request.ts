@@ -4,6 +4,7 @@ import type { Refusal } from '../lib/refusal.ts'
 import type { PolicyAction, PolicyContext } from '../policy/policy.ts'
 import type { Identified } from './authenticate.ts'
 import type { Exchange } from './exchange.ts'
+import type { RequestFrames } from './frames.ts'
 
 export type Transport = PolicyContext['transport']
 
@@ -53,7 +54,10 @@ export interface Message {
    */
   readonly headers: readonly (readonly [string, string])[]
   readonly contentType: string
+  /** Of a streamed request: the content of its first frame. */
   readonly body: Uint8Array
+  /** The frames of a streamed request; absent where the body was read whole. */
+  readonly frames?: RequestFrames
 }
 
 /** The credentials of a request, of which nothing else has to be there. */

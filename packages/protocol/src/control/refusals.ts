@@ -43,6 +43,10 @@ export const REFUSALS = {
     retry: false,
     says: 'the receiver acted, but its response was not acceptable',
   },
+  STREAM_REJECTED: {
+    retry: false,
+    says: 'a part of the streamed request may not pass; the receiver may have acted on the rest',
+  },
   COUNTERSIGNATURE_MISSING: {
     retry: false,
     says: 'the receiver acted, but policy requires a countersigned response',
@@ -96,6 +100,7 @@ export function isWithdrawalReason(value: unknown): value is WithdrawalReason {
 const AFTER_DELIVERY: ReadonlySet<RefusalCode> = new Set([
   'OUTCOME_UNKNOWN',
   'RESPONSE_REJECTED',
+  'STREAM_REJECTED',
   'COUNTERSIGNATURE_MISSING',
   'COUNTERSIGNATURE_REJECTED',
   'WITHDRAWN',

@@ -48,11 +48,33 @@ export interface RouteBreaker {
   readonly ejectedPercent: number
 }
 
-/** The bounds of a route on time, repeats and endpoints that fail. */
+/** The messages of a route that may be streams, and the bounds of a streamed request. */
+export interface RouteStreams {
+  /**
+   * `response`: responses of server-sent events, as on every route. `request`: requests too.
+   * `both`: a streamed request may also be answered by frames of its own codec.
+   */
+  readonly permit: StreamPermit
+  /** Of one frame: it is held whole before it may pass. */
+  readonly frameBytes: number
+  /** Of one request. */
+  readonly frames: number
+  /** Of the frames of one request together. */
+  readonly bytes: number
+  /** Within which each further frame of a request has to come whole. */
+  readonly idleMs: number
+}
+
+export type StreamPermit = 'response' | 'request' | 'both'
+
+const permits: ReadonlySet<unknown> = new Set<StreamPermit>(['response', 'request', 'both'])
+
+/** The bounds of a route on time, repeats, endpoints that fail, and streams. */
 export interface RouteReliability {
   readonly timeouts: RouteTimeouts
   readonly retries: RouteRetries
   readonly breaker: RouteBreaker
+  readonly streams: RouteStreams
 }
 
 /** Those settings that an operator has made; all others have their defaults. */
@@ -102,6 +124,12 @@ export const ROUTE_BOUNDS = {
     ejectMaxMs: whole(1, 3_600_000, 60_000),
     ejectedPercent: whole(0, 100, 50),
   },
+  streams: {
+    frameBytes: whole(1_024, 4 * 1024 * 1024, 1024 * 1024),
+    frames: whole(1, 100_000_000, 1_000_000),
+    bytes: whole(1_024, 2 ** 44, 4 * 2 ** 30),
+    idleMs: whole(50, hourMs, 60_000),
+  },
 } as const satisfies {
   readonly [Group in keyof RouteReliability]: Numbers<RouteReliability[Group]>
 }
@@ -111,8 +139,8 @@ const operationLengthMax = 256
 
 /** Reads the settings of one route and adds the defaults. Throws a MalformedError on others. */
 export function parseRouteSettings(value: unknown): RouteReliability {
-  const { timeouts, retries, breaker } = members(value ?? {}, 'settings', [
-    ...['timeouts', 'retries', 'breaker'],
+  const { timeouts, retries, breaker, streams } = members(value ?? {}, 'settings', [
+    ...['timeouts', 'retries', 'breaker', 'streams'],
   ])
   const retried = members(retries ?? {}, 'retries', [
     ...Object.keys(ROUTE_BOUNDS.retries),
@@ -129,7 +157,19 @@ export function parseRouteSettings(value: unknown): RouteReliability {
       ...{ resend, idempotencyKey, operations: parseOperations(operations) },
     },
     breaker: wholesOf(breaker, 'breaker'),
+    streams: parseStreams(streams),
   }
+}
+
+function parseStreams(value: unknown): RouteStreams {
+  const bounds = Object.keys(ROUTE_BOUNDS.streams)
+  const given = members(value ?? {}, 'streams', [...bounds, 'permit'])
+  const { permit = 'response' } = given
+  if (!permits.has(permit)) {
+    throw new MalformedError('streams.permit is response, request or both')
+  }
+  const read = wholesOf(pick(given, bounds), 'streams')
+  return { ...read, permit: permit as StreamPermit }
 }
 
 /** Reports whether `parseRouteSettings` takes the value. */

@@ -42,7 +42,7 @@ const rules: Readonly<Record<ExchangeResult, EndingRule>> = {
     ...{ needsCode: true, progress: 'answered', response: 'any' },
   },
   cut: {
-    codes: (code) => withheldCodes.has(code),
+    codes: (code) => withheldCodes.has(code) || code === 'STREAM_REJECTED',
     ...{ needsCode: true, progress: 'answered', response: 'any' },
   },
   // Neither delivered nor lost: no fact may make it look like one of the two.

@@ -26,13 +26,17 @@ const withholdable: ReadonlySet<string> = new Set([
   'policy.rules',
   'policy.version',
   'request.bytes',
+  'request.masked',
   'response.bytes',
   'response.masked',
 ])
 
 /** The facts by which a message is compared with what was recorded of it. */
 export const CONTENT_FACTS = {
-  request: ['request.digest', 'request.forwarded-digest'],
+  request: [
+    ...(['request.digest', 'request.forwarded-digest'] as const),
+    ...(['request.transcript', 'request.forwarded-transcript', 'request.frames'] as const),
+  ],
   response: ['response.digest', 'response.forwarded-digest', 'transcript', 'events'],
 } as const
 

@@ -24,6 +24,8 @@ export interface SignableRequest {
   readonly scheme?: 'http' | 'https'
   /** True when there is content; if absent, the headers that describe content decide. */
   readonly hasBody?: boolean
+  /** True when the content is read as a stream of frames, which has no digest beforehand. */
+  readonly isStreamed?: boolean
 }
 
 export interface SignableResponse {

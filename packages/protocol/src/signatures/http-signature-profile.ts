@@ -18,6 +18,13 @@ import {
 export const receiverHeader = 'countersign-to'
 
 /**
+ * States, with the value `streamed`, that the signature of a request covers its head alone. Without
+ * this field, the signed head of a stream would be that of a request without content.
+ */
+export const bodyHeader = 'countersign-body'
+export const streamedBody = 'streamed'
+
+/**
  * Components of every request that our profile covers; `profileRequestComponents` adds the rest.
  */
 export const requestProfileComponents = ['"@method"', '"@path"'] as const
@@ -65,7 +72,7 @@ export function signedMessage(
 export function profileRequestComponents(request: SignableRequest): readonly string[] {
   const components: string[] = [...requestProfileComponents]
   if (request.path.includes('?')) components.push('"@query"')
-  for (const name of ['content-digest', 'content-type', receiverHeader]) {
+  for (const name of ['content-digest', 'content-type', bodyHeader, receiverHeader]) {
     if (hasField(name, request.headers)) components.push(`"${name}"`)
   }
   // Some covered component has to name the receiver, or the request could be replayed to another
@@ -123,9 +130,8 @@ export function requestProfileFault(
       return 'the signature does not cover the query'
     }
   }
-  if (hasBody(request) && !covers('content-digest')) {
-    return 'the signature does not cover the digest of the content'
-  }
+  const inContent = contentFault(request, covers)
+  if (inContent !== null) return inContent
   if (!covers(receiverHeader) && !covers('@authority') && !covers('@target-uri')) {
     return 'the signature does not cover whom the request is for'
   }
@@ -134,6 +140,21 @@ export function requestProfileFault(
     return `the signature does not cover ${receiverHeader}`
   }
   return null
+}
+
+function contentFault(request: SignableRequest, covers: (name: string) => boolean): string | null {
+  if (request.isStreamed === true) {
+    // Nothing could be compared with it before the stream is forwarded.
+    if (covers('content-digest')) return 'the signature covers a digest of a stream'
+    const [stated, ...more] = fieldValues(bodyHeader, request.headers)
+    return stated === streamedBody && more.length === 0 && covers(bodyHeader)
+      ? null
+      : `the signature of a stream does not cover ${bodyHeader}: ${streamedBody}`
+  }
+  if (covers(bodyHeader)) return 'the request was signed as a stream, and is not one'
+  return hasBody(request) && !covers('content-digest')
+    ? 'the signature does not cover the digest of the content'
+    : null
 }
 
 /**

@@ -47,6 +47,8 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
     'ask the receiver what became of it; call again only if it may happen twice, or with an idempotency key that the receiver honours',
   RESPONSE_REJECTED:
     'do not call again, the receiver acted; tell the author of the receiver; `countersign explain <exchange>` shows the reason',
+  STREAM_REJECTED:
+    'ask the receiver what it took of the stream; `countersign explain <exchange>` shows the frame and the reason',
   COUNTERSIGNATURE_MISSING:
     'do not call again, the receiver acted; the receiver has to serve through the SDK or a connector',
   COUNTERSIGNATURE_REJECTED:

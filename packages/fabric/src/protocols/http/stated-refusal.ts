@@ -47,6 +47,7 @@ const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> 
   RECEIVER_UNREACHABLE: 'stated',
   OUTCOME_UNKNOWN: 'unknown',
   RESPONSE_REJECTED: 'stated',
+  STREAM_REJECTED: 'stated',
   COUNTERSIGNATURE_MISSING: 'stated',
   COUNTERSIGNATURE_REJECTED: 'stated',
   // Passed on without its reason, because some reasons ask a caller to begin again.

@@ -39,6 +39,7 @@ const singleNames: ReadonlySet<string> = new Set([
   'content-digest',
   'content-encoding',
   'content-length',
+  'countersign-body',
   'countersign-decision',
   'countersign-exchange',
   'countersign-from',

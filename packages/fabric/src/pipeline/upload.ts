@@ -1,0 +1,168 @@
+import type { FactValue } from '../ledger/ledger.ts'
+import { Refusal, Withdrawal } from '../lib/refusal.ts'
+import type { Finding } from '../redaction/redactor.ts'
+import type { AuthorizeDeps, Authorized } from './authorize.ts'
+import type { Exchange } from './exchange.ts'
+import type { RequestFrames } from './frames.ts'
+import { inspectFrame } from './inspect-frame.ts'
+import { Interruption } from './interruption.ts'
+import type { BodyRedaction } from './large-bodies.ts'
+import { maskedSummary } from './masked-summary.ts'
+import { type StatusChanges, watchStatus } from './status.ts'
+import { TranscriptHash } from './transcript.ts'
+
+export interface UploadDeps extends BodyRedaction {
+  readonly authorization: AuthorizeDeps
+  readonly standing: StatusChanges
+}
+
+/** What is on record of a streamed request once it has ended. */
+export interface UploadRecord {
+  readonly facts: Readonly<Record<string, FactValue>>
+  /** Of the frames after the first. */
+  readonly findings: readonly Finding[]
+}
+
+/** Findings are counted by class; each of a long stream would be kept without end. */
+const findingsMax = 1000
+
+/**
+ * The frames of a streamed request on their way to its receiver. Each is inspected whole, the right
+ * to go on is evaluated, and it is forwarded before the next one is read from the caller: memory
+ * holds one. Its end, whichever it is, is `finish`.
+ */
+export class Upload {
+  readonly #source: RequestFrames
+  readonly #first: { readonly received: Uint8Array; readonly forwarded: Uint8Array }
+  readonly #ended = new Interruption<'ended'>()
+  readonly #sent = new TranscriptHash()
+  /** Null as long as every frame was forwarded as it came. */
+  #forwarded: TranscriptHash | null = null
+  readonly #findings: Finding[] = []
+  #frames = 0
+  #bytes = 0
+  #refusal: Refusal | null = null
+  #fail: (cause: Error) => void = () => undefined
+  #close: () => void = () => undefined
+  #isWhole = false
+
+  constructor(source: RequestFrames, received: Uint8Array, forwarded: Uint8Array) {
+    this.#source = source
+    this.#first = { received, forwarded }
+  }
+
+  /** The reason why the stream was ended before its end; null while it was not. */
+  get refusal(): Refusal | null {
+    return this.#refusal
+  }
+
+  /** Called when the stream may not go on, also while the receiver takes nothing of it. */
+  onFailure(fail: (cause: Error) => void): void {
+    this.#fail = fail
+    if (this.#refusal !== null) fail(new StreamEnded(this.#refusal))
+  }
+
+  /** Watches the right to go on from now until `finish`. Gives the bytes, to be read once. */
+  begin(exchange: Exchange<Authorized>, deps: UploadDeps): AsyncIterable<Uint8Array> {
+    const watch = watchStatus(exchange, deps.authorization, deps.standing)
+    this.#close = watch.close
+    const ended = this.#ended.or(watch.lost.or(new Promise<never>(() => undefined)))
+    void ended.then((lost) => (lost === 'ended' ? undefined : this.#refuse(lost)))
+    const frames = this.#pass(exchange, deps, watch)
+    return { [Symbol.asyncIterator]: () => frames }
+  }
+
+  /** Stops reading. What was forwarded is on record; a second call gives the same. */
+  finish(): UploadRecord {
+    this.#close()
+    this.#source.stop()
+    this.#ended.come('ended')
+    const masked = maskedSummary(this.#findings)
+    return {
+      findings: this.#findings,
+      facts: {
+        'request.transcript': this.#sent.digest(),
+        'request.forwarded-transcript': (this.#forwarded ?? this.#sent).digest(),
+        'request.frames': this.#frames,
+        'request.bytes': this.#bytes,
+        ...(masked === '' ? {} : { 'request.masked': masked }),
+      },
+    }
+  }
+
+  /**
+   * Throws where the stream may not go on. It must never return then: the receiver would take what
+   * it has for the whole.
+   */
+  async *#pass(
+    exchange: Exchange<Authorized>,
+    deps: UploadDeps,
+    watch: ReturnType<typeof watchStatus>,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    const { first, codec } = this.#source
+    const { received, forwarded } = this.#first
+    this.#count(received, forwarded)
+    yield codec.format({ ...first, data: forwarded })
+    for (;;) {
+      const next = await this.#wait(watch, this.#source.next())
+      if (next === null) {
+        this.#isWhole = true
+        return
+      }
+      const inspected = await this.#wait(watch, Promise.resolve(inspectFrame(next, exchange, deps)))
+      // The last question before it leaves.
+      const lost = watch.check()
+      if (lost !== null) throw this.#refuse(lost)
+      this.#found(inspected.findings)
+      this.#count(next.data, inspected.data)
+      yield codec.format({ ...next, data: inspected.data })
+    }
+  }
+
+  async #wait<Value>(
+    watch: ReturnType<typeof watchStatus>,
+    work: Promise<Value | Refusal>,
+  ): Promise<Value> {
+    const given = await this.#ended.or(watch.lost.or(work))
+    if (given === 'ended') throw new Error('the exchange ended before its request')
+    if (given instanceof Refusal) throw this.#refuse(given)
+    return given as Value
+  }
+
+  #refuse(given: Refusal): StreamEnded {
+    this.#refusal ??= streamRefusal(given)
+    const cause = new StreamEnded(this.#refusal)
+    if (!this.#isWhole) this.#source.stop()
+    this.#fail(cause)
+    return cause
+  }
+
+  #found(findings: readonly Finding[]): void {
+    if (this.#findings.length < findingsMax) this.#findings.push(...findings)
+  }
+
+  #count(received: Uint8Array, forwarded: Uint8Array): void {
+    if (forwarded !== received) this.#forwarded ??= this.#sent.copy()
+    this.#sent.add(received)
+    this.#forwarded?.add(forwarded)
+    this.#frames += 1
+    this.#bytes += received.length
+  }
+}
+
+/** The cause with which the request to the receiver is ended. */
+export class StreamEnded extends Error {
+  constructor({ code, detail }: Refusal) {
+    super(`the streamed request may not go on: ${code}: ${detail}`)
+  }
+}
+
+/**
+ * The receiver has the frames before this one, whatever the reason: no code may claim that nothing
+ * was delivered.
+ */
+function streamRefusal(given: Refusal): Refusal {
+  if (given instanceof Withdrawal) return given
+  const { code, detail, limit } = given
+  return new Refusal('STREAM_REJECTED', `${code}: ${detail}`, null, { limit })
+}

@@ -392,6 +392,16 @@ export const REQUIREMENTS = {
     notOn: noStreams,
     attacks: ['secret-split-over-chunks'],
   },
+  'stream:requests': {
+    promise:
+      'Each frame of a streamed request is inspected whole, and the right to go on decided, before it is forwarded.',
+    on: ['gateway'],
+    notOn: {
+      mesh: 'connectors refuse streamed requests',
+      queue: 'a message of a channel is whole',
+    },
+    attacks: ['streamed-request'],
+  },
   'inspect:bounds': {
     promise: 'Heads, bodies, events and nesting have limits, and what exceeds one is refused.',
     on: everywhere,

@@ -378,9 +378,8 @@ export {
   profileResponseComponents,
   receiverHeader,
   requestProfileFault,
-  bodyHeader,
-  streamedBody,
   responseProfileFault,
   signedMessage,
+  streamedBody,
 } from './signatures/http-signature-profile.ts'
 export { type Hash, type VerifySignature, verifyEd25519 } from './signatures/web-crypto.ts'

@@ -21,7 +21,7 @@ import { createBalancer } from '../routes/balancer.ts'
 import { createEndpointRegistry } from '../routes/endpoint-registry.ts'
 import { createStoredRoutes } from '../routes/stored-routes.ts'
 import { adminRoutes } from '../transports/gateway/admin-router.ts'
-import { agentsRoutes } from '../transports/gateway/agents-router.ts'
+import { agentsRoutes, streamOfCall } from '../transports/gateway/agents-router.ts'
 import { channelsRoutes } from '../transports/gateway/channels-router.ts'
 import { meshRoutes, receiptsRoutes } from '../transports/gateway/control-router.ts'
 import { type Gateway, openGateway } from '../transports/gateway/gateway.ts'
@@ -310,6 +310,7 @@ async function openListener(
     connectionsMax: await connectionsMax(environment),
     responseLimits: { stallMs: limits.responseStallMs, unsentBytesMax: limits.unsentBytes },
     routes: parts.routes,
+    streamOf: streamOfCall(parts.endpoints),
     publicRoutes: publicRoutes({
       trust: () => trustDocument(stores),
       trustFingerprint: await fingerprintOf(stores),

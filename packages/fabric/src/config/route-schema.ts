@@ -1,7 +1,7 @@
 import { ROUTE_BOUNDS, routeOperationFault, routeOperationsMax } from '@countersign/protocol'
 import { z } from 'zod'
 
-const { timeouts, retries, breaker } = ROUTE_BOUNDS
+const { timeouts, retries, breaker, streams } = ROUTE_BOUNDS
 
 interface Whole {
   readonly min: number
@@ -75,6 +75,18 @@ export const routeSchema = z.strictObject({
         breaker.ejectedPercent,
         'The share of the endpoints that may be ejected; 100 closes a route with one endpoint.',
       ),
+    })
+    .prefault({}),
+  streams: z
+    .strictObject({
+      permit: z
+        .enum(['response', 'request', 'both'])
+        .default('response')
+        .describe('Streams of the route besides responses of events: requests, or both ways.'),
+      frameBytes: whole(streams.frameBytes, 'One frame of a streamed request.'),
+      frames: whole(streams.frames, 'Frames of one streamed request.'),
+      bytes: whole(streams.bytes, 'All frames of one streamed request together.'),
+      idleMs: whole(streams.idleMs, 'Until the next frame of a streamed request has come whole.'),
     })
     .prefault({}),
 })

@@ -134,7 +134,7 @@ async function concludeUndelivered(
  * what cannot leave.
  */
 export function needsAnswer({ decision, received }: Exchange<Authorized>): Refusal | null {
-  // What hands an exchange over has no part in the frames that come later.
+  // An adapter that hands an exchange over has no part in the frames that come later.
   if (received.frames !== undefined) {
     return new Refusal('CONTENT_UNSUPPORTED', 'a streamed request cannot be handed over')
   }

@@ -26,10 +26,12 @@ import { maskedSummary } from './masked-summary.ts'
 import type { Quota } from './quota.ts'
 import { mayReachTasks, recheck, recheckCall } from './recheck.ts'
 import { attestorOf, type Intended, trustDomainOf, verifierFault } from './record.ts'
+import type { StatusChanges } from './status.ts'
 
 export interface DeliverDeps extends InspectDeps {
   readonly signatures: MessageSignatures
   readonly authorization: AuthorizeDeps
+  readonly standing: StatusChanges
 }
 
 /**
@@ -105,6 +107,7 @@ export async function deliver(
   deps: DeliverDeps,
 ): Promise<Answered | Undelivered> {
   const still = () => recheck(exchange, deps.authorization)
+  exchange.upload?.begin(exchange, deps)
   const delivered =
     mayLeave(exchange, deps.authorization) ??
     (await forwarder(exchange, still).catch(

@@ -44,6 +44,7 @@ class Carrier<Known> {
     made.quota = previous.quota
     made.forwardable = previous.forwardable
     made.findings = previous.findings
+    made.upload = previous.upload
     made.approval = previous.approval
     made.intent = previous.intent
     for (const name in result) made[name as Name] = result[name as Name]
@@ -70,6 +71,7 @@ type Name =
   | 'quota'
   | 'forwardable'
   | 'findings'
+  | 'upload'
   | 'approval'
   | 'intent'
 

@@ -11,7 +11,7 @@ export interface Frame {
 
 export type CodecName = 'ndjson' | 'grpc' | 'blocks'
 
-/** How one kind of body is cut into frames, and put together again. Owned by one direction. */
+/** Cuts one body into frames. Owned by one direction. */
 export interface FrameCutter {
   /** Bytes of the frame that is not whole yet. */
   readonly heldBytes: number

@@ -15,13 +15,7 @@ import { Interruption } from './interruption.ts'
 import { accountOfAnswer, inspectShared } from './large-bodies.ts'
 import { withoutLineBreaks } from './line-breaks.ts'
 import { maskedSummary } from './masked-summary.ts'
-import {
-  type Ending,
-  type Intended,
-  type RecordDeps,
-  recordOutcome,
-  unrecorded,
-} from './record.ts'
+import { type Ending, type Intended, type RecordDeps, recordOutcome, unrecorded } from './record.ts'
 import { type StatusChanges, watchStatus } from './status.ts'
 
 export interface StreamDeps extends InspectDeps, RecordDeps {

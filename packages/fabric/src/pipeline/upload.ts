@@ -16,7 +16,7 @@ export interface UploadDeps extends BodyRedaction {
   readonly standing: StatusChanges
 }
 
-/** What is on record of a streamed request once it has ended. */
+/** The record of a streamed request that has ended. */
 export interface UploadRecord {
   readonly facts: Readonly<Record<string, FactValue>>
   /** Of the frames after the first. */
@@ -45,6 +45,7 @@ export class Upload {
   #fail: (cause: Error) => void = () => undefined
   #close: () => void = () => undefined
   #isWhole = false
+  #leaving: AsyncIterable<Uint8Array> | null = null
 
   constructor(source: RequestFrames, received: Uint8Array, forwarded: Uint8Array) {
     this.#source = source
@@ -62,17 +63,23 @@ export class Upload {
     if (this.#refusal !== null) fail(new StreamEnded(this.#refusal))
   }
 
-  /** Watches the right to go on from now until `finish`. Gives the bytes, to be read once. */
-  begin(exchange: Exchange<Authorized>, deps: UploadDeps): AsyncIterable<Uint8Array> {
+  /** The bytes as they may leave, to be read once. Throws before `begin`. */
+  get bytes(): AsyncIterable<Uint8Array> {
+    if (this.#leaving === null) throw new TypeError('no intent is on record yet')
+    return this.#leaving
+  }
+
+  /** Watches the right to go on from now until `finish`. */
+  begin(exchange: Exchange<Authorized>, deps: UploadDeps): void {
     const watch = watchStatus(exchange, deps.authorization, deps.standing)
     this.#close = watch.close
     const ended = this.#ended.or(watch.lost.or(new Promise<never>(() => undefined)))
     void ended.then((lost) => (lost === 'ended' ? undefined : this.#refuse(lost)))
     const frames = this.#pass(exchange, deps, watch)
-    return { [Symbol.asyncIterator]: () => frames }
+    this.#leaving = { [Symbol.asyncIterator]: () => frames }
   }
 
-  /** Stops reading. What was forwarded is on record; a second call gives the same. */
+  /** Stops reading, and gives the record of the forwarded frames; a second call gives the same. */
   finish(): UploadRecord {
     this.#close()
     this.#source.stop()
@@ -126,7 +133,7 @@ export class Upload {
     const given = await this.#ended.or(watch.lost.or(work))
     if (given === 'ended') throw new Error('the exchange ended before its request')
     if (given instanceof Refusal) throw this.#refuse(given)
-    return given as Value
+    return given
   }
 
   #refuse(given: Refusal): StreamEnded {

@@ -17,6 +17,11 @@ export interface UpstreamRequest {
   readonly path: string
   readonly headers: readonly (readonly [string, string])[]
   readonly body: Uint8Array
+  /**
+   * The whole body of a streamed request, in place of `body`: read once, each piece when the
+   * receiver has taken the one before. Once it throws, the receiver sees a request that broke off.
+   */
+  readonly stream?: AsyncIterable<Uint8Array>
   readonly signal: AbortSignal
   /**
    * Asked when a connection is free, just before the first byte leaves; absent where nothing waits.

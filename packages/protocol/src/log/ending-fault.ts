@@ -15,6 +15,7 @@ interface EndingRule {
 
 const withheldCodes: ReadonlySet<RefusalCode> = new Set([
   'RESPONSE_REJECTED',
+  'STREAM_REJECTED',
   'COUNTERSIGNATURE_MISSING',
   'COUNTERSIGNATURE_REJECTED',
   'WITHDRAWN',
@@ -42,7 +43,7 @@ const rules: Readonly<Record<ExchangeResult, EndingRule>> = {
     ...{ needsCode: true, progress: 'answered', response: 'any' },
   },
   cut: {
-    codes: (code) => withheldCodes.has(code) || code === 'STREAM_REJECTED',
+    codes: (code) => withheldCodes.has(code),
     ...{ needsCode: true, progress: 'answered', response: 'any' },
   },
   // Neither delivered nor lost: no fact may make it look like one of the two.

@@ -18,11 +18,11 @@ import {
 export const receiverHeader = 'countersign-to'
 
 /**
- * States, with the value `streamed`, that the signature of a request covers its head alone. Without
+ * The field that states that the signature of a request covers its head alone. Without
  * this field, the signed head of a stream would be that of a request without content.
  */
-export const bodyHeader = 'countersign-body'
-export const streamedBody = 'streamed'
+export const streamedBody = ['countersign-body', 'streamed'] as const
+const [bodyHeader] = streamedBody
 
 /**
  * Components of every request that our profile covers; `profileRequestComponents` adds the rest.
@@ -147,9 +147,9 @@ function contentFault(request: SignableRequest, covers: (name: string) => boolea
     // Nothing could be compared with it before the stream is forwarded.
     if (covers('content-digest')) return 'the signature covers a digest of a stream'
     const [stated, ...more] = fieldValues(bodyHeader, request.headers)
-    return stated === streamedBody && more.length === 0 && covers(bodyHeader)
+    return stated === streamedBody[1] && more.length === 0 && covers(bodyHeader)
       ? null
-      : `the signature of a stream does not cover ${bodyHeader}: ${streamedBody}`
+      : `the signature of a stream does not cover ${streamedBody.join(': ')}`
   }
   if (covers(bodyHeader)) return 'the request was signed as a stream, and is not one'
   return hasBody(request) && !covers('content-digest')

@@ -130,9 +130,15 @@ function toDispatch(
     method: request.method,
     path: joinPath(prefix, request.path),
     headers,
-    body: request.body.length === 0 ? null : request.body,
+    body: bodyOf(request),
     ...(request.bounds === undefined ? {} : timeoutsOf(request.bounds, headersTimeoutMs)),
   }
+}
+
+/** undici takes iterables as well, and reads one piece when the last one is written. */
+function bodyOf({ stream, body }: UpstreamRequest): Uint8Array | null {
+  if (stream !== undefined) return stream as unknown as Uint8Array
+  return body.length === 0 ? null : body
 }
 
 function timeoutsOf({ firstByteMs, idleMs }: UpstreamBounds, headersTimeoutMs: number) {

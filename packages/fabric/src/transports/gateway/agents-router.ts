@@ -1,17 +1,20 @@
 import { formatSpiffeId, isAssignableName } from '@countersign/protocol'
 import type { BodyBudget } from '../../budgets/body-budget.ts'
-import type { Refusal } from '../../lib/refusal.ts'
+import { Refusal } from '../../lib/refusal.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import type { ReadKind } from '../../protocols/a2a/card-content.ts'
 import type { TaskOwners } from '../../protocols/a2a/task-guard.ts'
 import type { TaskReader } from '../../protocols/a2a/task-reader.ts'
 import type { Classify } from '../../protocols/classify.ts'
 import type { McpSessions } from '../../protocols/mcp/mcp-sessions.ts'
+import type { Head } from '../../protocols/reading/head.ts'
+import { streamedCodec } from '../../protocols/request-streams.ts'
 import type { Balancer } from '../../routes/balancer.ts'
-import type { Routes } from '../../routes/routes.ts'
+import { type Routes, reliabilityOf } from '../../routes/routes.ts'
 import { answerCall } from '../http/call.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
-import type { PathRoute } from '../http/path-routes.ts'
+import type { PathMatch, PathRoute } from '../http/path-routes.ts'
+import type { StreamedRequest } from '../http/request-frames.ts'
 import type { Reply } from '../http/respond.ts'
 import type { Router } from './request-context.ts'
 import { GATEWAY_WIRE } from './wire.ts'
@@ -43,6 +46,19 @@ export function agentsRoutes(options: AgentsRouterOptions): readonly PathRoute<R
     ['* /agents/:agent/**', router],
     ['* /agents', router],
   ]
+}
+
+/** The codec and bounds of a call that its route permits to be a stream; null for any other. */
+export function streamOfCall(routes: Routes) {
+  return ({ segments }: PathMatch<Router>, head: Head): StreamedRequest | null | Refusal => {
+    const { agent } = segments
+    if (agent === undefined || !head.path.startsWith('/agents/')) return null
+    const route = routes.find(agent)
+    if (route === null) return null
+    const codec = streamedCodec(route, head)
+    if (codec === null || codec instanceof Refusal) return codec
+    return { codec, bounds: reliabilityOf(route).streams }
+  }
 }
 
 function agentsRouter(options: AgentsRouterOptions): Router {

@@ -14,18 +14,21 @@ import { Refusal, StatedRefusal } from '../../lib/refusal.ts'
 import { admitHead, type HeadDeps } from '../../pipeline/admit.ts'
 import { refusalOfFailure } from '../../pipeline/record.ts'
 import { comesFromForeignPage } from '../../protocols/http/foreign-page.ts'
+import type { Head } from '../../protocols/reading/head.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import { type Authorities, authorityOf } from '../http/authorities.ts'
 import type { PathMatch, PathRoutes } from '../http/path-routes.ts'
 import {
+  hasFrames,
   isUnparsed,
   type JudgedHead,
   type NodeRequest,
   type ReceivedRequest,
   receiveRequest,
 } from '../http/received-request.ts'
+import type { StreamedRequest } from '../http/request-frames.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
-import { gatewayHeadLimits } from '../http/unparsed.ts'
+import { gatewayHeadLimits, keepReading } from '../http/unparsed.ts'
 import { challenged } from './challenge.ts'
 import { createGatewayListener } from './listener.ts'
 import { decodedRequest, problemReply, type Router } from './request-context.ts'
@@ -78,6 +81,8 @@ export interface GatewayOptions extends UnparsedOptions {
   readonly responseLimits?: Partial<ConnectionLimits>
   readonly routes: PathRoutes<Router>
   readonly publicRoutes: PathRoutes<PublicRoute>
+  /** The codec and bounds of a request that is not to be read whole; null for any other. */
+  streamOf(match: PathMatch<Router>, head: Head): StreamedRequest | null | Refusal
   /** `https://host:port`, as callers reach it. */
   origin(): string
 }
@@ -206,7 +211,8 @@ async function serve(request: NodeRequest, response: NodeResponse, served: Serve
         ? await refuseUnparsedRequest(socket, received, options)
         : await answer(received, place, leavingSignal(response))
     if (reply.endsConnection === true) endSession(request, response)
-    const closes = reply.closes === true || (isUnparsed(received) && body.endsConnection)
+    const isUnread = isUnparsed(received) || hasFrames(received)
+    const closes = reply.closes === true || (isUnread && body.endsConnection)
     await writeReply(response, challenged({ ...reply, closes }, options.origin()))
   } finally {
     reply?.release?.()
@@ -276,12 +282,22 @@ function readRequest(
         prove(request, identified.caller.spiffeId)
         return admitCaller(identified, { budget, bodyBytesMax, address })
       }),
+    streamOf: (head) => (route === null ? null : streamed(request, options.streamOf(route, head))),
     faultOf: (judged) =>
       pageFault(judged) ??
       (route === null
         ? new Refusal('OPERATION_UNKNOWN', `nothing answers at ${judged.head.path}`)
         : null),
   })
+}
+
+/** Its connection is not given up because the request takes longer than one that is read whole. */
+function streamed(
+  request: NodeRequest,
+  given: StreamedRequest | null | Refusal,
+): StreamedRequest | null | Refusal {
+  if (given !== null && !(given instanceof Refusal)) keepReading(request.socket)
+  return given
 }
 
 async function answer(

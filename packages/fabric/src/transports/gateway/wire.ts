@@ -34,7 +34,7 @@ export const GATEWAY_WIRE = {
   RECEIVER_UNREACHABLE: { status: 502, jsonRpc: -31020 },
   OUTCOME_UNKNOWN: { status: 504, jsonRpc: -31021 },
   RESPONSE_REJECTED: { status: 502, jsonRpc: -31022 },
-  STREAM_REJECTED: { status: 422, jsonRpc: -31039 },
+  STREAM_REJECTED: { status: 502, jsonRpc: -31039 },
   COUNTERSIGNATURE_MISSING: { status: 502, jsonRpc: -31023 },
   COUNTERSIGNATURE_REJECTED: { status: 502, jsonRpc: -31024 },
   WITHDRAWN: { status: 403, jsonRpc: -31025 },

@@ -14,6 +14,16 @@ const discardedBytesMax = 64 * 1024
  */
 const piecesLimit = { name: 'http.bodyPieces', value: 16_384, unit: 'count' } as const
 
+/** Beyond that many, the pieces of a streamed body must carry this much on average. */
+const bytesOfPieceMin = 16
+
+/** The pieces of a body as they come. */
+export interface BodyChunks {
+  /** Null at the end. Rejects when the request breaks off. Asked for one at a time. */
+  next(): Promise<Uint8Array | null>
+  stop(): void
+}
+
 /**
  * The body of a request before anyone may read it. To be made in the turn in which the request
  * comes in: a stream that broke off earlier would otherwise look like one that has ended.
@@ -74,6 +84,64 @@ export class ArrivingBody {
       return new Refusal('MESSAGE_MALFORMED', `${head.method} with a body`)
     }
     return body
+  }
+
+  /** Reads the body piece by piece. Nothing is read from the connection before it is asked for. */
+  chunks(): BodyChunks {
+    const request = this.#request
+    const waiting: { current: PromiseWithResolvers<Uint8Array | null> | null } = { current: null }
+    const held: Uint8Array[] = []
+    let bytes = 0
+    let pieces = 0
+    const settle = (act: (asked: PromiseWithResolvers<Uint8Array | null>) => void): void => {
+      const asked = waiting.current
+      waiting.current = null
+      if (asked !== null) act(asked)
+    }
+    const add = (chunk: Uint8Array): void => {
+      countPiece(request, chunk.length)
+      pieces += 1
+      bytes += chunk.length
+      request.pause()
+      if ((pieces - piecesLimit.value) * bytesOfPieceMin > bytes) {
+        return settle((asked) => asked.reject(new Error('the request comes in too small pieces')))
+      }
+      if (waiting.current === null) held.push(chunk)
+      else settle((asked) => asked.resolve(chunk))
+    }
+    // A listener alone would make it flow.
+    request.pause()
+    request.on('data', add)
+    this.#reader = {
+      whole: () => settle((asked) => asked.resolve(null)),
+      fail: () => settle((asked) => asked.reject(brokenOff())),
+    }
+    if (!this.#ended) inviteBody(request)
+    return {
+      next: () => {
+        const chunk = held.shift()
+        if (chunk !== undefined) return Promise.resolve(chunk)
+        if (this.#broken) return Promise.reject(brokenOff())
+        if (this.#ended) return Promise.resolve(null)
+        const asked = Promise.withResolvers<Uint8Array | null>()
+        waiting.current = asked
+        request.resume()
+        return asked.promise
+      },
+      stop: () => {
+        waiting.current = null
+        held.length = 0
+        request.off('data', add)
+        this.#reader = null
+        // The rest is discarded as it comes; the connection ends with the response.
+        if (!this.#ended) request.resume()
+      },
+    }
+  }
+
+  /** True once the whole request has come. */
+  get hasEnded(): boolean {
+    return this.#ended
   }
 
   /**

@@ -133,7 +133,7 @@ function toUnchecked(
   { classified, reached }: { classified: Classified; reached: ReachedOwners | null },
   fault: Refusal | null,
 ): UncheckedRequest {
-  const { head, body, presented, signature } = call.received
+  const { head, body, frames, presented, signature } = call.received
   return createUncheckedRequest({
     id: call.exchange,
     ...(call.boundExchange === undefined ? {} : { boundExchange: call.boundExchange }),
@@ -159,6 +159,7 @@ function toUnchecked(
       headers: forwardedHeaders(head),
       contentType: head.headers.get('content-type') ?? '',
       body,
+      ...(frames === undefined ? {} : { frames }),
     },
   })
 }

@@ -3,6 +3,7 @@ import {
   formatContentDigest,
   inputOfBase,
   type SignableRequest,
+  streamedBody,
   toBase64,
   utf8,
 } from '@countersign/protocol'
@@ -42,16 +43,15 @@ export function forwardedRequest(
   receiverId: string,
 ): Forwarded {
   const { caller } = exchange
-  const { body, headers: inspected, digest } = exchange.forwardable
+  const { headers: inspected } = exchange.forwardable
   const headers: [string, string][] = [
     ...inspected.map(([name, value]): [string, string] => [name, value]),
     ['countersign-exchange', exchange.id],
     ['countersign-from', caller.spiffeId],
     ['countersign-to', receiverId],
   ]
-  if (body.length > 0) {
-    headers.push(['content-digest', formatContentDigest(digest)])
-  }
+  const content = contentField(exchange)
+  if (content !== null) headers.push(content)
   if (signer === null) {
     return {
       request: { method: base.method, path: base.path, authority: '', headers },
@@ -61,7 +61,7 @@ export function forwardedRequest(
   const callers = callerSignature(exchange)
   const components = ['"@method"', '"@path"']
   if (base.path.includes('?')) components.push('"@query"')
-  if (body.length > 0) components.push('"content-digest"')
+  if (content !== null) components.push(`"${content[0]}"`)
   components.push('"countersign-exchange"', '"countersign-from"', '"countersign-to"')
   if (callers !== null) {
     headers.push(['signature-input', callers.input], ['signature', callers.signature])
@@ -85,6 +85,15 @@ export function forwardedRequest(
         ? { 'forwarded.signature': signature, 'forwarded.signature-base': signatureBase }
         : {},
   }
+}
+
+/** States the content; of a stream, whose content comes later, that it is one. */
+function contentField({
+  forwardable: { body, digest },
+  upload,
+}: Exchange<Intended>): [string, string] | null {
+  if (upload !== null) return [...streamedBody]
+  return body.length > 0 ? ['content-digest', formatContentDigest(digest)] : null
 }
 
 function callerSignature({

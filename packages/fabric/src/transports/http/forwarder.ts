@@ -84,12 +84,16 @@ export function callForwarder(options: CallForwarderOptions): CallForwarder {
     if (given?.leftMs() === 0) return declinedBy(deadlinePassed())
     const forwarded = forwardedRequest(exchange, received, signer, receiverId)
     const { exchangeMs } = reliabilityOf(options.route).timeouts
-    const ownMs = Math.min(options.timeoutMs, exchangeMs)
+    const { upload } = exchange
+    // A streamed request takes as long as its caller, like a stream of events.
+    const ownMs = upload === null ? Math.min(options.timeoutMs, exchangeMs) : options.streamMs
     const deadline = createDeadline(options.signal, ownMs, given)
     share.onEvicted((refusal) => deadline.fail(evicted(refusal)))
+    upload?.onFailure((cause) => deadline.fail(cause))
     try {
       const response = await options.upstream.request(options.route, {
         ...leavingRequest(exchange, forwarded, options),
+        ...(upload === null ? {} : { stream: upload.bytes, isRepeatable: false }),
         signal: deadline.signal,
         still,
         ...leading(options),

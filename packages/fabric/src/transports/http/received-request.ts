@@ -10,9 +10,11 @@ import { Refusal } from '../../lib/refusal.ts'
 import type { AdmittedHead } from '../../pipeline/admit.ts'
 import type { Identified } from '../../pipeline/authenticate.ts'
 import type { Exchange } from '../../pipeline/exchange.ts'
+import type { RequestFrames } from '../../pipeline/frames.ts'
 import type { PresentedSignature, UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import { type Head, readHead } from '../../protocols/reading/head.ts'
 import type { ArrivingBody } from './arriving-body.ts'
+import { ArrivingFrames, type StreamedRequest } from './request-frames.ts'
 
 export type NodeRequest = IncomingMessage | Http2ServerRequest
 
@@ -23,6 +25,8 @@ export interface ReceivedRequest {
   readonly signature: PresentedSignature | null
   /** Empty if `refused` or `fault` is set: it was not read. */
   readonly body: Uint8Array
+  /** Of a streamed request, whose first frame is the body; absent from any other. */
+  readonly frames?: RequestFrames
   /** The reason why the head does not identify a sender; the body was not read. */
   readonly refused: Refusal | null
   /** Null if `refused`, and of a request that the fabric's own gateway forwarded. */
@@ -48,6 +52,10 @@ export const isUnparsed = (received: ReceivedRequest | Refusal): boolean =>
 export const headIn = ({ refused, identified }: ReceivedRequest): UncheckedRequest['head'] =>
   refused ?? identified
 
+/** Reports whether more of the request may come after its first frame. */
+export const hasFrames = (received: ReceivedRequest | Refusal): boolean =>
+  !(received instanceof Refusal) && received.frames !== undefined
+
 /** A head that was read, and nothing else of its request. */
 export interface JudgedHead {
   readonly head: Head
@@ -64,6 +72,8 @@ export interface Reading {
   admit(judged: JudgedHead): Promise<HeadAdmission | Refusal>
   /** Refuses an identified sender's request for its head, before the body is read. */
   faultOf?(judged: JudgedHead): Refusal | null
+  /** The codec of a request that is not to be read whole; null for any other. */
+  streamOf?(head: Head): StreamedRequest | null | Refusal
   /** Gives what the peer put forward; by default its certificate, token and API key. */
   readonly present?: (request: NodeRequest, head: Head) => Presented | Refusal
 }
@@ -75,7 +85,7 @@ export interface Reading {
 export async function receiveRequest(
   request: NodeRequest,
   body: ArrivingBody,
-  { admit, faultOf, present = readPresented }: Reading,
+  { admit, faultOf, streamOf, present = readPresented }: Reading,
 ): Promise<ReceivedRequest | Refusal> {
   const head = readHead({
     method: request.method ?? '',
@@ -107,6 +117,15 @@ export async function receiveRequest(
     if (fault !== null) return refusedRead(fault)
     const signature = readSignature(head)
     if (signature instanceof Refusal) return refusedRead(signature)
+    const streamed = streamOf?.(head) ?? null
+    if (streamed instanceof Refusal) return refusedRead(streamed)
+    if (streamed !== null) {
+      const frames = await ArrivingFrames.open(body, head, admission, streamed)
+      if (frames instanceof Refusal) return refusedRead(frames)
+      return frames === null
+        ? { ...read, signature }
+        : { ...read, signature, body: frames.first.data, frames }
+    }
     const whole = await body.read(admission, head)
     return whole instanceof Refusal ? refusedRead(whole) : { ...read, signature, body: whole }
   } catch (cause) {

@@ -46,6 +46,7 @@ export function refuseUnparsed(
 ): void {
   const refused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    if (isTimeout(error.code ?? '') && streaming.has(socket)) return
     // The parser sees whatever else is already on its way; one answer is enough.
     if (refused.has(socket)) return
     const code = error.code ?? ''
@@ -62,6 +63,15 @@ export function refuseUnparsed(
       () => socket.destroy(),
     )
   })
+}
+
+/** Connections on which a request is streamed: its frames have deadlines of their own. */
+const streaming = new WeakSet<Duplex>()
+
+/** Node reports a late request once, and then forgets it; so this holds for the present one. */
+export function keepReading(socket: Duplex | null): void {
+  if (socket === null) return
+  streaming.add(socket)
 }
 
 const isTimeout = (code: string): boolean => code === 'ERR_HTTP_REQUEST_TIMEOUT'

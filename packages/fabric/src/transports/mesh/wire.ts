@@ -30,7 +30,7 @@ export const MESH_WIRE = {
   RECEIVER_UNREACHABLE: { status: 502, jsonRpc: -31020, closes: false },
   OUTCOME_UNKNOWN: { status: 504, jsonRpc: -31021, closes: false },
   RESPONSE_REJECTED: { status: 502, jsonRpc: -31022, closes: false },
-  STREAM_REJECTED: { status: 422, jsonRpc: -31039, closes: true },
+  STREAM_REJECTED: { status: 502, jsonRpc: -31039, closes: true },
   COUNTERSIGNATURE_MISSING: { status: 502, jsonRpc: -31023, closes: false },
   COUNTERSIGNATURE_REJECTED: { status: 502, jsonRpc: -31024, closes: false },
   WITHDRAWN: { status: 403, jsonRpc: -31025, closes: true },

@@ -1,0 +1,79 @@
+import { ArrivingBytes } from '@countersign/protocol'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Frame, FrameCodec, FrameCutter } from '../../pipeline/frames.ts'
+import { tooLarge } from '../ndjson/lines.ts'
+
+/** A flag and a length, before each message (gRPC over HTTP/2, "Length-Prefixed-Message"). */
+const prefixBytes = 5
+
+/**
+ * Messages of gRPC. No detector reads protocol buffers, compressed or not: where policy requires
+ * masking or blocking, they are refused like other opaque bytes.
+ */
+export const grpcMessages: FrameCodec = {
+  name: 'grpc',
+  open: (frameBytesMax) => new MessageCutter(frameBytesMax),
+  format({ data, isCompressed = false }) {
+    const message = new Uint8Array(prefixBytes + data.length)
+    message[0] = isCompressed ? 1 : 0
+    new DataView(message.buffer).setUint32(1, data.length)
+    message.set(data, prefixBytes)
+    return message
+  },
+}
+
+class MessageCutter implements FrameCutter {
+  readonly #bytesMax: number
+  readonly #held: ArrivingBytes
+  /** Null until the prefix of the next message is whole. */
+  #prefix: { readonly isCompressed: boolean; readonly length: number } | null = null
+  #chunk: Uint8Array = new Uint8Array(0)
+  #at = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+    this.#held = new ArrivingBytes(Math.max(bytesMax, prefixBytes))
+  }
+
+  get heldBytes(): number {
+    return this.#held.heldBytes
+  }
+
+  feed(chunk: Uint8Array): void {
+    this.#chunk = chunk
+    this.#at = 0
+  }
+
+  take(): Frame | null | Refusal {
+    if (this.#prefix === null) {
+      if (!this.#fill(prefixBytes)) return null
+      const prefix = readPrefix(this.#held.take(), this.#bytesMax)
+      if (prefix instanceof Refusal) return prefix
+      this.#prefix = prefix
+    }
+    const { isCompressed, length } = this.#prefix
+    if (!this.#fill(length)) return null
+    this.#prefix = null
+    return { data: this.#held.take(), contentType: null, isCompressed }
+  }
+
+  end(): Frame | null | Refusal {
+    if (this.#prefix === null && this.#held.length === 0) return null
+    return new Refusal('MESSAGE_MALFORMED', 'the stream ended inside a message')
+  }
+
+  #fill(length: number): boolean {
+    const piece = this.#chunk.subarray(this.#at, this.#at + length - this.#held.length)
+    this.#at += piece.length
+    if (piece.length > 0) this.#held.add(piece)
+    return this.#held.length === length
+  }
+}
+
+function readPrefix(bytes: Uint8Array, bytesMax: number) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const flag = view.getUint8(0)
+  const length = view.getUint32(1)
+  if (flag > 1) return new Refusal('MESSAGE_MALFORMED', `a message with the flag ${flag}`)
+  return length > bytesMax ? tooLarge(bytesMax) : { isCompressed: flag === 1, length }
+}

@@ -1,0 +1,77 @@
+import { ArrivingBytes } from '@countersign/protocol'
+import { overLimit } from '../../lib/limits.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Frame, FrameCodec, FrameCutter } from '../../pipeline/frames.ts'
+
+const lineFeed = 0x0a
+const carriageReturn = 0x0d
+
+/** Lines of JSON (NDJSON, JSON Lines). Blank lines are not frames, and do not pass. */
+export const lines: FrameCodec = {
+  name: 'ndjson',
+  open: (frameBytesMax) => new LineCutter(frameBytesMax),
+  format({ data }) {
+    if (data.includes(lineFeed)) throw new TypeError('a line with a line break in it')
+    const line = new Uint8Array(data.length + 1)
+    line.set(data)
+    line[data.length] = lineFeed
+    return line
+  },
+}
+
+class LineCutter implements FrameCutter {
+  readonly #bytesMax: number
+  readonly #line: ArrivingBytes
+  #chunk: Uint8Array = new Uint8Array(0)
+  #at = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+    this.#line = new ArrivingBytes(bytesMax)
+  }
+
+  get heldBytes(): number {
+    return this.#line.heldBytes
+  }
+
+  feed(chunk: Uint8Array): void {
+    this.#chunk = chunk
+    this.#at = 0
+  }
+
+  take(): Frame | null | Refusal {
+    while (this.#at < this.#chunk.length) {
+      const end = this.#chunk.indexOf(lineFeed, this.#at)
+      const piece = this.#chunk.subarray(this.#at, end < 0 ? this.#chunk.length : end)
+      this.#at = end < 0 ? this.#chunk.length : end + 1
+      if (!this.#line.add(piece)) return tooLarge(this.#bytesMax)
+      if (end < 0) return null
+      const frame = toFrame(this.#line.take())
+      if (frame !== null) return frame
+    }
+    return null
+  }
+
+  /** The standard permits a last line without its end. */
+  end(): Frame | null | Refusal {
+    return toFrame(this.#line.take())
+  }
+}
+
+function toFrame(bytes: Uint8Array): Frame | null | Refusal {
+  const data = bytes.at(-1) === carriageReturn ? bytes.subarray(0, -1) : bytes
+  // Some readers end a line there as well, and would see two.
+  if (data.includes(carriageReturn)) {
+    return new Refusal('MESSAGE_MALFORMED', 'a carriage return within a line')
+  }
+  return isBlank(data) ? null : { data, contentType: 'application/json' }
+}
+
+function isBlank(data: Uint8Array): boolean {
+  return data.every((byte) => byte === 0x20 || byte === 0x09)
+}
+
+/** Of one frame of any codec. */
+export function tooLarge(value: number): Refusal {
+  return overLimit('MESSAGE_TOO_LARGE', { name: 'stream.frameBytes', value, unit: 'bytes' })
+}

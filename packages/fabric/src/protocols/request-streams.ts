@@ -1,0 +1,51 @@
+import { parseMediaType } from '@countersign/protocol'
+import { Refusal } from '../lib/refusal.ts'
+import type { FrameCodec } from '../pipeline/frames.ts'
+import { type Route, reliabilityOf } from '../routes/routes.ts'
+import { grpcMessages } from './grpc/messages.ts'
+import { lines } from './ndjson/lines.ts'
+import { blocks } from './octets/blocks.ts'
+import type { Head } from './reading/head.ts'
+
+const codecs: ReadonlyMap<string, FrameCodec> = new Map([
+  ['application/x-ndjson', lines],
+  ['application/ndjson', lines],
+  ['application/jsonl', lines],
+  ['application/grpc', grpcMessages],
+  ['application/octet-stream', blocks],
+])
+
+const withBody: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])
+
+/** The codec that cuts content of this type; null where such content is one message. */
+export function codecOf(contentType: string | undefined): FrameCodec | null {
+  const essence = parseMediaType(contentType ?? '')?.essence ?? ''
+  // `application/grpc+proto`, of which the suffix names the form of the messages.
+  return codecs.get(essence.startsWith('application/grpc+') ? 'application/grpc' : essence) ?? null
+}
+
+/**
+ * The codec of a request that is not to be read whole, by its head alone; null for every other
+ * request. Only a route that permits it has any, and never one of A2A or MCP: a frame is not
+ * classified, so that no policy would decide on a call in it.
+ */
+export function streamedCodec(
+  route: Route | null,
+  { method, headers }: Head,
+): FrameCodec | null | Refusal {
+  if (route === null || !permitsRequests(route) || !withBody.has(method)) return null
+  if (headers.get('content-length') === '0') return null
+  const codec = codecOf(headers.get('content-type'))
+  if (codec === null) return null
+  if (route.protocol !== 'http') {
+    const detail = `a streamed request needs a route of the protocol http, not ${route.protocol}`
+    return new Refusal('CONTENT_UNSUPPORTED', detail)
+  }
+  return route.endpoints.some(({ connector }) => connector === true)
+    ? new Refusal('CONTENT_UNSUPPORTED', 'connectors carry no streamed requests')
+    : codec
+}
+
+function permitsRequests(route: Route): boolean {
+  return reliabilityOf(route).streams.permit !== 'response'
+}

@@ -1,0 +1,130 @@
+import type { RouteReliability } from '@countersign/protocol'
+import type { Admission } from '../../budgets/admission.ts'
+import type { BodyShare } from '../../budgets/body-budget.ts'
+import { overLimit } from '../../lib/limits.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Frame, FrameCodec, FrameCutter, RequestFrames } from '../../pipeline/frames.ts'
+import { Interruption } from '../../pipeline/interruption.ts'
+import type { Head } from '../../protocols/reading/head.ts'
+import type { ArrivingBody, BodyChunks } from './arriving-body.ts'
+
+export interface StreamedRequest {
+  readonly codec: FrameCodec
+  readonly bounds: RouteReliability['streams']
+}
+
+/**
+ * The frames of a request body, on the account of its sender: the piece that arrived and the frame
+ * that is not whole yet. Nothing further is read while a frame is on its way.
+ */
+export class ArrivingFrames implements RequestFrames {
+  readonly codec: FrameCodec
+  readonly #bounds: RouteReliability['streams']
+  readonly #chunks: BodyChunks
+  readonly #cutter: FrameCutter
+  readonly #share: BodyShare
+  readonly #evicted = new Interruption<Refusal>()
+  #first: Frame | null = null
+  #counted = 0
+  #chunkBytes = 0
+  #bytes = 0
+  #frames = 0
+  #hasEnded = false
+
+  private constructor(body: ArrivingBody, share: BodyShare, { codec, bounds }: StreamedRequest) {
+    this.codec = codec
+    this.#bounds = bounds
+    this.#share = share
+    this.#cutter = codec.open(bounds.frameBytes)
+    this.#chunks = body.chunks()
+    share.onEvicted((refusal) => this.#evicted.come(refusal))
+  }
+
+  /** Null for a body without a frame, which is an empty one. */
+  static async open(
+    body: ArrivingBody,
+    head: Head,
+    { share }: Admission,
+    streamed: StreamedRequest,
+  ): Promise<ArrivingFrames | null | Refusal> {
+    const { bytes } = streamed.bounds
+    if (Number(head.headers.get('content-length') ?? 0) > bytes) return overBytes(bytes)
+    if (share.evicted !== null) return share.evicted
+    const frames = new ArrivingFrames(body, share, streamed)
+    const first = await frames.#within(share.timeoutMs, () => {
+      const limit = { name: 'http.bodyMs', value: share.timeoutMs, unit: 'ms' } as const
+      return overLimit('OVERLOADED', limit, 'the first frame is not whole', 0)
+    })
+    if (first instanceof Refusal) frames.stop()
+    if (first === null || first instanceof Refusal) return first
+    frames.#first = first
+    return frames
+  }
+
+  get first(): Frame {
+    if (this.#first === null) throw new TypeError('opened without a frame')
+    return this.#first
+  }
+
+  next(): Promise<Frame | null | Refusal> {
+    const { idleMs } = this.#bounds
+    return this.#within(idleMs, () => {
+      const limit = { name: 'stream.idleMs', value: idleMs, unit: 'ms' } as const
+      return overLimit('OVERLOADED', limit, 'the next frame is not whole')
+    })
+  }
+
+  stop(): void {
+    this.#chunks.stop()
+    this.#recount(0)
+  }
+
+  /** A frame that comes byte by byte has no more time than one that comes at once. */
+  async #within(ms: number, late: () => Refusal): Promise<Frame | null | Refusal> {
+    const over = new Interruption<Refusal>()
+    const timer = setTimeout(() => over.come(late()), ms)
+    timer.unref()
+    try {
+      return await over.or(this.#evicted.or(this.#read()))
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #read(): Promise<Frame | null | Refusal> {
+    for (;;) {
+      const frame = this.#hasEnded ? null : this.#cutter.take()
+      if (frame !== null || this.#hasEnded) return this.#bounded(frame)
+      this.#recount(this.#cutter.heldBytes)
+      const chunk = await this.#chunks.next()
+      if (chunk === null) {
+        this.#hasEnded = true
+        return this.#bounded(this.#cutter.end())
+      }
+      this.#bytes += chunk.length
+      if (this.#bytes > this.#bounds.bytes) return overBytes(this.#bounds.bytes)
+      this.#chunkBytes = chunk.length
+      this.#recount(this.#cutter.heldBytes + this.#chunkBytes)
+      this.#cutter.feed(chunk)
+    }
+  }
+
+  #bounded(frame: Frame | null | Refusal): Frame | null | Refusal {
+    if (frame === null || frame instanceof Refusal) return frame
+    this.#frames += 1
+    if (this.#frames <= this.#bounds.frames) return frame
+    const limit = { name: 'stream.frames', value: this.#bounds.frames, unit: 'count' } as const
+    return overLimit('MESSAGE_TOO_LARGE', limit)
+  }
+
+  #recount(bytes: number): void {
+    const more = bytes - this.#counted
+    this.#counted = bytes
+    if (more > 0) this.#share.take(more)
+    else this.#share.give(-more)
+  }
+}
+
+function overBytes(value: number): Refusal {
+  return overLimit('MESSAGE_TOO_LARGE', { name: 'stream.bytes', value, unit: 'bytes' })
+}

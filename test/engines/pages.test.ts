@@ -4,7 +4,14 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { formatTrust } from '@countersign/protocol'
-import { type Agent, askControl, type Identity, openAgent, openIdentity } from '@countersign/sdk'
+import {
+  type Agent,
+  askControl,
+  type Identity,
+  openAgent,
+  openIdentity,
+  RefusedError,
+} from '@countersign/sdk'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Fabric, openFabric } from '../../packages/fabric/src/compose/compose.ts'
@@ -184,6 +191,26 @@ describe.skipIf(!hasChromium)('pages in Chromium', () => {
       .waitFor()
     expect(await page.locator('#decisions tr').count()).toBeGreaterThan(before)
     expect(page.url()).not.toContain('key=')
+    await page.context().close()
+  })
+
+  test('the console shows approvals as they are asked for and decided on', async () => {
+    const text = `@id("paid-twice") @approval("moves money twice")
+permit(principal, action == Action::"call", resource) when { context.operation == "PUT" };`
+    await admin('policy.put', { name: 'approvals.cedar', text })
+    const page = await openConsole()
+    const list = page.locator('#approvals')
+    await list.waitFor({ state: 'hidden' })
+    const body = { pay: 'twice' }
+    const refusal = await caller
+      .call('billing', { method: 'PUT', json: body })
+      .catch((e: unknown) => e)
+    if (!(refusal instanceof RefusedError)) throw new Error('the call was not refused')
+    const id = refusal.approval?.id ?? ''
+    await list.getByText(`countersign approval show ${id}`, { exact: true }).waitFor()
+    await list.getByText('moves money twice').waitFor()
+    await admin('approval.deny', { id, reason: 'once is enough' })
+    await list.waitFor({ state: 'hidden' })
     await page.context().close()
   })
 

@@ -1,9 +1,11 @@
 import {
   type AgentView,
+  type ApprovalView,
   type EntryView,
   legible,
   legibleValue,
   MalformedError,
+  parseSpiffeId,
 } from '@countersign/protocol'
 import { formatUtc } from '../times.ts'
 import { type Decision, mergeDecision } from './decisions.ts'
@@ -11,6 +13,8 @@ import { ask, NotAdmitted, watch } from './fabric.ts'
 
 /** As many rows as a person scrolls; older decisions are in the ledger. */
 const decisionsMax = 200
+/** As many of the oldest as a person decides on in one sitting. */
+const approvalsMax = 50
 /** Reading the list is an exchange like any other and goes on record, so it is not read idly. */
 const agentsEveryMs = 300_000
 const retryMs = 2_000
@@ -57,6 +61,7 @@ async function open(key: string): Promise<void> {
   try {
     await showStatus(key)
     await showAgents(key)
+    await showApprovals(key)
     const recent = await ask(key, 'ledger.recent', { countMax: 100 })
     for (const entry of [...recent].reverse()) take(entry)
     element('sign-in').hidden = true
@@ -81,6 +86,7 @@ async function follow(key: string): Promise<void> {
       await watch(key, (entry) => {
         take(entry)
         if (changesAgents(entry)) void showAgents(key).catch(() => undefined)
+        if (changesApprovals(entry)) void showApprovals(key).catch(() => undefined)
       })
     } catch (fault) {
       if (fault instanceof NotAdmitted || fault instanceof MalformedError) throw fault
@@ -98,6 +104,39 @@ function changesAgents({ kind, facts }: EntryView): boolean {
     /^agent\.(?:quarantine|restore|revoke|enroll)$/.test(String(facts['operation']))
   )
 }
+
+/** The approvals that the list shows: each repeat of a call names one that is known already. */
+let waiting: ReadonlySet<string> = new Set()
+
+/** Reports whether an entry names a new request, decides on one, or uses one up. */
+function changesApprovals({ kind, facts }: EntryView): boolean {
+  const id = facts['approval.id']
+  if (typeof id !== 'string') return false
+  return kind === 'refusal' ? facts['code'] === 'APPROVAL_PENDING' && !waiting.has(id) : true
+}
+
+/** Shown alone when there are some. A decision is made by the command line, with a reason. */
+async function showApprovals(key: string): Promise<void> {
+  const all = await ask(key, 'approval.list', {})
+  const pending = all.filter(({ state }) => state === 'pending')
+  waiting = new Set(pending.map(({ id }) => id))
+  element('approvals').replaceChildren(...pending.slice(0, approvalsMax).map(approvalRow))
+  element('approvals-section').hidden = pending.length === 0
+}
+
+function approvalRow({ id, caller, receiver, operation, tool, reason }: ApprovalView): HTMLElement {
+  const row = document.createElement('li')
+  const what = text('small', '', legible(tool === '' ? operation : tool))
+  const command = text('small', '', '')
+  command.append(text('code', '', `countersign approval show ${id}`))
+  row.append(
+    text('b', '', `${nameOf(caller)} → ${nameOf(receiver)}`),
+    ...[what, text('small', 'warn', legibleValue(reason)), command],
+  )
+  return row
+}
+
+const nameOf = (spiffeId: string): string => parseSpiffeId(spiffeId)?.name ?? legibleValue(spiffeId)
 
 function live(state: 'on' | 'off', text: string): void {
   element('live').className = `live ${state}`

@@ -8,7 +8,7 @@ import { openAuthority } from '../packages/fabric/src/identity/certificate-autho
 import { systemClock } from '../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../packages/fabric/src/lib/random.ts'
 import { toPem } from '../packages/protocol/src/tls.ts'
-import { memorySecrets } from '../test/contracts/identity-lab.ts'
+import { memorySecrets, testKeys } from '../test/contracts/identity-lab.ts'
 
 export interface NginxHop {
   readonly url: string
@@ -45,7 +45,7 @@ async function certificates(dir: string) {
   const authority = await openAuthority({
     trustDomain: 'bench.example',
     secrets,
-    rootSecrets: secrets,
+    rootKeys: testKeys(secrets),
     writer: derCertificateWriter(),
     clock: systemClock,
     random: systemRandom,

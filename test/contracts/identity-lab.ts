@@ -21,6 +21,7 @@ import {
 } from '../../packages/fabric/src/adapters/memory/state-store.ts'
 import { memoryUsedValues } from '../../packages/fabric/src/adapters/memory/used-values.ts'
 import { oidcTokenServer } from '../../packages/fabric/src/adapters/oidc/token-server.ts'
+import { storedKeys } from '../../packages/fabric/src/adapters/stored-keys/key-provider.ts'
 import { derCertificateWriter } from '../../packages/fabric/src/adapters/x509/der-certificate-writer.ts'
 import type {
   FindNoRoom,
@@ -34,6 +35,8 @@ import {
   createDirectory,
   type StoredDirectory,
 } from '../../packages/fabric/src/identity/stored-directory.ts'
+import type { KeyProvider } from '../../packages/fabric/src/keys/key-provider.ts'
+import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { Refusal } from '../../packages/fabric/src/lib/refusal.ts'
 import type { KeyStore } from '../../packages/fabric/src/lib/stored-key.ts'
@@ -56,6 +59,11 @@ export function memorySecrets(): KeyStore & { readonly names: () => readonly str
     },
     names: () => [...values.keys()].toSorted(),
   }
+}
+
+/** Keys in `secrets`, as the embedded engine keeps them. */
+export function testKeys(secrets: KeyStore): KeyProvider {
+  return storedKeys({ secrets, clock: systemClock, random: systemRandom })
 }
 
 /** A clock that stands still until it is moved. */
@@ -101,7 +109,7 @@ export interface TestPlace {
   /** Opens the state, each time as another process would. */
   readonly openStore: () => Promise<StateStore>
   readonly secrets: KeyStore
-  readonly rootSecrets: KeyStore
+  readonly rootKeys: KeyProvider
 }
 
 export function testPlace(openStore?: () => Promise<StateStore>): TestPlace {
@@ -109,7 +117,7 @@ export function testPlace(openStore?: () => Promise<StateStore>): TestPlace {
   return {
     openStore: openStore ?? (async () => memoryStateStore(memory)),
     secrets: memorySecrets(),
-    rootSecrets: memorySecrets(),
+    rootKeys: testKeys(memorySecrets()),
   }
 }
 
@@ -117,7 +125,7 @@ export function testPlace(openStore?: () => Promise<StateStore>): TestPlace {
 export async function openTestIdentity(
   url = () => 'https://localhost:8443',
   record: RecordCertificate = recordNothing,
-  { openStore, secrets, rootSecrets }: TestPlace = testPlace(),
+  { openStore, secrets, rootKeys }: TestPlace = testPlace(),
   limits: Partial<StreamLimits> = {},
 ) {
   const clock = testClock()
@@ -129,7 +137,7 @@ export async function openTestIdentity(
     trustDomain: 'a.test',
     state,
     secrets,
-    rootSecrets,
+    rootKeys,
     certificateWriter: derCertificateWriter(),
     replayGuard: createReplayGuard(
       memoryUsedValues({ clock, lostAt: Number.NEGATIVE_INFINITY }),

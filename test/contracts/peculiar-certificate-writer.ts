@@ -1,4 +1,4 @@
-import { hash, type KeyObject } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type * as Vendor from '@peculiar/x509'
 import type {
   CertificateTerms,
@@ -14,32 +14,31 @@ const ecdsaSha256 = { name: 'ECDSA', hash: 'SHA-256' } as const
 /** Certificates by `@peculiar/x509`, loaded when the first one is written. */
 export function x509CertificateWriter(): CertificateWriter {
   let vendor: Promise<typeof Vendor> | null = null
-  const signingKeys = new WeakMap<KeyObject, SigningKey>()
-
-  const cryptoKeyOf = (key: KeyObject): SigningKey => {
-    const known = signingKeys.get(key)
-    if (known !== undefined) return known
-    const made = key.toCryptoKey(p256, false, ['sign']) as SigningKey
-    signingKeys.set(key, made)
-    return made
-  }
 
   return {
     write: async (terms) => {
       vendor ??= loadVendor()
       const x509 = await vendor
       const subject = nameOf(terms.subjectName)
-      const certificate = await x509.X509CertificateGenerator.create({
+      const params = {
         serialNumber: terms.serialNumber,
         subject,
         issuer: terms.issuer === null ? subject : new x509.Name(bufferOf(terms.issuer)),
         notBefore: new Date(terms.notBefore),
         notAfter: new Date(terms.notAfter),
         publicKey: bufferOf(terms.publicKey),
-        signingKey: cryptoKeyOf(terms.signingKey),
+        // The vendor asks `subtle` for the signature; the key is where `sign` has it.
+        signingKey: { algorithm: p256 } as unknown as SigningKey,
         signingAlgorithm: ecdsaSha256,
         extensions: extensionsOf(x509, terms),
-      })
+      }
+      const subtle = {
+        sign: async (_: unknown, __: unknown, tbs: ArrayBuffer) => {
+          const signature = await terms.sign(new Uint8Array(tbs))
+          return bufferOf(signature).buffer
+        },
+      }
+      const certificate = await x509.X509CertificateGenerator.create(params, { subtle } as never)
       return new Uint8Array(certificate.rawData)
     },
   }

@@ -6,6 +6,7 @@ import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { formatPrivateKey, openPrivateKey } from '../../packages/fabric/src/lib/stored-key.ts'
 import type { SecretStore } from '../../packages/fabric/src/secrets/secret-store.ts'
+import { testKeys } from './identity-lab.ts'
 
 /** Opens one store, each time as another process would. */
 export type OpenSecrets = (masterKey: Uint8Array) => Promise<SecretStore>
@@ -79,7 +80,7 @@ export function secretStoreContract(engine: string, make: () => Promise<OpenSecr
       const authorities = await Promise.all(
         stores.map((secrets) =>
           openAuthority({
-            ...{ trustDomain: 'together.example', secrets, rootSecrets: secrets },
+            ...{ trustDomain: 'together.example', secrets, rootKeys: testKeys(secrets) },
             ...{ writer: derCertificateWriter(), clock: systemClock, random: systemRandom },
           }),
         ),

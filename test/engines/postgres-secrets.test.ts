@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import {
   openPostgresDatabase,
   type PostgresDatabase,
@@ -7,7 +7,10 @@ import {
   inspectPostgresSecrets,
   openPostgresSecretStore,
 } from '../../packages/fabric/src/adapters/postgresql/secret-store.ts'
+import { storedKeys } from '../../packages/fabric/src/adapters/stored-keys/key-provider.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { testClock } from '../contracts/identity-lab.ts'
+import { keyProviderContract } from '../contracts/key-provider.ts'
 import { secretStoreContract } from '../contracts/secret-store.ts'
 import { findPostgres, type PostgresServer, startPostgres, targetOf } from '../harness/postgres.ts'
 
@@ -48,6 +51,20 @@ describe.skipIf(isMissing)('secrets in PostgreSQL', () => {
     const schema = `secrets_${schemas++}`
     return async (key) =>
       openPostgresSecretStore(await openDatabase(schema), { masterKey: key, random })
+  })
+
+  keyProviderContract('the secret store, in PostgreSQL', async () => {
+    const clock = testClock()
+    const target = targetOf(server)
+    const database = await openPostgresDatabase({ target, schema: `secrets_${schemas++}` })
+    onTestFinished(() => database.close())
+    return {
+      async open() {
+        const secrets = await openPostgresSecretStore(database, { masterKey, random })
+        return storedKeys({ secrets, clock, random })
+      },
+      advance: clock.advance,
+    }
   })
 
   test('are inspected without a change, also before there are any', async () => {

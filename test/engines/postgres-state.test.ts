@@ -11,6 +11,7 @@ import { openPostgresStateStore } from '../../packages/fabric/src/adapters/postg
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import type { Revision, StateStore } from '../../packages/fabric/src/state/state-store.ts'
 import { directoryContract } from '../contracts/directory.ts'
+import { testKeys } from '../contracts/identity-lab.ts'
 import { stateStoreContract } from '../contracts/state-store.ts'
 import { twoProcessesContract } from '../contracts/two-processes.ts'
 import { findPostgres, type PostgresServer, startPostgres, targetOf } from '../harness/postgres.ts'
@@ -113,7 +114,7 @@ describe.skipIf(isMissing)('state in PostgreSQL', () => {
     closers.push(() => database.close())
     const masterKey = systemRandom(32)
     const secrets = await openPostgresSecretStore(database, { masterKey, random: systemRandom })
-    return { openStore: () => open(schema), secrets, rootSecrets: secrets }
+    return { openStore: () => open(schema), secrets, rootKeys: testKeys(secrets) }
   })
 
   test('is made once by processes that start together', async () => {

@@ -79,7 +79,7 @@ engines: { state: { engine: postgresql, url: '${server.url()}' } }
     const slots = await server.query('SELECT name FROM countersign.lease ORDER BY name')
     expect(slots).toEqual([{ name: 'a' }, { name: 'b' }])
     const [roots] = await server.query(
-      `SELECT count(*)::int AS count FROM countersign.secret WHERE name LIKE 'ca/root/%'`,
+      `SELECT count(*)::int AS count FROM countersign.secret WHERE name LIKE '%ca/root/%'`,
     )
     expect(roots).toEqual({ count: 2 })
   })

@@ -4,7 +4,7 @@ import { derCertificateWriter } from '../../packages/fabric/src/adapters/x509/de
 import { openAuthority } from '../../packages/fabric/src/identity/certificate-authority.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
-import { memorySecrets } from '../contracts/identity-lab.ts'
+import { memorySecrets, testKeys } from '../contracts/identity-lab.ts'
 
 export interface ServerNames {
   readonly dnsNames: readonly string[]
@@ -22,7 +22,7 @@ export interface TlsAuthority {
 export async function openTlsAuthority(): Promise<TlsAuthority> {
   const secrets = memorySecrets()
   const authority = await openAuthority({
-    ...{ trustDomain: 'engines.example', secrets, rootSecrets: secrets },
+    ...{ trustDomain: 'engines.example', secrets, rootKeys: testKeys(secrets) },
     ...{ writer: derCertificateWriter(), clock: systemClock, random: systemRandom },
   })
   return {

@@ -8,14 +8,15 @@ const MODULES = [
 ] as const
 
 /**
- * The folders of the server that each folder may import. `lib`, `concurrency`, `state` and the
- * protocol are open to all, and a folder is always open to itself. The transports do not know one
- * another; code that two of them need because both speak HTTP is in `transports/http`.
+ * The folders of the server that each folder may import. `lib`, `concurrency`, `state`, `keys` and
+ * the protocol are open to all, and a folder is always open to itself. The transports do not know
+ * one another; code that two of them need because both speak HTTP is in `transports/http`.
  */
 const FABRIC: Readonly<Record<string, readonly string[]>> = {
   lib: [],
   concurrency: [],
   state: [],
+  keys: [],
   ...Object.fromEntries(MODULES.map((module) => [module, []])),
   pipeline: MODULES,
   budgets: [],
@@ -37,7 +38,7 @@ const FABRIC: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Modules share these without knowing one another. */
-const OPEN_TO_ALL = new Set(['lib', 'concurrency', 'state'])
+const OPEN_TO_ALL = new Set(['lib', 'concurrency', 'state', 'keys'])
 
 /** Types of ports reach further than code does: a type couples nothing at run time. */
 const FABRIC_TYPES: Readonly<Record<string, readonly string[]>> = {

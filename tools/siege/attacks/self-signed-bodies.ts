@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync, sign } from 'node:crypto'
 import { connect } from 'node:tls'
 import { derCertificateWriter } from '../../../packages/fabric/src/adapters/x509/der-certificate-writer.ts'
 import { toPem } from '../../../packages/protocol/src/tls.ts'
@@ -12,7 +12,8 @@ async function forge(): Promise<{ readonly cert: string; readonly key: string }>
   const der = await derCertificateWriter().write({
     ...{ subjectName: 'mallory', issuer: null, serialNumber: '01', authority: null },
     ...{ notBefore: second - 60_000, notAfter: second + 3_600_000 },
-    ...{ publicKey: spki, issuerPublicKey: spki, signingKey: privateKey },
+    ...{ publicKey: spki, issuerPublicKey: spki },
+    sign: (bytes) => sign('sha256', bytes, { key: privateKey, dsaEncoding: 'ieee-p1363' }),
     ...{ uris: ['spiffe://countersign.local/agent/mallory'], dnsNames: [], ipAddresses: [] },
   })
   return { cert: toPem(der), key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() }

@@ -2,10 +2,12 @@ import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { createCedarParser } from '../adapters/cedar/cedar-parser.ts'
 import { oidcTokenServer } from '../adapters/oidc/token-server.ts'
+import { storedKeys } from '../adapters/stored-keys/key-provider.ts'
 import { derCertificateWriter } from '../adapters/x509/der-certificate-writer.ts'
 import { type Closer, closeInOrder } from '../concurrency/closing.ts'
 import type { Config } from '../config/config.ts'
 import { type Identity, openIdentity } from '../identity/identity.ts'
+import { boundedKeys } from '../keys/bounded-keys.ts'
 import { createEntryFeed, type EntryFeed } from '../ledger/entry-feed.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { openLedger } from '../ledger/open-ledger.ts'
@@ -101,6 +103,7 @@ export async function openStores(environment: Environment, origin: () => string)
     const counters = await openCounters(environment, closers)
     const slot = await openLogSlot(environment, database)
     closers.push({ name: 'log slot', close: () => slot.close() })
+    const keyProvider = boundedKeys(storedKeys({ secrets, clock, random }))
     const keys = await openFabricKeys(secrets, slot.name, random)
     const state = await openState(environment, database)
     closers.push({ name: 'state', close: () => state.close() })
@@ -112,7 +115,7 @@ export async function openStores(environment: Environment, origin: () => string)
       trustDomain: config.trustDomain,
       state,
       secrets,
-      rootSecrets: secrets,
+      rootKeys: keyProvider,
       certificateWriter: derCertificateWriter(),
       replayGuard: counters.guard,
       openTokenServer: oidcTokenServer,

@@ -6,6 +6,7 @@ import {
   newAgentSecrets,
   publicTlsKey,
   testClock,
+  testKeys,
 } from '../../../../test/contracts/identity-lab.ts'
 import { x509CertificateWriter } from '../../../../test/contracts/peculiar-certificate-writer.ts'
 import { derCertificateWriter } from '../adapters/x509/der-certificate-writer.ts'
@@ -18,14 +19,15 @@ const tlsPublicKey = publicTlsKey(newAgentSecrets().tls)
 const alice = { spiffeId: 'spiffe://a.test/agent/alice', tlsPublicKey }
 
 function options() {
+  const rootSecrets = memorySecrets()
   return {
     trustDomain: 'a.test',
     secrets: memorySecrets(),
-    rootSecrets: memorySecrets(),
+    ...{ rootSecrets, rootKeys: testKeys(rootSecrets) },
     writer: derCertificateWriter(),
     clock: testClock(),
     random: systemRandom,
-  } satisfies AuthorityOptions
+  } satisfies AuthorityOptions & { readonly rootSecrets: unknown }
 }
 
 describe.each([
@@ -76,7 +78,7 @@ test('a store that one writer began is continued by the other', async () => {
   const authority = await openAuthority({
     ...given,
     writer: x509CertificateWriter(),
-    rootSecrets: null,
+    rootKeys: null,
   })
   expect(await authority.issue(alice)).toMatchObject({ spiffeId: alice.spiffeId })
 })
@@ -85,19 +87,19 @@ describe('the root', () => {
   test('has its key in a place of its own, and is not needed again for a year', async () => {
     const given = options()
     const first = await openAuthority(given)
-    expect(given.rootSecrets.names()).toEqual(['ca/root/key'])
+    expect(given.rootSecrets.names()).toEqual(['keys/ca/root/1'])
     expect(given.secrets.names()).toEqual(['ca/intermediate', 'ca/root/certificate'])
-    const second = await openAuthority({ ...given, rootSecrets: null })
+    const second = await openAuthority({ ...given, rootKeys: null })
     expect(second.rootPem).toBe(first.rootPem)
     given.clock.advance(340 * dayMs)
-    expect((await openAuthority({ ...given, rootSecrets: null })).rootPem).toBe(first.rootPem)
+    expect((await openAuthority({ ...given, rootKeys: null })).rootPem).toBe(first.rootPem)
     given.clock.advance(30 * dayMs)
-    await expect(openAuthority({ ...given, rootSecrets: null })).rejects.toThrow('offline')
+    await expect(openAuthority({ ...given, rootKeys: null })).rejects.toThrow('offline')
     expect((await openAuthority(given)).rootPem).toBe(first.rootPem)
   })
 
   test('cannot be created offline, nor exchanged unseen', async () => {
-    await expect(openAuthority({ ...options(), rootSecrets: null })).rejects.toThrow('offline')
+    await expect(openAuthority({ ...options(), rootKeys: null })).rejects.toThrow('offline')
     const given = options()
     await openAuthority(given)
     const other = options()
@@ -127,7 +129,7 @@ describe('a leaf', () => {
       given.clock.now() + 60_000,
     )
     await expect(authority.issue({ ...alice, lifetimeMs: 2 * dayMs })).rejects.toThrow(RangeError)
-    const offline = await openAuthority({ ...given, rootSecrets: null })
+    const offline = await openAuthority({ ...given, rootKeys: null })
     given.clock.advance(365 * dayMs - 60_000)
     expect((await offline.issue(alice)).expiresAt).toBe(given.clock.now() + 60_000)
     given.clock.advance(60_001)

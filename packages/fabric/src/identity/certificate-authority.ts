@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import {
   equalBytes,
   isTrustDomain,
@@ -15,14 +15,10 @@ import {
   toPem,
 } from '@countersign/protocol/tls'
 import { z } from 'zod'
+import { type KeyProvider, newestVersion } from '../keys/key-provider.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
-import {
-  formatPrivateKey,
-  type KeyStore,
-  openPrivateKey,
-  parsePrivateKey,
-} from '../lib/stored-key.ts'
+import { formatPrivateKey, type KeyStore, parsePrivateKey } from '../lib/stored-key.ts'
 import type { CertificateTerms, CertificateWriter } from './certificate-writer.ts'
 import { serialOfGeneration } from './enrolment-generation.ts'
 
@@ -30,11 +26,11 @@ export interface AuthorityOptions {
   readonly trustDomain: string
   readonly secrets: KeyStore
   /**
-   * The store of the root's key. Null keeps it offline: the authority then runs on its
-   * intermediate, and refuses to start without a current one. Needed at the very first start and
-   * once a year.
+   * Signs with the root's key, which may be in a KMS. Null keeps it offline: the authority then
+   * runs on its intermediate, and refuses to start without a current one. Needed at the very first
+   * start and once a year; leaves are signed by the local intermediate.
    */
-  readonly rootSecrets: KeyStore | null
+  readonly rootKeys: KeyProvider | null
   readonly writer: CertificateWriter
   readonly clock: Clock
   readonly random: Random
@@ -89,7 +85,7 @@ const backdatedMs = 30_000
  */
 const authorityBeginMs = Date.UTC(2025, 0, 1)
 
-const rootKeyName = 'ca/root/key'
+const rootKeyName = 'ca/root'
 const rootCertificateName = 'ca/root/certificate'
 const intermediateName = 'ca/intermediate'
 
@@ -180,7 +176,7 @@ async function issueLeaf(
     notAfter: Math.min(now + wholeSeconds(lifetimeMs), signer.notAfter),
     publicKey: assertP256(request.tlsPublicKey),
     issuerPublicKey: signer.publicKey,
-    signingKey: signer.key,
+    sign: (bytes) => sign('sha256', bytes, { key: signer.key, dsaEncoding: 'ieee-p1363' }),
     authority: null,
     uris: [request.spiffeId],
     dnsNames: request.dnsNames ?? [],
@@ -222,13 +218,12 @@ export function assertP256(spki: Uint8Array): Uint8Array {
 async function findOrCreateRoot(options: AuthorityOptions): Promise<Uint8Array> {
   const stored = await options.secrets.find(rootCertificateName)
   if (stored !== null) return stored
-  if (options.rootSecrets === null) {
+  if (options.rootKeys === null) {
     throw new Error('there is no root certificate yet, and the root key is offline')
   }
   // Key first, certificate second: a crash between the two leaves a key, which is used again.
-  const key = await openPrivateKey(options.rootSecrets, rootKeyName, 'P-256')
+  const { publicKey, sign } = await openRootKey(options.rootKeys)
   const now = wholeSeconds(options.clock.now())
-  const publicKey = spkiOf(key)
   const certificate = await options.writer.write({
     ...authorityTerms(options, { publicKey, pathLengthMax: 1 }),
     subjectName: nameOf('root', publicKey),
@@ -236,7 +231,7 @@ async function findOrCreateRoot(options: AuthorityOptions): Promise<Uint8Array> 
     notBefore: authorityBeginMs,
     notAfter: Math.max(now, authorityBeginMs) + rootLifetimeMs,
     issuerPublicKey: publicKey,
-    signingKey: key,
+    sign,
   })
   // Of two processes that start together, both go on with the key and the certificate of the first.
   return options.secrets.create(rootCertificateName, certificate)
@@ -253,8 +248,8 @@ async function currentIntermediate(options: AuthorityOptions, root: Uint8Array):
   const isValid = present !== null && present.notBefore - backdatedMs <= now
   const leftMs = isValid ? present.notAfter - now : 0
   if (present !== null && leftMs > intermediateRenewalMs) return present
-  if (options.rootSecrets !== null) {
-    const value = await writeIntermediate(options, options.rootSecrets, root)
+  if (options.rootKeys !== null) {
+    const value = await writeIntermediate(options, options.rootKeys, root)
     if (stored === null) {
       return parseIntermediate(await options.secrets.create(intermediateName, value), root)
     }
@@ -282,11 +277,10 @@ function parseIntermediate(stored: Uint8Array, root: Uint8Array): Signer {
 
 async function writeIntermediate(
   options: AuthorityOptions,
-  rootSecrets: KeyStore,
+  rootKeys: KeyProvider,
   root: Uint8Array,
 ): Promise<Uint8Array> {
-  const rootKey = await openPrivateKey(rootSecrets, rootKeyName, 'P-256')
-  const rootPublicKey = spkiOf(rootKey)
+  const { publicKey: rootPublicKey, sign } = await openRootKey(rootKeys)
   const { publicKey: claimed, subject, notAfter } = parseCertificate(root)
   if (!equalBytes(claimed, rootPublicKey)) throw new Error('the root key is of another root')
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -299,7 +293,7 @@ async function writeIntermediate(
     notBefore: authorityBeginMs,
     notAfter: Math.min(Math.max(now, authorityBeginMs) + intermediateLifetimeMs, notAfter),
     issuerPublicKey: rootPublicKey,
-    signingKey: rootKey,
+    sign,
   })
   // One value: a crash can never leave a certificate next to another one's key.
   const value = {
@@ -307,6 +301,22 @@ async function writeIntermediate(
     key: Buffer.from(formatPrivateKey(privateKey)).toString('base64'),
   }
   return utf8(JSON.stringify(value))
+}
+
+/** The newest version of the root's key; a rotation between this and a signature is noticed. */
+async function openRootKey(
+  keys: KeyProvider,
+): Promise<{ readonly publicKey: Uint8Array } & Pick<CertificateTerms, 'sign'>> {
+  const { version, publicKey } = newestVersion(await keys.open(rootKeyName, 'P-256'))
+  if (publicKey === null) throw new TypeError('the key of the root signs nothing')
+  return {
+    publicKey,
+    sign: async (bytes) => {
+      const signed = await keys.sign(rootKeyName, bytes)
+      if (signed.version === version) return signed.signature
+      throw new Error('the key of the root was rotated while it signed')
+    },
+  }
 }
 
 function authorityTerms(

@@ -1,5 +1,3 @@
-import type { KeyObject } from 'node:crypto'
-
 /** The content of one certificate. All keys are ECDSA P-256. */
 export interface CertificateTerms {
   readonly subjectName: string
@@ -13,7 +11,11 @@ export interface CertificateTerms {
   /** SubjectPublicKeyInfo, DER. */
   readonly publicKey: Uint8Array
   readonly issuerPublicKey: Uint8Array
-  readonly signingKey: KeyObject
+  /**
+   * Signs with the issuer's key, which may be elsewhere: ECDSA P-256 with SHA-256, as r ‖ s, 64
+   * bytes.
+   */
+  readonly sign: (bytes: Uint8Array) => Uint8Array | Promise<Uint8Array>
   /** Null for a leaf. */
   readonly authority: { readonly pathLengthMax: number } | null
   readonly uris: readonly string[]

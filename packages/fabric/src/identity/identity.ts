@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { EnrollmentGrant } from '@countersign/protocol'
 import type { TrustBundles } from '@countersign/protocol/tls'
+import type { KeyProvider } from '../keys/key-provider.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import { Refusal, undecided } from '../lib/refusal.ts'
@@ -39,7 +40,7 @@ export interface IdentityOptions {
   readonly state: StateStream
   readonly secrets: KeyStore
   /** Null keeps the root's key offline; see `openAuthority`. */
-  readonly rootSecrets: KeyStore | null
+  readonly rootKeys: KeyProvider | null
   readonly certificateWriter: CertificateWriter
   readonly replayGuard: ReplayGuard
   readonly openTokenServer: OpenTokenServer

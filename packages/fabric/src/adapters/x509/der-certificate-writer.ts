@@ -1,4 +1,4 @@
-import { hash, sign } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { isIPv4, isIPv6 } from 'node:net'
 import { utf8 } from '@countersign/protocol'
 import type { CertificateTerms, CertificateWriter } from '../../identity/certificate-writer.ts'
@@ -21,8 +21,12 @@ export function derCertificateWriter(): CertificateWriter {
   return {
     write: async (terms) => {
       const body = bodyOf(terms)
-      const signature = sign('sha256', body, { key: terms.signingKey, dsaEncoding: 'der' })
-      return derSequence(body, ecdsaWithSha256, derBitString(signature))
+      const signature = await terms.sign(body)
+      if (signature.length !== 64) throw new TypeError('a P-256 signature has 64 bytes')
+      // RFC 3279, section 2.2.3.
+      const [r, s] = [signature.subarray(0, 32), signature.subarray(32)]
+      const value = derSequence(derUnsigned(r), derUnsigned(s))
+      return derSequence(body, ecdsaWithSha256, derBitString(value))
     },
   }
 }

@@ -1,9 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type ClientHttp2Stream, connect } from 'node:http2'
 import type { AddressInfo } from 'node:net'
+import { compareFrames, compareMessage, verifyReceipt } from '@countersign/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sha256 } from '../../packages/fabric/src/lib/sha256.ts'
 import { deadline } from '../harness/deadline.ts'
+import { send } from '../harness/doors.ts'
 import { openWorld, type World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -60,6 +62,8 @@ interface Open {
   readonly stream: ClientHttp2Stream
   /** Status, headers and body, once the response has ended. */
   readonly response: Promise<Answer>
+  /** The part of the body that has come so far. */
+  body(): string
 }
 
 interface Answer {
@@ -82,9 +86,9 @@ function open(
     'content-type': type,
     ...fields,
   })
+  const body: Buffer[] = []
   const response = new Promise<Answer>((resolve, reject) => {
     let head: Record<string, unknown> = {}
-    const body: Buffer[] = []
     stream.on('response', (headers) => {
       head = headers
     })
@@ -100,7 +104,7 @@ function open(
     stream.on('error', reject)
   })
   response.catch(() => undefined)
-  return { stream, response }
+  return { stream, response, body: () => Buffer.concat(body).toString() }
 }
 
 async function recordOf({ headers }: Answer) {
@@ -177,6 +181,70 @@ describe(verifies(['stream:requests@gateway'], 'a streamed request'), () => {
     expect(given).toMatchObject({ status: 200, body: '{"enough":true}' })
     const { outcome } = await recordOf(given)
     expect(outcome).toMatchObject({ result: 'delivered', 'request.frames': 1 })
+  })
+})
+
+/** Answers each line as it comes. */
+const echoLines = (request: IncomingMessage, response: ServerResponse): void => {
+  response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+  request.on('data', (chunk: Buffer) => response.write(chunk))
+  request.on('end', () => response.end())
+}
+
+describe(verifies(['stream:requests@gateway'], 'a stream in both directions'), () => {
+  test('is answered frame by frame, and its receipt verifies against the frames', async () => {
+    answer = echoLines
+    const { stream, response, body } = open('echo')
+    const frames = numbered(3)
+    for (const [at, frame] of frames.entries()) {
+      stream.write(`${frame}\n`)
+      await expect.poll(() => body().split('\n').length - 1).toBe(at + 1)
+    }
+    stream.end()
+    const given = await response
+    expect(given).toMatchObject({ status: 200, body: `${frames.join('\n')}\n` })
+    const { outcome } = await recordOf(given)
+    expect(outcome).toMatchObject({ result: 'completed', events: 3, 'request.frames': 3 })
+    expect(outcome['transcript']).toBe(transcript(frames))
+    const path = `/v1/receipts/${String(given.headers['countersign-exchange'])}`
+    const { body: document } = await send(world.control, { method: 'GET', path, body: null })
+    const receipt = await verifyReceipt(new Uint8Array(document), world.caller.trust)
+    const bytes = frames.map((frame) => Buffer.from(frame))
+    expect(await compareFrames(receipt, 'request', bytes)).toBe('same')
+    expect(await compareFrames(receipt, 'response', bytes)).toBe('forwarded')
+    const [first = Buffer.of(), second = Buffer.of(), third = Buffer.of()] = bytes
+    for (const other of [
+      [second, first, third],
+      [first, third],
+      [Buffer.concat([first, second]), third],
+      [...bytes, Buffer.of()],
+      [first, second, Buffer.from('{"n":9}')],
+    ]) {
+      expect(await compareFrames(receipt, 'request', other)).toBe('other')
+    }
+    expect(await compareMessage(receipt, 'request', first)).toBe('streamed')
+  })
+
+  test('is masked in a frame of its response, and breaks off where one may not pass', async () => {
+    answer = (_, response) => {
+      response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+      response.write('{"mail":"ann@example.com"}\n{"n":\n')
+    }
+    const cut = open('masked')
+    cut.stream.write('{"n":0}\n')
+    await expect(cut.response).rejects.toThrow()
+    expect(cut.body()).toContain('mail')
+    expect(cut.body()).not.toContain('ann@example.com')
+  })
+
+  test('ends in both directions when a frame of the request may not pass', async () => {
+    answer = echoLines
+    const { stream, response, body } = open('blocked')
+    stream.write('{"n":0}\n')
+    await expect.poll(body).toBe('{"n":0}\n')
+    stream.write('{"pay":"4111 1111 1111 1111"}\n')
+    await expect(response).rejects.toThrow()
+    await expect.poll(() => ended).toEqual(['broken'])
   })
 })
 

@@ -304,7 +304,7 @@ export {
   receiptBytesMax,
 } from './receipts/receipt-document.ts'
 export { RECEIPT_FAULTS, ReceiptError, type ReceiptFault } from './receipts/receipt-error.ts'
-export { compareMessage, type MessageMatch } from './receipts/receipt-message.ts'
+export { compareFrames, compareMessage, type MessageMatch } from './receipts/receipt-message.ts'
 export {
   type AttributedFact,
   attributedFacts,

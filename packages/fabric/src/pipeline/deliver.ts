@@ -18,6 +18,7 @@ import {
   withheld,
 } from './delivery.ts'
 import type { Exchange } from './exchange.ts'
+import type { FrameCodec } from './frames.ts'
 import type { InspectDeps } from './inspect.ts'
 import { withoutForeignDigest } from './inspect-fields.ts'
 import { noParts } from './inspect-parts.ts'
@@ -43,6 +44,8 @@ class Answered {
   readonly status: number
   readonly headers: Delivered['headers']
   readonly contentType: string
+  /** Null for a whole body, and for events. */
+  readonly codec: FrameCodec | null
   readonly #body: Body
   readonly #withheld: (() => Promise<void>) | undefined
   readonly facts: Readonly<Record<string, FactValue>>
@@ -59,6 +62,7 @@ class Answered {
     this.status = delivered.status
     this.headers = checked.headers
     this.contentType = delivered.contentType
+    this.codec = delivered.codec ?? null
     this.#body = checked.body
     this.#withheld = delivered.withheld
     this.facts = checked.facts

@@ -2,15 +2,20 @@ import { mayHaveActed, type RefusalCode, type SignedResponse } from '@countersig
 import type { FactValue } from '../ledger/ledger.ts'
 import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
 import type { Exchange } from './exchange.ts'
+import type { FrameCodec } from './frames.ts'
 import type { Inspected } from './inspect.ts'
 import type { Intended } from './record.ts'
 
 /**
- * One whole event of a streamed response; only `data` is content, `frame` carries id, event, retry.
+ * One whole event, or other frame, of a streamed response; only `data` is content, `frame` carries
+ * id, event, retry of an event.
  */
 export interface StreamEvent {
   readonly data: Uint8Array
-  readonly contentType: 'application/json' | 'text/plain'
+  /** The last one of bytes that no detector reads. */
+  readonly contentType: 'application/json' | 'text/plain' | 'application/octet-stream'
+  /** Of a message of gRPC. */
+  readonly isCompressed?: boolean
   readonly frame: readonly (readonly [string, string])[]
   /** It had `data` lines, all of them empty: some readers take its id only for their sake. */
   readonly hasEmptyData?: true
@@ -24,6 +29,8 @@ export interface Delivered {
   readonly headers: readonly (readonly [string, string])[]
   readonly contentType: string
   readonly body: Uint8Array | AsyncIterable<StreamEvent>
+  /** Of a body whose parts are other frames than events. */
+  readonly codec?: FrameCodec
   /** The callee's RFC 9421 signature with what it covers; null when the response carried none. */
   readonly countersignature: SignedResponse | null
   /** Further facts of the outcome entry, such as a channel's offset. */

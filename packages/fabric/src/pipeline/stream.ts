@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { overLimit } from '../lib/limits.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { RejectedError, UpstreamError } from '../lib/upstream-error.ts'
@@ -10,6 +9,7 @@ import { streamEnding } from './ending.ts'
 import type { Exchange } from './exchange.ts'
 import { isFabricName } from './fabric-name.ts'
 import type { InspectDeps } from './inspect.ts'
+import { opaqueFault } from './inspect-frame.ts'
 import { type InspectedParts, noParts } from './inspect-parts.ts'
 import { Interruption } from './interruption.ts'
 import { accountOfAnswer, inspectShared } from './large-bodies.ts'
@@ -17,6 +17,7 @@ import { withoutLineBreaks } from './line-breaks.ts'
 import { maskedSummary } from './masked-summary.ts'
 import { type Ending, type Intended, type RecordDeps, recordOutcome, unrecorded } from './record.ts'
 import { type StatusChanges, watchStatus } from './status.ts'
+import { TranscriptHash } from './transcript.ts'
 
 export interface StreamDeps extends InspectDeps, RecordDeps {
   readonly authorization: AuthorizeDeps
@@ -123,9 +124,11 @@ export function brokenOff(cause: unknown): Refusal {
   return new Refusal('OUTCOME_UNKNOWN', detail, null, { limit: cause.limit })
 }
 
+const opaque = 'application/octet-stream'
+
 /** The record of what has been forwarded so far. Owned by one stream. */
 class Transcript {
-  readonly #hash = createHash('sha256')
+  readonly #hash = new TranscriptHash()
   readonly #findings: Finding[]
   #events = 0
   #bytes = 0
@@ -148,8 +151,12 @@ class Transcript {
     if (frame.some(([, value]) => isFabricName(value))) {
       return new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
     }
-    const parts = { ...noParts, frame, body, contentType }
     const { obligations } = exchange.decision
+    if (contentType === opaque) {
+      const fault = opaqueFault({ data: body, contentType: null }, obligations)
+      return fault ?? { ...noParts, findings: [] }
+    }
+    const parts = { ...noParts, frame, body, contentType }
     return inspectShared(deps, parts, obligations, accountOfAnswer(exchange))
   }
 
@@ -162,10 +169,9 @@ class Transcript {
       this.#findings.push(...inspected.findings)
     }
     // Hashes the data in the form that every reader of the stream obtains.
-    const data = withoutLineBreaks(inspected.body ?? body, contentType)
-    const length = new Uint8Array(4)
-    new DataView(length.buffer).setUint32(0, data.length)
-    this.#hash.update(length).update(data)
+    const whole = inspected.body ?? body
+    const data = contentType === opaque ? whole : withoutLineBreaks(whole, contentType)
+    this.#hash.add(data)
     this.#events += 1
     this.#bytes += event.data.length
     return { ...event, data, frame: inspected.frame, hasPlainBreaks: true }

@@ -46,6 +46,11 @@ export function streamedCodec(
     : codec
 }
 
+/** The codec of the response to a streamed request; null for one that is whole, or of events. */
+export function answeringCodec(route: Route, contentType: string): FrameCodec | null {
+  return reliabilityOf(route).streams.permit === 'both' ? codecOf(contentType) : null
+}
+
 function permitsRequests(route: Route): boolean {
   return reliabilityOf(route).streams.permit !== 'response'
 }

@@ -35,6 +35,8 @@ export async function compareMessage(
   const names: readonly string[] = CONTENT_FACTS[half]
   if (entry.withheld.some((name) => names.includes(name))) return 'withheld'
   if (half === 'response' && entry.facts['transcript'] !== undefined) return 'streamed'
+  // Its digests are of the first frame.
+  if (half === 'request' && entry.facts['request.streamed'] !== undefined) return 'streamed'
   const sent = entry.facts[`${half}.digest`]
   if (!(sent instanceof Uint8Array)) return 'absent'
   const forwarded = entry.facts[`${half}.forwarded-digest`] ?? sent
@@ -43,4 +45,44 @@ export async function compareMessage(
   const isForwarded = forwarded instanceof Uint8Array && equalBytes(forwarded, digest)
   if (isSent) return isForwarded ? 'same' : 'sent'
   return isForwarded ? 'forwarded' : 'other'
+}
+
+/**
+ * Compares the frames of a streamed message with the transcript in a receipt that verified: lines
+ * without their ends, messages of gRPC without their prefix, the data of events. A frame that was
+ * changed, dropped, moved or joined with another gives `other`. Holds all frames at once.
+ */
+export async function compareFrames(
+  receipt: Pick<VerifiedReceipt, 'entries'>,
+  half: Half,
+  frames: readonly Uint8Array[],
+): Promise<Exclude<MessageMatch, 'streamed'>> {
+  const closing = receipt.entries.at(-1)
+  if (closing === undefined) return 'absent'
+  const names =
+    half === 'request'
+      ? (['request.transcript', 'request.forwarded-transcript'] as const)
+      : (['transcript'] as const)
+  if (closing.withheld.some((name) => names.some((known) => known === name))) return 'withheld'
+  const [sent, forwarded = sent] = names.map((name) => closing.facts[name])
+  if (!(sent instanceof Uint8Array) || !(forwarded instanceof Uint8Array)) return 'absent'
+  const digest = await sha256(transcriptBytes(frames))
+  const isForwarded = equalBytes(forwarded, digest)
+  // The outcome commits to the events of a response as they were forwarded, and to no other form.
+  if (half === 'response') return isForwarded ? 'forwarded' : 'other'
+  if (equalBytes(sent, digest)) return isForwarded ? 'same' : 'sent'
+  return isForwarded ? 'forwarded' : 'other'
+}
+
+/** `u32 length ‖ data` of each frame, of which a transcript is the digest. */
+function transcriptBytes(frames: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(frames.reduce((length, frame) => length + 4 + frame.length, 0))
+  const view = new DataView(bytes.buffer)
+  let at = 0
+  for (const frame of frames) {
+    view.setUint32(at, frame.length)
+    bytes.set(frame, at + 4)
+    at += 4 + frame.length
+  }
+  return bytes
 }

@@ -203,6 +203,34 @@ describe('our profile', () => {
   })
 })
 
+describe('the signature of a stream', () => {
+  const head = ['"@method"', '"@target-uri"'] as const
+  const stated = ['countersign-body', 'streamed'] as const
+  const faultOf = (
+    components: readonly string[],
+    { field = stated, isStreamed = true }: { field?: typeof stated | null; isStreamed?: boolean },
+  ) => {
+    const own = field === null ? [] : [[...field] as [string, string]]
+    const headers: HeaderList = [...bare.headers, ...own]
+    const input = createSignatureInput({ ...draft, components })
+    const fields = formatSignedRequestHeaders('a', input, signText('x'))
+    const request = { ...bare, headers: [...headers, ...fields], hasBody: isStreamed, isStreamed }
+    const signed = readSignedRequest(request)
+    return signed && requestProfileFault(signed, request)
+  }
+  const streamed = [...head, '"countersign-body"', '"countersign-to"']
+
+  test('covers the statement that it is one, and no digest', () => {
+    expect(faultOf(streamed, {})).toBeNull()
+    expect(faultOf([...streamed, '"content-digest"'], {})).toContain('digest of a stream')
+    expect(faultOf([...head, '"countersign-to"'], {})).toContain('countersign-body: streamed')
+  })
+
+  test('is not one of a request without content, which an attacker could make of it', () => {
+    expect(faultOf(streamed, { isStreamed: false })).toContain('is not one')
+  })
+})
+
 describe('reading signatures', () => {
   test('gives null when there is none, or none for us', () => {
     expect(readSignedRequest(bare)).toBeNull()

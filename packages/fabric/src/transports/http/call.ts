@@ -180,7 +180,9 @@ function answerReply(
     return { status: answer.status, headers: kept, body, still }
   }
   const terminalEventsFor = (refusal: Refusal) => terminalEvents(refusal, call, classified)
-  return { status: answer.status, headers, body: { events: body, terminalEventsFor } }
+  const { codec } = answer
+  const events = { events: body, terminalEventsFor }
+  return { status: answer.status, headers, body: codec === null ? events : { ...events, codec } }
 }
 
 const ofBody: ReadonlySet<string> = new Set([

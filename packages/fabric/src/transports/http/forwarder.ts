@@ -29,8 +29,10 @@ import {
   readContent,
   readEvent,
 } from '../../protocols/answer-content.ts'
+import { FrameReader } from '../../protocols/frame-reader.ts'
 import { EventReader } from '../../protocols/http/sse.ts'
 import { statedRefusal } from '../../protocols/http/stated-refusal.ts'
+import { answeringCodec } from '../../protocols/request-streams.ts'
 import type { Balancer } from '../../routes/balancer.ts'
 import { isRepeatable } from '../../routes/repeatable.ts'
 import { leadsTo, type Route, reliabilityOf } from '../../routes/routes.ts'
@@ -185,10 +187,16 @@ async function readResponse(
   const account = accountOfAnswer(exchange)
   const source = { readKind: options.readKind, route: options.route, account }
   const mediate = cardMediator(exchange.target.operation, status)
-  if (isStream) {
-    return mediate === null
-      ? { ...head, body: cancellable(response, { share, deadline }, source) }
-      : reject(response, cardRefusal('in a stream'))
+  const codec = exchange.upload === null ? null : answeringCodec(options.route, contentType)
+  if (isStream || codec !== null) {
+    if (mediate !== null) return reject(response, cardRefusal('in a stream'))
+    const frameBytes = reliabilityOf(options.route).streams.frameBytes
+    const events =
+      codec === null
+        ? new EventReader(response.body, share)
+        : new FrameReader(response.body, share, codec.open(frameBytes))
+    const body = cancellable(response, events, { share, deadline }, source)
+    return codec === null ? { ...head, body } : { ...head, body, codec }
   }
   const body = await readBodyOf(response, options.bodyBytesMax, share)
   if (body instanceof Refusal) return body
@@ -228,12 +236,12 @@ function reject(response: UpstreamResponse, refusal: Refusal): Refusal {
  */
 function cancellable(
   response: UpstreamResponse,
+  events: EventReader | FrameReader,
   { share, deadline }: { readonly share: BodyShare; readonly deadline: Deadline },
   source: ContentSource,
 ): AsyncIterable<StreamEvent> {
   return {
     [Symbol.asyncIterator]() {
-      const events = new EventReader(response.body, share)
       share.onEvicted((refusal) => {
         deadline.fail(evicted(refusal))
         // A caller that reads slowly keeps nothing of it waiting.
@@ -243,6 +251,7 @@ function cancellable(
         async next() {
           const next = await events.next()
           if (next.done === true) return next
+          if (next.value.contentType === 'application/octet-stream') return next
           const kind = await readEvent(next.value, source)
           if (kind instanceof Refusal) throw new RejectedError(kind)
           return next

@@ -1,9 +1,10 @@
 import type { ServerResponse } from 'node:http'
-import type { Http2ServerResponse } from 'node:http2'
+import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import { utf8 } from '@countersign/protocol'
 import { drained, hasUnsent, sendBytes } from '@countersign/protocol/tls'
 import { type Refusal, StatedRefusal } from '../../lib/refusal.ts'
 import type { StillPermitted, StreamEvent } from '../../pipeline/delivery.ts'
+import type { FrameCodec } from '../../pipeline/frames.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
 import type { InspectedEvents } from '../../pipeline/stream.ts'
 import { formatEvent } from '../../protocols/http/sse.ts'
@@ -38,6 +39,11 @@ export interface ReplyEvents {
   readonly events: InspectedEvents
   /** The last events of a stream that was cut, in the caller's own protocol. */
   terminalEventsFor(refusal: Refusal): readonly StreamEvent[]
+  /**
+   * Of other frames than events. A stream of them that is cut breaks off: no codec has a frame of
+   * the fabric's own, and an orderly end would make it look whole.
+   */
+  readonly codec?: FrameCodec
 }
 
 /** Longer silence makes intermediaries and clients give a stream up. */
@@ -118,27 +124,37 @@ function isClosed(out: ServerResponse): boolean {
   return stream?.destroyed ?? out.destroyed
 }
 
+/** Over HTTP/2 the stream alone. */
+function breakOff(out: ServerResponse): void {
+  const { stream } = out as { readonly stream?: ServerHttp2Stream }
+  if (stream === undefined) out.destroy()
+  else stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+}
+
 async function writeEvents(
   out: ServerResponse,
-  { events, terminalEventsFor }: ReplyEvents,
+  { events, terminalEventsFor, codec }: ReplyEvents,
 ): Promise<void> {
+  const format = (event: StreamEvent) => codec?.format(event) ?? formatEvent(event)
+
   const gone = new Interruption<'gone'>()
   out.once('close', () => gone.come('gone'))
   const timer = setInterval(() => {
     // A peer that takes nothing gets nothing more to take.
-    if (!hasUnsent(out)) out.write(keepAlive)
+    if (codec === undefined && !hasUnsent(out)) out.write(keepAlive)
   }, keepAliveMs)
   try {
     for (;;) {
       const next = await gone.or(events.next())
       if (next === 'gone' || isClosed(out)) break
       if (next.done === true) {
+        if (codec !== undefined && next.value !== null) return breakOff(out)
         for (const event of next.value === null ? [] : terminalEventsFor(next.value)) {
           out.write(formatEvent(event))
         }
         break
       }
-      if (!out.write(formatEvent(next.value))) await drained(out)
+      if (!out.write(format(next.value))) await drained(out)
     }
   } finally {
     clearInterval(timer)

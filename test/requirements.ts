@@ -90,6 +90,12 @@ export const REQUIREMENTS = {
     notOn: { mesh: 'the certificate is the key' },
     attacks: ['stolen-token'],
   },
+  'authenticate:principal': {
+    promise: 'A principal of the same name, but of another kind or issuer, is another one.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'members of channels are principals of the directory' },
+    attacks: ['same-name-other-issuer'],
+  },
   'authenticate:conflicting': {
     promise: 'Two credentials that name different callers are both refused.',
     on: ['gateway', 'queue'],

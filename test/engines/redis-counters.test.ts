@@ -8,6 +8,7 @@ import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { rateLimitsContract } from '../contracts/rate-limits.ts'
 import { usedValuesContract } from '../contracts/replay-guard.ts'
+import { agentKey } from '../harness/principals.ts'
 import {
   findRedis,
   REDIS_ENGINES,
@@ -87,9 +88,9 @@ describe.each(REDIS_ENGINES)('counters in %s', (engine) => {
       const limits = [redisRateLimits(a.watched, 3), redisRateLimits(b.watched, 3)]
       const left: number[] = []
       for (const at of [0, 1, 0])
-        left.push((await limits[at]?.spend('alice', 'x'))?.remaining ?? -1)
+        left.push((await limits[at]?.spend(agentKey('alice'), 'x'))?.remaining ?? -1)
       expect(left).toEqual([2, 1, 0])
-      expect((await limits[1]?.spend('alice', 'x'))?.exhausted).toBe(true)
+      expect((await limits[1]?.spend(agentKey('alice'), 'x'))?.exhausted).toBe(true)
       expect(await a.claim('n')).toBe(true)
       expect(await b.claim('n')).toBe(false)
       const other = await openWatched(shared)
@@ -251,7 +252,7 @@ describe.each(REDIS_ENGINES)('counters in %s', (engine) => {
       const as = (password: string) => ({ user: 'fabric', password: async () => password })
       const right = await openWatched(server, { prefix: 'countersign:a.test', target: as('right') })
       expect(await right.claim('n')).toBe(true)
-      expect((await redisRateLimits(right.watched, 9).spend('a', 'b')).remaining).toBe(8)
+      expect((await redisRateLimits(right.watched, 9).spend(agentKey('a'), 'b')).remaining).toBe(8)
       const wrong = openWatched(server, { target: as('wrong-password') })
       await expect(wrong).rejects.toThrow(`Redis at 127.0.0.1:${server.port} cannot be used`)
       await expect(wrong).rejects.not.toThrow('wrong-password')

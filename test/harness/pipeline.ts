@@ -13,7 +13,7 @@ import type { UncheckedRequest } from '../../packages/fabric/src/pipeline/unchec
 import type { Decision, Obligations } from '../../packages/fabric/src/policy/policy.ts'
 
 export const caller: Caller = {
-  spiffeId: 'spiffe://a.test/agent/support',
+  principal: 'spiffe://a.test/agent/support',
   kind: 'agent',
   name: 'support',
   method: 'certificate',
@@ -101,6 +101,8 @@ export class PipelineWorld {
         findReceiver: (kind, name) => ({ kind, name, roles: [], segment: '', attributes: {} }),
         canRecord: () => this.canRecord,
         findPrincipal: () => ({ ...record, status: this.status }),
+        findMember: () => ({ ...record, status: this.status }),
+        trustDomain: 'a.test',
         limits: {
           spend: () => Promise.resolve({ limit: 9, remaining: 8, resetMs: 1, exhausted: false }),
         },
@@ -113,6 +115,7 @@ export class PipelineWorld {
             : { body: utf8(parseUtf8(body).replace(/4\d+/, '[CARD]')), findings: [] },
       },
       detection: { observe: () => [] },
+      trustDomain: 'a.test',
       standing: {
         onChange: (listener) => {
           this.#listeners.add(listener)

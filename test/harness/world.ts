@@ -39,6 +39,8 @@ export interface World {
   admin(operation: string, args?: object): Promise<unknown>
   /** Enrols an agent of that name once; later calls give the same one. */
   agent(name: string, roles?: readonly string[]): Promise<Identity>
+  /** As `agent`, for a user, which cannot have the name of an agent. */
+  user(name: string, roles?: readonly string[]): Promise<Identity>
   /** Returns what the ledger holds of an exchange, as `countersign explain` shows it. */
   explain(exchange: string): Promise<readonly ExplainedEntry[]>
   /** Throws when something was recorded of which no receipt would verify; `close` asks as well. */
@@ -118,6 +120,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     control: gatewayAt((_, path) => path),
     mesh: { transport: 'mesh', credential, place: (to, path) => connectors.place(to, path) },
     agent: (name, roles = []) => enrol(name, 'agent', roles),
+    user: (name, roles = []) => enrol(name, 'user', roles),
     explain: (exchange) => explain(admin, exchange),
     async close() {
       await connectors.close()

@@ -213,6 +213,7 @@ export {
   undoPercent,
 } from './encoding/path-segments.ts'
 export { controlAt, decodePercent, isControlByte, percentFault } from './encoding/plain-text.ts'
+export * from './encoding/principal.ts'
 export {
   parseStrictJson,
   STRICT_JSON_DEPTH_MAX,

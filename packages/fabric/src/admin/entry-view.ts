@@ -1,4 +1,4 @@
-import { type EntryView, endingOf, parseSpiffeId } from '@countersign/protocol'
+import { type EntryView, endingOf, isPrincipalKey, parseSpiffeId } from '@countersign/protocol'
 import type { FactValue, OpenedEntry } from '../ledger/ledger.ts'
 
 /**
@@ -44,7 +44,9 @@ function endedOf({ kind, facts }: OpenedEntry) {
 }
 
 function nameOf(id: FactValue | undefined): string | null {
-  return typeof id === 'string' ? (parseSpiffeId(id)?.name ?? null) : null
+  if (typeof id !== 'string') return null
+  // Entries of one fabric: only principals of other issuers need their canonical form.
+  return parseSpiffeId(id)?.name ?? (isPrincipalKey(id) ? id : null)
 }
 
 function textOf(value: FactValue | undefined): string | null {

@@ -1,11 +1,15 @@
-import { MalformedError, utf8 } from '@countersign/protocol'
+import { MalformedError, type Principal, utf8 } from '@countersign/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ACTION_JSON_BYTES_MAX, ActionTooLarge } from './action-content.ts'
 import { type Action, actionDigestText } from './action-digest.ts'
 import { parameterNames } from './action-summary.ts'
 
-const principal = (kind: string, subject: string, issuer = 'fabric.test') => ({
+const principal = (
+  kind: Principal['kind'],
+  subject: string,
+  issuer = 'fabric.test',
+): Principal => ({
   ...{ kind, subject, issuer },
 })
 

@@ -1,21 +1,13 @@
-import { canonicalJson, type JsonValue, toHex, utf8 } from '@countersign/protocol'
+import { canonicalJson, type JsonValue, type Principal, toHex, utf8 } from '@countersign/protocol'
 import { sha256 } from '../lib/sha256.ts'
 import { type ActionContent, contentForm } from './action-content.ts'
 
-/** A principal in full: names alone are not unique across issuers. */
-export interface ActionPrincipal {
-  readonly kind: string
-  /** The trust domain, for principals of a fabric. */
-  readonly issuer: string
-  readonly subject: string
-}
-
 /** One action: who asks whom for what. A receiver acts alike on two requests for the same one. */
 export interface Action extends ActionContent {
-  readonly caller: ActionPrincipal
+  readonly caller: Principal
   /** On whose behalf the caller acts; null for itself. */
-  readonly user: ActionPrincipal | null
-  readonly receiver: ActionPrincipal
+  readonly user: Principal | null
+  readonly receiver: Principal
   readonly action: string
   readonly operation: string
   readonly tool: string
@@ -77,6 +69,6 @@ export function actionDigestText(action: Action): string {
   return toHex(actionDigest(action))
 }
 
-function principalForm({ kind, issuer, subject }: ActionPrincipal): JsonValue {
+function principalForm({ kind, issuer, subject }: Principal): JsonValue {
   return { kind, issuer, subject }
 }

@@ -1,4 +1,4 @@
-import type { ActionPrincipal } from './action-digest.ts'
+import { type Principal, type PrincipalKey, principalKey } from '@countersign/protocol'
 
 /** The states that are stored; a record that has reached its end is absent or `expired`. */
 export type StoredState = 'pending' | 'approved' | 'denied' | 'consumed'
@@ -9,9 +9,9 @@ export interface ApprovalRecord {
   readonly id: string
   /** The digest of the action, in hex. */
   readonly digest: string
-  readonly caller: ActionPrincipal
-  readonly user: ActionPrincipal | null
-  readonly receiver: ActionPrincipal
+  readonly caller: Principal
+  readonly user: Principal | null
+  readonly receiver: Principal
   readonly protocol: string
   readonly operation: string
   readonly tool: string
@@ -24,7 +24,7 @@ export interface ApprovalRecord {
   readonly requestedAt: number
   readonly expiresAt: number
   readonly state: StoredState
-  readonly approver: ActionPrincipal | null
+  readonly approver: Principal | null
   readonly decidedAt: number | null
   /** The approver's own reason. */
   readonly note: string
@@ -34,7 +34,7 @@ export interface ApprovalRecord {
 
 /** The decision of a person. */
 export interface ApprovalDecision {
-  readonly approver: ActionPrincipal
+  readonly approver: Principal
   readonly verdict: 'approved' | 'denied'
   readonly note: string
   readonly at: number
@@ -70,7 +70,7 @@ export function consumed(
  */
 export function approverFault(
   record: Pick<ApprovalRecord, 'caller' | 'user'>,
-  approver: { readonly caller: ActionPrincipal; readonly user: ActionPrincipal | null },
+  approver: { readonly caller: Principal; readonly user: Principal | null },
 ): string | null {
   const asked = [record.caller, ...(record.user === null ? [] : [record.user])]
   const deciding = [approver.caller, ...(approver.user === null ? [] : [approver.user])]
@@ -78,13 +78,13 @@ export function approverFault(
   return own === undefined ? null : `${own.subject} may not decide on its own request`
 }
 
-function isSamePerson(a: ActionPrincipal, b: ActionPrincipal): boolean {
+function isSamePerson(a: Principal, b: Principal): boolean {
   return a.issuer === b.issuer && a.subject === b.subject
 }
 
-/** A principal as text, for the record: the canonical form of a principal of a fabric. */
-export function principalText({ kind, issuer, subject }: ActionPrincipal): string {
-  return `spiffe://${issuer}/${kind}/${subject}`
+/** A principal as text, for the record: its canonical form. */
+export function principalText(principal: Principal): PrincipalKey {
+  return principalKey(principal)
 }
 
 export function encodeApproval(record: ApprovalRecord): string {

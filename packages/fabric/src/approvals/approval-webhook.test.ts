@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { ApprovalRecord } from './approval-record.ts'
 import { approvalWebhook, NOTIFICATIONS_MAX, type WebhookMessage } from './approval-webhook.ts'
 
-const principal = (subject: string) => ({ kind: 'agent', issuer: 'a.test', subject })
+const principal = (subject: string) => ({ kind: 'agent', issuer: 'a.test', subject }) as const
 
 const record = (caller = 'a'): ApprovalRecord => ({
   ...{ id: 'apr_1', digest: 'ab', caller: principal(caller), user: null, receiver: principal('b') },

@@ -1,8 +1,8 @@
+import type { Principal } from '@countersign/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { memoryRecordStore } from '../adapters/memory/record-store.ts'
 import { Refusal } from '../lib/refusal.ts'
-import type { ActionPrincipal } from './action-digest.ts'
 import { APPROVED_MS } from './approval-record.ts'
 import {
   APPROVALS_PENDING_MAX,
@@ -18,7 +18,7 @@ import {
 const pendingMs = 60_000
 const digestOf = (text: string): string => text.padStart(64, '0')
 
-const principal = (subject: string, kind = 'agent'): ActionPrincipal => ({
+const principal = (subject: string, kind: Principal['kind'] = 'agent'): Principal => ({
   ...{ kind, issuer: 'fabric.test', subject },
 })
 const agentId = (name: string): string => `spiffe://fabric.test/agent/${name}`

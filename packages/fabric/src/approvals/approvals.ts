@@ -1,11 +1,10 @@
-import { createId, isId } from '@countersign/protocol'
+import { createId, isId, type Principal } from '@countersign/protocol'
 import { Serializer } from '../concurrency/serializer.ts'
 import type { Clock } from '../lib/clock.ts'
 import { overLimit } from '../lib/limits.ts'
 import type { Random } from '../lib/random.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { RecordStore } from '../state/record-store.ts'
-import type { ActionPrincipal } from './action-digest.ts'
 import {
   type ApprovalDecision,
   type ApprovalRecord,
@@ -71,7 +70,7 @@ export interface ApprovalsOptions {
   /** Of a request, until a person has decided. */
   readonly pendingMs: number
   /** Reports whether a principal is active now. */
-  isActive(principal: ActionPrincipal): boolean
+  isActive(principal: Principal): boolean
   /** Puts a decision on record. Resolves to a refusal, and nothing has changed, if it cannot. */
   record(decision: RecordedDecision): Promise<Refusal | null>
   /** Called once for each new request; must not throw and is not awaited. */
@@ -90,8 +89,8 @@ export interface RecordedDecision {
 
 /** A principal that decides, and the exchange in which it does. */
 export interface Approver {
-  readonly caller: ActionPrincipal
-  readonly user: ActionPrincipal | null
+  readonly caller: Principal
+  readonly user: Principal | null
   readonly exchange: string
 }
 

@@ -52,7 +52,7 @@ export function admitCaller(
   { caller }: Exchange<Identified>,
   options: AdmissionOptions,
 ): Admission {
-  return admit(`${caller.kind}/${caller.name}`, options, identified)
+  return admit(caller.principal, options, identified)
 }
 
 /** The fabric's own gateway, at a connector, by the certificate of the connection. */

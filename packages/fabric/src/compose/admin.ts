@@ -4,6 +4,7 @@ import type { AdminDeps, ListedAgent } from '../admin/ports.ts'
 import type { Approvals } from '../approvals/approvals.ts'
 import type { Detection } from '../detection/detector.ts'
 import type { AgentRecord } from '../identity/directory.ts'
+import { principalOfRecord } from '../identity/principals.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { formatProblem, PoliciesRejected } from '../policy/compile-policies.ts'
 import { explainDecision } from '../policy/explain-decision.ts'
@@ -48,7 +49,10 @@ export function composeAdminDeps(options: AdminOptions): AdminDeps {
 function agentAdmin({ stores, environment, detection, origin }: AdminOptions): AdminDeps['agents'] {
   const { identity } = stores
   const view = (record: AgentRecord): ListedAgent => {
-    const { score, signals } = detection.riskOf(record.name, environment.clock.now())
+    const { score, signals } = detection.riskOf(
+      principalOfRecord(record, identity.trustDomain),
+      environment.clock.now(),
+    )
     return { ...record, risk: score, signals }
   }
   return {

@@ -4,14 +4,16 @@ import {
   type DecidedApproval,
   type MeshApprovalAnswer,
   type MeshApprovalClaim,
-  parseSpiffeId,
+  type Principal,
+  parsePrincipal,
+  principalKey,
 } from '@countersign/protocol'
 import type { AdminDeps } from '../admin/ports.ts'
-import type { ActionPrincipal } from '../approvals/action-digest.ts'
 import { type ApprovalRecord, principalText } from '../approvals/approval-record.ts'
 import { approvalWebhook } from '../approvals/approval-webhook.ts'
 import { Approvals } from '../approvals/approvals.ts'
 import type { Caller } from '../identity/caller.ts'
+import { findPrincipal } from '../identity/principals.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { principalOfCaller } from '../pipeline/approve.ts'
 import { recordApproval } from './lifecycle.ts'
@@ -32,10 +34,8 @@ export function composeApprovals(
     ...{ clock, random, pendingMs: pendingMinutes * 60_000 },
     ...(notify === null ? {} : { notify }),
     records: stores.records,
-    isActive({ kind, issuer, subject }) {
-      const record = directory.find(subject)
-      return issuer === trustDomain && record?.kind === kind && record.status === 'active'
-    },
+    isActive: (principal) =>
+      findPrincipal(directory, principalKey(principal), trustDomain)?.status === 'active',
     record: recordApproval(environment, stores.feed),
   })
 }
@@ -91,13 +91,12 @@ export function claimForConnector(
 
 function principalOf(
   { directory, trustDomain }: Stores['identity'],
-  spiffeId: string,
-): ActionPrincipal | null {
-  const id = parseSpiffeId(spiffeId)
-  if (id?.trustDomain !== trustDomain) return null
-  const record = directory.find(id.name)
-  if (record?.kind !== id.kind || record.status !== 'active') return null
-  return { kind: record.kind, issuer: trustDomain, subject: record.name }
+  text: string,
+): Principal | null {
+  const principal = parsePrincipal(text)
+  if (principal === null) return null
+  const record = findPrincipal(directory, principalKey(principal), trustDomain)
+  return record?.status === 'active' ? principal : null
 }
 
 /** Adapts approvals to the port of administration. */

@@ -10,6 +10,7 @@ import { undiciUpstream } from '../adapters/undici/upstream.ts'
 import { type ClosingFault, closeInOrder } from '../concurrency/closing.ts'
 import { authenticateByCertificate } from '../identity/authenticate-by-certificate.ts'
 import { createMessageSignatures } from '../identity/message-signature.ts'
+import { findPrincipal } from '../identity/principals.ts'
 import { isCurrent } from '../identity/status.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
@@ -84,7 +85,7 @@ const streamMs = 3_600_000
 /** Opens a connector next to one agent: the same pipeline as the gateway, fed by the fabric. */
 export async function openConnector(options: ConnectorOptions): Promise<Connector> {
   const { agent, clock, random } = options
-  const known = new FollowedState(options.policyParser ?? createCedarParser())
+  const known = new FollowedState(options.policyParser ?? createCedarParser(), agent.trustDomain)
   const follower = await followMeshState(agent, clock, (state) => known.apply(state))
   const replay = openEmbeddedGuard({ ...options.usedValues, clock, log: options.log })
   const followed = { known, follower, made: new WeakSet<SignedMessage>(), replay }
@@ -302,15 +303,18 @@ function composeConnectorPipeline(
         follower.current()
         return known.policy
       },
-      riskOf: (name) => known.riskOf(name),
+      riskOf: (principal) => known.riskOf(principal),
       findReceiver: (kind, name) => known.findReceiver(kind, name),
-      findPrincipal: (name) => directory.find(name),
-      continuesUntil: ({ spiffeId, credentialId }) =>
-        Math.max(known.renewedUntil(credentialId), spiffeId === agent.spiffeId ? ownEnd() : 0),
+      findPrincipal: (principal) => findPrincipal(directory, principal, trustDomain),
+      findMember: (name) => directory.find(name),
+      trustDomain,
+      continuesUntil: ({ principal, credentialId }) =>
+        Math.max(known.renewedUntil(credentialId), principal === agent.spiffeId ? ownEnd() : 0),
       limits: { spend: (caller, receiver) => known.limits.spend(caller, receiver) },
       now: () => clock.now(),
     },
     detection: { observe: () => [] },
+    trustDomain,
     approvals: remoteApprovals(agent),
     standing: { onChange: (listener) => known.onChange(listener) },
     now: () => clock.now(),

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { agentKey } from '../../../../test/harness/principals.ts'
 import { byOthersMax } from '../detection/detectors.ts'
 import type { EntryDraft } from '../ledger/ledger.ts'
 import { composeDetection, createEntryObserver } from './detection.ts'
@@ -10,14 +11,17 @@ const receiver = 'spiffe://a.test/agent/billing'
 function openObserver() {
   let now = start
   const detection = composeDetection({ now: () => now, monotonic: () => now - start })
-  const observe = createEntryObserver(detection, (agent) => agent === 'dismissed')
+  const observe = createEntryObserver(detection, {
+    trustDomain: 'a.test',
+    isDismissed: (agent) => agent === 'dismissed',
+  })
   let count = 0
   const entry = (kind: EntryDraft['kind'], facts: EntryDraft['facts'], exchange?: string) => {
     now += 100
     count += 1
     observe({ kind, exchange: exchange ?? `exc_${count}`, at: now, facts })
   }
-  return { entry, risk: (agent: string) => detection.riskOf(agent, now).score }
+  return { entry, risk: (agent: string) => detection.riskOf(agentKey(agent), now).score }
 }
 
 const signed = { caller, receiver: 'billing', 'attested.request': 'caller', producer: receiver }

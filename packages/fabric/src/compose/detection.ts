@@ -1,5 +1,6 @@
-import { ListenerSet, parseSpiffeId, type SpiffeId } from '@countersign/protocol'
+import { ListenerSet, type PrincipalKey, parseSpiffeId, principalKey } from '@countersign/protocol'
 import { createDetection, type RestorableDetection } from '../detection/create-detection.ts'
+import { agentPrincipal } from '../identity/principals.ts'
 import type { EntryDraft, FactValue } from '../ledger/ledger.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Cause, causeOf, leakOf } from '../pipeline/observe.ts'
@@ -33,6 +34,12 @@ export function composeDetection(clock: Clock): WatchedDetection {
  */
 const openMax = 10_000
 
+interface ObserverDeps {
+  readonly trustDomain: string
+  /** Reports whether the agent of that name is known, and cut off from others. */
+  isDismissed(agent: string): boolean
+}
+
 /**
  * Observes the entries that connectors record as well: an agent that misbehaves over the mesh is
  * just as risky. Only entries of the agent's own connector count, and those that the agent signed,
@@ -43,7 +50,7 @@ const openMax = 10_000
  */
 export function createEntryObserver(
   detection: WatchedDetection,
-  isDismissed: (agent: string) => boolean,
+  { trustDomain, isDismissed }: ObserverDeps,
 ): (draft: EntryDraft) => void {
   const open = new Map<string, OpenExchange>()
   return ({ kind, exchange, at, facts }) => {
@@ -54,27 +61,27 @@ export function createEntryObserver(
       return
     }
     if (kind !== 'intent' && kind !== 'refusal') return
-    const { caller, receiver, operation, masked } = facts
-    const id = idOf(caller)
-    const producer = idOf(facts['producer'])
-    const isOwn = id !== null && id.kind === producer?.kind && id.name === producer.name
-    if (id === null || (!isOwn && facts['attested.request'] !== 'caller')) return
+    const { receiver, operation, masked } = facts
+    const caller = principalOf(facts['caller'])
+    const isOwn = caller !== null && caller === principalOf(facts['producer'])
+    if (caller === null || (!isOwn && facts['attested.request'] !== 'caller')) return
+    const agent = agentPrincipal(String(receiver), trustDomain)
     const found = { findings: countOf(masked, null), credentials: countOf(masked, 'credential') }
     if (kind === 'intent') {
       const sent = found.credentials
-      open.set(exchange, { caller: id.name, receiver: String(receiver), sent })
+      open.set(exchange, { caller, receiver: agent, sent })
       const [oldest] = open.keys()
       if (open.size > openMax && oldest !== undefined) open.delete(oldest)
     }
     const bytes = sizeOf(facts['request.bytes'])
-    const exchanged = { at, caller: id.name, receiver: String(receiver) }
+    const exchanged = { at, caller, receiver: String(receiver) }
     if (!isOwn) {
       const told = { receivedBytes: bytes, claimed: found }
       const signed = { action: 'call', outcome: 'permitted', bytes: 0, findings: 0 } as const
       detection.observe({ ...exchanged, ...signed, ...told })
       return
     }
-    const byOthers = isDismissed(idOf(receiver)?.name ?? exchanged.receiver)
+    const byOthers = isDismissed(exchanged.receiver)
     const cause = kind === 'refusal' ? causeOfDenial(facts, byOthers) : null
     const outcome = cause === 'caller' ? 'refused' : 'permitted'
     const isDeclined = cause === 'others'
@@ -85,8 +92,13 @@ export function createEntryObserver(
   }
 }
 
-const idOf = (value: FactValue | undefined): SpiffeId | null =>
-  typeof value === 'string' ? parseSpiffeId(value) : null
+/** The principal that a fact names, whichever instance of it that is. */
+function principalOf(value: FactValue | undefined): PrincipalKey | null {
+  const id = typeof value === 'string' ? parseSpiffeId(value) : null
+  return id === null
+    ? null
+    : principalKey({ kind: id.kind, issuer: id.trustDomain, subject: id.name })
+}
 
 /** A refusal with a result came after delivery: the receiver could state denials of any caller. */
 function causeOfDenial({ code, result }: EntryDraft['facts'], byOthers: boolean): Cause {
@@ -94,8 +106,8 @@ function causeOfDenial({ code, result }: EntryDraft['facts'], byOthers: boolean)
 }
 
 interface OpenExchange {
-  readonly caller: string
-  readonly receiver: string
+  readonly caller: PrincipalKey
+  readonly receiver: PrincipalKey
   /** Credentials in the request, which a response may echo. */
   readonly sent: number
 }

@@ -1,6 +1,7 @@
 import type { Approvals } from '../approvals/approvals.ts'
 import { isProvenRequest } from '../identity/caller-proof.ts'
 import { Ed25519Keys } from '../identity/ed25519-keys.ts'
+import { findAgent } from '../identity/principals.ts'
 import { createEntryAdmission, type EntryAdmission } from '../ledger/entry-admission.ts'
 import type { AuthorizeDeps } from '../pipeline/authorize.ts'
 import { checkStatedDecisions } from '../policy/stated-decision.ts'
@@ -22,16 +23,22 @@ export function composeEntryAdmission(
   const { authorization, detection } = parts
   const { signatures, directory } = stores.identity
   const signingKeys = new Ed25519Keys()
-  const observe = createEntryObserver(detection, (name) => isDismissed(directory.find(name)))
+  const observe = createEntryObserver(detection, {
+    trustDomain: config.trustDomain,
+    isDismissed: (name) => isDismissed(findAgent(directory, name)),
+  })
   return createEntryAdmission({
-    findPrincipal: (name) => authorization.findPrincipal(name),
+    findPrincipal: (name) => directory.find(name),
     hasReceiver: (name) => authorization.findReceiver('agent', name) !== null,
     trust: { trustDomain: config.trustDomain, fabricKey: keys.forward.publicKey },
     verify: (...signed) => signingKeys.verify(...signed),
     isProvenRequest: (request) =>
       isProvenRequest(request, { signatures, find: (name) => directory.find(name) }),
     isApproved: (stated) => parts.approvals.isUsedBy(stated),
-    decisionFault: checkStatedDecisions(stores, clock, authorization),
+    decisionFault: checkStatedDecisions(stores, clock, {
+      findPrincipal: (name) => directory.find(name),
+      findReceiver: (kind, name) => authorization.findReceiver(kind, name),
+    }),
     ledger: {
       slot: ledger.slot,
       async append(draft) {

@@ -2,6 +2,7 @@ import {
   ListenerSet,
   type MeshAgent,
   type MeshState,
+  type PrincipalKey,
   parseBase64,
   parseRouteSettings,
   type RouteReliability,
@@ -9,6 +10,7 @@ import {
 import { memoryRateLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import type { AgentRecord, Directory } from '../identity/directory.ts'
 import { awaitNewcomers, awaitNews, type News } from '../identity/newcomers.ts'
+import { findAgent, principalOfRecord } from '../identity/principals.ts'
 import type { RateLimits } from '../pipeline/quota.ts'
 import { compilePolicies } from '../policy/compile-policies.ts'
 import type { PolicyParser } from '../policy/parser.ts'
@@ -21,11 +23,12 @@ const versionsMax = 256
 /** The fabric's state as the stages read it. Replaced whole, and only by a state that compiles. */
 export class FollowedState {
   readonly #parser: PolicyParser
+  readonly #trustDomain: string
   readonly #listeners = new ListenerSet()
   #enrolledAgain = (): void => undefined
   #agents: ReadonlyMap<string, AgentRecord> = new Map()
   #byKey: ReadonlyMap<string, AgentRecord> = new Map()
-  #risks: ReadonlyMap<string, number> = new Map()
+  #risks: ReadonlyMap<PrincipalKey, number> = new Map()
   #limits: { readonly perMinute: number; readonly rates: RateLimits } | null = null
   #policy: PolicySet | null = null
   #policyText = ''
@@ -36,8 +39,9 @@ export class FollowedState {
   #routes: ReadonlyMap<string, RouteReliability> = new Map()
   #renewals: ReadonlyMap<string, number> = new Map()
 
-  constructor(parser: PolicyParser) {
+  constructor(parser: PolicyParser, trustDomain: string) {
     this.#parser = parser
+    this.#trustDomain = trustDomain
   }
 
   /** The log slot of the fabric, where this connector's exchanges are recorded. */
@@ -91,7 +95,9 @@ export class FollowedState {
     const isEnrolledAgain = records.some(
       ({ name, generation }) => (this.#agents.get(name)?.generation ?? generation) < generation,
     )
-    this.#risks = new Map(state.agents.map(({ name, risk }) => [name, risk]))
+    this.#risks = new Map(
+      state.agents.map((agent) => [principalOfRecord(agent, this.#trustDomain), agent.risk]),
+    )
     this.#agents = new Map(records.map((record) => [record.name, record]))
     this.#byKey = new Map(
       records.flatMap((record) =>
@@ -140,12 +146,12 @@ export class FollowedState {
   }
 
   /** A caller that the fabric does not know is as risky as can be. */
-  riskOf(name: string): number {
-    return this.#risks.get(name) ?? 100
+  riskOf(principal: PrincipalKey): number {
+    return this.#risks.get(principal) ?? 100
   }
 
   findReceiver(kind: 'agent' | 'channel' | 'fabric', name: string) {
-    const record = kind === 'agent' ? (this.#agents.get(name) ?? null) : null
+    const record = kind === 'agent' ? findAgent(this.directory, name) : null
     if (record === null || record.status !== 'active') return null
     const { roles, segment, attributes } = record
     return { kind, name, roles, segment, attributes }

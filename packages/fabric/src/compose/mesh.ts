@@ -1,5 +1,6 @@
 import { type MeshAgent, type MeshState, toBase64 } from '@countersign/protocol'
 import type { AgentRecord } from '../identity/directory.ts'
+import { principalOfRecord } from '../identity/principals.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { EndpointRegistry } from '../routes/endpoint-registry.ts'
 import {
@@ -56,7 +57,12 @@ function readMeshState(
     policies: policy.policySources(),
     agents: identity.directory
       .list()
-      .map((record) => toMeshAgent(record, detection.scoreOf(record.name, now))),
+      .map((record) =>
+        toMeshAgent(
+          record,
+          detection.scoreOf(principalOfRecord(record, identity.trustDomain), now),
+        ),
+      ),
     endpoints: endpoints.list().map(({ expiresAt: _, ...endpoint }) => endpoint),
     routes: endpoints.settings(),
     bundles: {
@@ -81,7 +87,10 @@ function onMeshChange(
   { clock, listener }: { readonly clock: Clock; readonly listener: (urgency: Urgency) => void },
 ): () => void {
   const isAnyoneRisky = () =>
-    identity.directory.list().some(({ name }) => detection.scoreOf(name, clock.now()) > 0)
+    identity.directory
+      .list()
+      .map((record) => principalOfRecord(record, identity.trustDomain))
+      .some((principal) => detection.scoreOf(principal, clock.now()) > 0)
   const timer = setInterval(() => {
     if (isAnyoneRisky()) listener('soon')
   }, riskEveryMs)

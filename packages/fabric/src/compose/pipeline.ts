@@ -1,4 +1,5 @@
 import type { AgentRecord } from '../identity/directory.ts'
+import { findAgent, findPrincipal } from '../identity/principals.ts'
 import type { ApprovalGate } from '../pipeline/approve.ts'
 import type { AuthorizeDeps, Receiver } from '../pipeline/authorize.ts'
 import type { PipelineDeps } from '../pipeline/enforce.ts'
@@ -28,6 +29,7 @@ export interface PipelineOptions {
 export function composePipeline(options: PipelineOptions): PipelineDeps {
   const { stores, environment, redactor, largeBodies, detection } = options
   const { identity, policy, ledger, state } = stores
+  const { trustDomain } = identity
   const standing = statusChanges(stores, detection)
   let isExhausted = false
   // Registered before the streams' listeners, which ask again.
@@ -41,14 +43,17 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
       return policy.current
     },
     authority: state,
-    riskOf: (agent, now) => detection.scoreOf(agent, now),
+    riskOf: (principal, now) => detection.scoreOf(principal, now),
     findReceiver: (kind, name) => findReceiver(options, kind, name),
-    isDismissed: (kind, name) => kind === 'agent' && isDismissed(identity.directory.find(name)),
-    findPrincipal: (name) => identity.directory.find(name),
+    isDismissed: (kind, name) =>
+      kind === 'agent' && isDismissed(findAgent(identity.directory, name)),
+    findPrincipal: (principal) => findPrincipal(identity.directory, principal, trustDomain),
+    findMember: (name) => identity.directory.find(name),
+    trustDomain,
     credentialStands: ({ method, credentialId }) =>
       method !== 'api-key' || identity.apiKeys.stands(credentialId),
-    continuesUntil: ({ method, spiffeId, credentialId }) =>
-      method === 'certificate' ? identity.renewals.untilOf(spiffeId, credentialId) : 0,
+    continuesUntil: ({ method, principal, credentialId }) =>
+      method === 'certificate' ? identity.renewals.untilOf(principal, credentialId) : 0,
     canRecord: () => !isExhausted,
     limits: rateLimits(stores.counters, environment.config.limits.requestsPerMinute),
     now: () => environment.clock.now(),
@@ -56,6 +61,7 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
   return {
     authenticators: identity.authenticators,
     signatures: identity.signatures,
+    trustDomain,
     authorization,
     redactor,
     largeBodies,
@@ -120,7 +126,8 @@ function findReceiver(
     if (!options.hasChannel(name)) return null
     return { kind, name, roles: [], segment: '', attributes: {} }
   }
-  const record = options.stores.identity.directory.find(name)
+  // A user of that name does not receive.
+  const record = findAgent(options.stores.identity.directory, name)
   const { agents } = options.environment.config
   // An agent may be named like a member that every object has.
   const configured = Object.hasOwn(agents, name) ? agents[name] : undefined

@@ -1,5 +1,7 @@
+import type { PrincipalKey } from '@countersign/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { agentKey } from '../../../../test/harness/principals.ts'
 import { createDetection, type RestorableDetection } from './create-detection.ts'
 import type { Observation, Signal } from './detector.ts'
 import { byOthersMax, DETECTORS, halfLifeOf, isByOthers } from './detectors.ts'
@@ -16,7 +18,7 @@ function openDetection(limits = {}) {
   const observe = (observation: Partial<Observation> & { at: number }): readonly Signal[] => {
     now = Math.max(now, observation.at)
     return detection.observe({
-      caller: 'shop',
+      caller: agentKey('shop'),
       receiver: 'billing',
       action: 'call:charge',
       outcome: 'permitted',
@@ -68,7 +70,7 @@ function runUsual(
   const agents = options.agents ?? 6
   for (let i = 0; i < options.days * 1440; i++) {
     for (let agent = 0; agent < agents; agent++) {
-      const caller = `agent-${agent}`
+      const caller = agentKey(`agent-${agent}`)
       const count = poisson(random, usualRate(agent, i % 1440))
       for (let k = 0; k < count; k++) {
         const at = start + i * minute + Math.floor((k / count) * minute)
@@ -116,14 +118,18 @@ function openKnown() {
   const random = createSeededRandom(5)
   for (let i = 0; i < 60; i++) {
     for (let k = poisson(random, 4); k > 0; k--) {
-      deps.observe({ at: noon - hour + i * minute, caller: 'agent-1', receiver: 'tool-0' })
+      deps.observe({
+        at: noon - hour + i * minute,
+        caller: agentKey('agent-1'),
+        receiver: 'tool-0',
+      })
     }
   }
   return { ...deps, noon }
 }
 
 describe('an attack', () => {
-  const attacker = 'agent-1'
+  const attacker = agentKey('agent-1')
   const attacks: Record<string, (at: number, i: number) => Partial<Observation>> = {
     rate: () => ({ receiver: 'tool-0' }),
     refusals: () => ({ receiver: 'tool-0', outcome: 'refused' }),
@@ -147,7 +153,7 @@ describe('an attack', () => {
     const { score, signals } = detection.riskOf(attacker, noon + minute)
     expect(score).toBeGreaterThanOrEqual(20)
     expect(signals.every((signal) => signal.agent === attacker)).toBe(true)
-    expect(detection.riskOf('agent-0', noon + minute).score).toBeLessThan(20)
+    expect(detection.riskOf(agentKey('agent-0'), noon + minute).score).toBeLessThan(20)
   })
 
   test('that goes on is one alarm for each hold, not one for each message', () => {
@@ -174,12 +180,15 @@ describe('an attack', () => {
 describe('the score', () => {
   test('is halved after each half-life of its signal, and forgotten in the end', () => {
     const { detection } = openDetection()
-    detection.raise({ detector: 'rate', agent: 'shop', at: start, weight: 80, says: 'x' })
+    detection.raise({ detector: 'rate', agent: agentKey('shop'), at: start, weight: 80, says: 'x' })
     const { halfLifeMs } = DETECTORS.rate
-    expect(detection.riskOf('shop', start).score).toBe(80)
-    expect(detection.riskOf('shop', start + halfLifeMs).score).toBe(40)
-    expect(detection.riskOf('shop', start + 2 * halfLifeMs).score).toBe(20)
-    expect(detection.riskOf('shop', start + 20 * halfLifeMs)).toEqual({ score: 0, signals: [] })
+    expect(detection.riskOf(agentKey('shop'), start).score).toBe(80)
+    expect(detection.riskOf(agentKey('shop'), start + halfLifeMs).score).toBe(40)
+    expect(detection.riskOf(agentKey('shop'), start + 2 * halfLifeMs).score).toBe(20)
+    expect(detection.riskOf(agentKey('shop'), start + 20 * halfLifeMs)).toEqual({
+      score: 0,
+      signals: [],
+    })
   })
 
   test('the score alone is that of the signals that count, regardless of their origin', () => {
@@ -194,10 +203,10 @@ describe('the score', () => {
         for (const { detector, weight, age } of signals.sort((a, b) => b.age - a.age)) {
           const at = start + (48 * 60 - age) * minute
           setNow(at)
-          detection.raise({ detector, agent: 'shop', at, weight, says: 'it' })
+          detection.raise({ detector, agent: agentKey('shop'), at, weight, says: 'it' })
         }
         const at = start + later * minute
-        const { score, signals: counted } = detection.riskOf('shop', at)
+        const { score, signals: counted } = detection.riskOf(agentKey('shop'), at)
         const sumOf = (isTheirs: boolean): number =>
           counted
             .filter(({ detector }) => isByOthers(detector) === isTheirs)
@@ -208,10 +217,10 @@ describe('the score', () => {
             .reduce((sum, each) => sum + each, 0)
         const own = sumOf(false)
         expect(score).toBe(Math.min(100, Math.round(own + Math.min(byOthersMax, sumOf(true)))))
-        expect(detection.scoreOf('shop', at)).toBe(score)
+        expect(detection.scoreOf(agentKey('shop'), at)).toBe(score)
       }),
     )
-    expect(openDetection().detection.scoreOf('nobody', start)).toBe(0)
+    expect(openDetection().detection.scoreOf(agentKey('nobody'), start)).toBe(0)
   })
 
   test('never leaves 0 to 100, whatever is raised', () => {
@@ -221,9 +230,15 @@ describe('the score', () => {
         const { detection } = openDetection()
         for (const [value, offset] of raised) {
           const at = start + offset
-          detection.raise({ detector: 'guardduty', agent: 'shop', at, weight: value, says: 'x' })
+          detection.raise({
+            detector: 'guardduty',
+            agent: agentKey('shop'),
+            at,
+            weight: value,
+            says: 'x',
+          })
         }
-        const { score } = detection.riskOf('shop', start + later)
+        const { score } = detection.riskOf(agentKey('shop'), start + later)
         expect(Number.isInteger(score)).toBe(true)
         expect(score).toBeGreaterThanOrEqual(0)
         expect(score).toBeLessThanOrEqual(100)
@@ -234,31 +249,37 @@ describe('the score', () => {
   test('fades also for a signal that claims to come from the future', () => {
     const { detection } = openDetection()
     const far = start + 1e12
-    detection.raise({ detector: 'soc', agent: 'shop', at: far, weight: 90, says: 'x' })
-    expect(detection.riskOf('shop', start + 7 * 24 * hour).score).toBe(0)
+    detection.raise({ detector: 'soc', agent: agentKey('shop'), at: far, weight: 90, says: 'x' })
+    expect(detection.riskOf(agentKey('shop'), start + 7 * 24 * hour).score).toBe(0)
   })
 })
 
 describe('memory', () => {
   test('holds a bounded number of agents, and keeps those under suspicion', () => {
     const { detection, observe } = openDetection({ agentsMax: 50 })
-    detection.raise({ detector: 'soc', agent: 'suspect', at: start, weight: 90, says: 'x' })
-    for (let i = 0; i < 500; i++) observe({ at: start + i, caller: `flood-${i}` })
-    expect(detection.riskOf('suspect', start).score).toBe(90)
+    detection.raise({
+      detector: 'soc',
+      agent: agentKey('suspect'),
+      at: start,
+      weight: 90,
+      says: 'x',
+    })
+    for (let i = 0; i < 500; i++) observe({ at: start + i, caller: agentKey(`flood-${i}`) })
+    expect(detection.riskOf(agentKey('suspect'), start).score).toBe(90)
     expect(agentsIn(detection)).toBe(50)
   })
 
   test('holds a bounded number of edges and signals for an agent', () => {
     const { detection, observe } = openDetection({ edgesMax: 20, signalsMax: 5 })
     for (let i = 0; i < 5_000; i++) observe({ at: start + i * 100, receiver: `r-${i}` })
-    const { signals } = detection.riskOf('shop', start + 500_000)
+    const { signals } = detection.riskOf(agentKey('shop'), start + 500_000)
     expect(signals.length).toBeLessThanOrEqual(5)
     expect(detection.snapshot().length).toBeLessThan(64 * 1024)
   })
 
   test('is not touched by callers without a name', () => {
     const { detection, observe } = openDetection()
-    for (let i = 0; i < 10; i++) observe({ at: start + i, caller: '' })
+    for (let i = 0; i < 10; i++) observe({ at: start + i, caller: '' as PrincipalKey })
     expect(agentsIn(detection)).toBe(0)
   })
 })
@@ -274,7 +295,7 @@ describe('a snapshot', () => {
     for (let i = 0; i < 300; i++) {
       const observation: Observation = {
         at: now + i * 100,
-        caller: 'agent-1',
+        caller: agentKey('agent-1'),
         receiver: `tool-${i % 40}`,
         action: 'call',
         outcome: i % 7 === 0 ? 'refused' : 'permitted',
@@ -307,19 +328,19 @@ describe('an agent that is not known yet', () => {
   test('is at risk after a burst of denials in its first seconds, at one receiver', () => {
     const { detection, observe } = openDetection()
     for (let i = 0; i < 120; i++) observe({ at: start + i * 50, ...denied })
-    expect(detection.riskOf('shop', start + 6_000).score).toBeGreaterThanOrEqual(50)
+    expect(detection.riskOf(agentKey('shop'), start + 6_000).score).toBeGreaterThanOrEqual(50)
   })
 
   test('is at risk after a burst of denials over many receivers', () => {
     const { detection, observe } = openDetection()
     for (let i = 0; i < 40; i++) observe({ at: start + i * 50, receiver: `vault-${i}`, ...denied })
-    expect(detection.riskOf('shop', start + 6_000).score).toBeGreaterThanOrEqual(50)
+    expect(detection.riskOf(agentKey('shop'), start + 6_000).score).toBeGreaterThanOrEqual(50)
   })
 
   test('is at risk when it tries doors slowly, one after the other', () => {
     const { detection, observe } = openDetection()
     for (let i = 0; i < 12; i++) observe({ at: start + i * minute, receiver: `v-${i}`, ...denied })
-    expect(detection.riskOf('shop', start + 12 * minute).score).toBeGreaterThanOrEqual(50)
+    expect(detection.riskOf(agentKey('shop'), start + 12 * minute).score).toBeGreaterThanOrEqual(50)
   })
 
   test('is not at risk for mistakes: few denials, or the same one now and then', () => {
@@ -372,7 +393,7 @@ describe('the risk that others bring about', () => {
       const at = start + i * minute
       observe({ at, messages: 0, receivedBytes: 1e9, isResponse: true })
       observe({ at, messages: 0, leaked: 9 })
-      highest = Math.max(highest, detection.riskOf('shop', at).score)
+      highest = Math.max(highest, detection.riskOf(agentKey('shop'), at).score)
     }
     expect(highest).toBeGreaterThan(0)
     expect(highest).toBeLessThan(50)
@@ -406,8 +427,8 @@ describe('the risk that others bring about', () => {
         for (const { after, isLeak, ...facts } of events) {
           at += after
           const leak = isLeak ? { leaked: 3, messages: 0 } : {}
-          observe({ at, caller: 'victim', action: 'call', bytes: 0, ...facts, ...leak })
-          expect(detection.riskOf('victim', at).score).toBeLessThanOrEqual(byOthersMax)
+          observe({ at, caller: agentKey('victim'), action: 'call', bytes: 0, ...facts, ...leak })
+          expect(detection.riskOf(agentKey('victim'), at).score).toBeLessThanOrEqual(byOthersMax)
         }
       }),
       { numRuns: 60 },
@@ -421,13 +442,14 @@ describe('the risk that others bring about', () => {
 
   test('pushes none of the agent’s own signals out of its account', () => {
     const { detection, observe } = openDetection({ signalsMax: 4 })
-    for (let i = 0; i < 30; i++) observe({ at: start + i, caller: 'victim', outcome: 'refused' })
-    const own = detection.riskOf('victim', start + 30).score
+    for (let i = 0; i < 30; i++)
+      observe({ at: start + i, caller: agentKey('victim'), outcome: 'refused' })
+    const own = detection.riskOf(agentKey('victim'), start + 30).score
     expect(own).toBeGreaterThan(0)
     for (let i = 0; i < 40; i++) {
       const at = start + 31 + i
-      detection.raise({ detector: 'leak', agent: 'victim', at, weight: 1, says: 'x' })
+      detection.raise({ detector: 'leak', agent: agentKey('victim'), at, weight: 1, says: 'x' })
     }
-    expect(detection.riskOf('victim', start + 80).score).toBeGreaterThanOrEqual(own)
+    expect(detection.riskOf(agentKey('victim'), start + 80).score).toBeGreaterThanOrEqual(own)
   })
 })

@@ -65,9 +65,10 @@ export function createDetection(options: DetectionOptions): RestorableDetection 
 
   return {
     observe(observation: Observation) {
-      // An empty name does not stand for an agent, and a flood of such must not push the others
-      // out.
-      if (observation.caller === '') return []
+      // A caller without a canonical form is not a principal, and a flood of such must not push the
+      // others out.
+      const { caller }: { readonly caller: string } = observation
+      if (caller === '') return []
       const at = Math.min(observation.at, clock.now())
       return observeAgent(watchOf(observation.caller, at), { ...observation, at }, limits)
     },

@@ -1,7 +1,9 @@
+import type { PrincipalKey } from '@countersign/protocol'
+
 /** One exchange, or one refusal of it, as detection sees it. */
 export interface Observation {
   readonly at: number
-  readonly caller: string
+  readonly caller: PrincipalKey
   readonly receiver: string
   readonly action: string
   readonly outcome: 'permitted' | 'refused'
@@ -25,7 +27,7 @@ export interface Observation {
 
 export interface Signal {
   readonly detector: string
-  readonly agent: string
+  readonly agent: PrincipalKey
   readonly at: number
   /** The part that this signal adds to the risk score, 0 to 100. */
   readonly weight: number
@@ -39,7 +41,7 @@ export interface Risk {
   readonly signals: readonly Signal[]
 }
 
-/** Watches exchanges and keeps a decaying risk score for each agent. Bounded in memory. */
+/** Watches exchanges and keeps a decaying risk score for each principal. Bounded in memory. */
 export interface Detection {
   observe(observation: Observation): readonly Signal[]
   /**
@@ -47,7 +49,7 @@ export interface Detection {
    * the import of findings.
    */
   raise(signal: Signal): void
-  riskOf(agent: string, now: number): Risk
+  riskOf(agent: PrincipalKey, now: number): Risk
   /** The score of `riskOf`, without its signals. */
-  scoreOf(agent: string, now: number): number
+  scoreOf(agent: PrincipalKey, now: number): number
 }

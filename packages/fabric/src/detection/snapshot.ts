@@ -1,9 +1,9 @@
-import { parseUtf8, utf8 } from '@countersign/protocol'
+import { isPrincipalKey, type PrincipalKey, parseUtf8, utf8 } from '@countersign/protocol'
 import { type AgentWatch, addSignal, createAgentWatch, RATE_NAMES } from './agent-watch.ts'
 import type { Signal } from './detector.ts'
 import type { RateState } from './rate-watch.ts'
 
-const format = 'countersign-detection-2'
+const format = 'countersign-detection-3'
 
 /** All watches as bytes, in the order in which they were last seen. */
 export function writeSnapshot(watches: ReadonlyMap<string, AgentWatch>): Uint8Array {
@@ -60,11 +60,16 @@ function parseSignal(value: unknown): Signal {
   const fields = asRecord(value)
   return {
     detector: asText(fields['detector']),
-    agent: asText(fields['agent']),
+    agent: asPrincipal(fields['agent']),
     at: asNumber(fields['at']),
     weight: asNumber(fields['weight']),
     says: asText(fields['says']),
   }
+}
+
+function asPrincipal(value: unknown): PrincipalKey {
+  if (!isPrincipalKey(value)) throw damaged()
+  return value
 }
 
 function damaged(): TypeError {

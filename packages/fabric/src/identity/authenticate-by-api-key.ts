@@ -1,9 +1,9 @@
-import { formatSpiffeId } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { type ApiKeys, looksLikeApiKey } from './api-keys.ts'
 import type { Authenticator, Presented } from './caller.ts'
 import type { Directory } from './directory.ts'
+import { principalOfRecord } from './principals.ts'
 import { callerOf } from './status.ts'
 
 /** The caller is the owner of the API key, in `X-Api-Key` or where a bearer token belongs. */
@@ -22,10 +22,9 @@ export function authenticateByApiKey(deps: {
       return new Refusal('CREDENTIAL_EXPIRED', `API key ${key.id} has expired`)
     }
     const record = deps.directory.find(key.owner)
-    const { trustDomain } = deps
-    const id = { trustDomain, kind: record?.kind ?? 'agent', name: key.owner, instance: null }
+    const owner = record ?? { kind: 'agent', name: key.owner }
     return callerOf(record, {
-      spiffeId: formatSpiffeId(id),
+      principal: principalOfRecord(owner, deps.trustDomain),
       method: 'api-key',
       credentialId: key.id,
       scopes: key.scopes,

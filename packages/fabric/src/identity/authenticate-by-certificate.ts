@@ -12,6 +12,7 @@ import type { Authenticator, Caller } from './caller.ts'
 import type { Directory } from './directory.ts'
 import { generationOf } from './enrolment-generation.ts'
 import { isUnheard, type Newcomers } from './newcomers.ts'
+import { principalOfRecord } from './principals.ts'
 import { callerOf } from './status.ts'
 
 /** For who has to wait for news of its own enrolment longer than a request can. */
@@ -51,7 +52,7 @@ export function authenticateByCertificate(deps: {
         return new Refusal('CREDENTIAL_REJECTED', `${peer.spiffeId} is not in the directory`)
       }
       return callerOf(record, {
-        spiffeId: peer.spiffeId,
+        principal: principalOfRecord(record, deps.trustDomain),
         method: 'certificate',
         credentialId: peer.fingerprint,
         scopes: null,

@@ -5,6 +5,7 @@ import { Refusal } from '../lib/refusal.ts'
 import { looksLikeApiKey } from './api-keys.ts'
 import type { Authentication, Authenticator, Presented } from './caller.ts'
 import type { Directory } from './directory.ts'
+import { principalOfRecord } from './principals.ts'
 import { SignatureChecks } from './signature-checks.ts'
 import { callerOf } from './status.ts'
 import type { TokenServer, VerifiedToken } from './token-server.ts'
@@ -58,7 +59,7 @@ export function authenticateByToken(deps: {
     }
     // Asked anew for every request: quarantine must not wait for a token to expire.
     return callerOf(record, {
-      spiffeId: token.subject,
+      principal: principalOfRecord(record, deps.trustDomain),
       method: 'token',
       credentialId: token.tokenId,
       scopes: token.scopes,

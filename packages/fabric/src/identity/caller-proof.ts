@@ -1,4 +1,9 @@
-import { parseSpiffeId, requestSignatureTag, type SignedHalf } from '@countersign/protocol'
+import {
+  parseSpiffeId,
+  principalKey,
+  requestSignatureTag,
+  type SignedHalf,
+} from '@countersign/protocol'
 import { Refusal } from '../lib/refusal.ts'
 import type { AgentRecord } from './directory.ts'
 import type { MessageSignatures } from './message-signatures.ts'
@@ -36,7 +41,8 @@ export async function isProvenRequest(
     if (params.tag !== requestSignatureTag) return false
     if (values.get('"countersign-to"') !== producer) return false
     const proof = { method: 'certificate', credentialId: '', scopes: null, expiresAt: 0 } as const
-    const signer = callerOf(find(id.name), { ...proof, spiffeId: String(caller) })
+    const principal = principalKey({ ...id, issuer: id.trustDomain, subject: id.name })
+    const signer = callerOf(find(id.name), { ...proof, principal })
     if (signer instanceof Refusal || signer.kind !== id.kind) return false
     const components = [...values.keys()]
     const signed = { ...params, label: 'caller', components, signature, base }

@@ -1,3 +1,4 @@
+import type { PrincipalKey } from '@countersign/protocol'
 import type { Refusal } from '../lib/refusal.ts'
 
 /**
@@ -20,8 +21,10 @@ export type Attributes = Readonly<Record<string, string | number | boolean>>
 
 /** A verified principal, as one credential proved it. */
 export interface Caller {
-  readonly spiffeId: string
+  /** The key of everything that is kept for it, in its canonical form. */
+  readonly principal: PrincipalKey
   readonly kind: 'agent' | 'user'
+  /** As policy and commands name it: bare within the trust domain, else the canonical form. */
   readonly name: string
   /** The kind of credential that proved it for this request. */
   readonly method: 'certificate' | 'token' | 'api-key'

@@ -248,7 +248,7 @@ describe('renewal', () => {
     )
     if (grant instanceof Refusal) throw new Error(grant.detail)
     expect(grant.expiresAt - alice.grant.expiresAt).toBe(1_800_000)
-    expect(await certificateCaller(chainOf(grant))).toMatchObject({ spiffeId: caller.spiffeId })
+    expect(await certificateCaller(chainOf(grant))).toMatchObject({ principal: caller.principal })
   })
 
   test('refuses proofs for another certificate, other methods, and agents that are not active', async () => {

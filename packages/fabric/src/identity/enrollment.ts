@@ -274,14 +274,18 @@ async function renew(
   if (!provesP256(tls, bytes, bytesOf(request.tlsProof))) {
     return new Refusal('CREDENTIAL_REJECTED', 'possession of the TLS key is not proved')
   }
-  const issued = await authority.issue({ spiffeId: caller.spiffeId, tlsPublicKey: tls, generation })
+  const issued = await authority.issue({
+    spiffeId: caller.principal,
+    tlsPublicKey: tls,
+    generation,
+  })
   const grant = grantOf(authority, { name, keys }, issued)
   // Issuing takes a while, and so does the entry: in either the agent can have been quarantined, or
   // enrolled again. An entry `renewed` is then followed by the refusal.
   const refusal = lost() ?? (await ports.record(factsOf('renewed', issued))) ?? lost()
   if (refusal !== null) return refusal
   const from = { fingerprint: caller.credentialId, expiresAt: caller.expiresAt }
-  return renewals.renewed(caller.spiffeId, from, issued) ? grant : superseded(caller)
+  return renewals.renewed(caller.principal, from, issued) ? grant : superseded(caller)
 }
 
 /** Returns the reason why `caller` may not renew at this moment. */
@@ -294,22 +298,22 @@ function renewalFault(
   if (present?.generation !== generation) return outlived(caller)
   const fault = statusOf(present, caller)
   if (fault !== null) return fault
-  return renewals.mayRenew(caller.spiffeId, caller.credentialId) ? null : superseded(caller)
+  return renewals.mayRenew(caller.principal, caller.credentialId) ? null : superseded(caller)
 }
 
 function statusOf(record: AgentRecord, caller: Caller): Refusal | null {
   return isOutlived(record, caller) ? outlived(caller) : checkStatus(record)
 }
 
-function outlived({ name, spiffeId }: Caller): Refusal {
+function outlived({ name, principal }: Caller): Refusal {
   const detail = `the certificate is of an earlier enrolment of ${name}`
-  return new Refusal('CREDENTIAL_REJECTED', detail, null, { caller: spiffeId })
+  return new Refusal('CREDENTIAL_REJECTED', detail, null, { caller: principal })
 }
 
 /** Two hold this certificate's key, and the other one has gone on: the key may have been stolen. */
-function superseded({ name, spiffeId }: Caller): Refusal {
+function superseded({ name, principal }: Caller): Refusal {
   const detail = `a later certificate of ${name} was renewed already, by another holder of its key`
-  return new Refusal('CREDENTIAL_REJECTED', detail, null, { caller: spiffeId })
+  return new Refusal('CREDENTIAL_REJECTED', detail, null, { caller: principal })
 }
 
 function grantOf(

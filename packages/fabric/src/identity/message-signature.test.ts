@@ -11,6 +11,7 @@ import {
   enrollAgent,
   openTestIdentity,
 } from '../../../../test/contracts/identity-lab.ts'
+import { agentKey } from '../../../../test/harness/principals.ts'
 import type { Caller } from './caller.ts'
 
 let deps: Awaited<ReturnType<typeof openTestIdentity>>
@@ -58,7 +59,7 @@ function signedBy(
 
 function callerOf(agent: EnrolledAgent): Caller {
   return {
-    spiffeId: agent.grant.spiffeId,
+    principal: agentKey(agent.grant.name),
     kind: 'agent',
     name: agent.grant.name,
     method: 'certificate',

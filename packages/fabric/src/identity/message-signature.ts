@@ -6,6 +6,7 @@ import type { Caller } from './caller.ts'
 import type { AgentRecord, Directory } from './directory.ts'
 import { Ed25519Keys } from './ed25519-keys.ts'
 import type { MessageSignatures } from './message-signatures.ts'
+import { findAgent } from './principals.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 
 /** Maximum age of a signature by our clock: transit, queues and clock skew. */
@@ -64,7 +65,7 @@ export function createMessageSignatures(deps: MessageSignatureDeps): MessageSign
         : new Refusal('MESSAGE_REPLAYED', `nonce of ${signed.keyId} seen before`)
     },
     checkResponse: (signed, receiver) => {
-      const signer = directory.find(receiver)
+      const signer = findAgent(directory, receiver)
       if (!signer?.keys) {
         return new Refusal('COUNTERSIGNATURE_REJECTED', `${receiver} has no key`)
       }

@@ -184,7 +184,7 @@ describe('a renewal is on record before it takes effect [record:certificates]', 
     const { renewals } = lab.identity
     return {
       renew,
-      until: () => renewals.untilOf(caller.spiffeId, caller.credentialId),
+      until: () => renewals.untilOf(caller.principal, caller.credentialId),
       first: grant,
     }
   }

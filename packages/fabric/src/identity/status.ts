@@ -21,7 +21,7 @@ export function checkStatus(record: AgentRecord): Refusal | null {
 /** The proof of one request: the part that a credential adds to the record of its holder. */
 export type Proof = Pick<
   Caller,
-  'spiffeId' | 'method' | 'credentialId' | 'scopes' | 'expiresAt' | 'generation'
+  'principal' | 'method' | 'credentialId' | 'scopes' | 'expiresAt' | 'generation'
 >
 
 /** Reports whether the agent enrolled again since: a stolen key must not outlive that. */
@@ -35,16 +35,16 @@ export function isOutlived(
 /** The caller that `proof` shows, or why its holder may not act. */
 export function callerOf(record: AgentRecord | null, proof: Proof): Caller | Refusal {
   if (record === null) {
-    return new Refusal('CREDENTIAL_REJECTED', `${proof.spiffeId} is not in the directory`)
+    return new Refusal('CREDENTIAL_REJECTED', `${proof.principal} is not in the directory`)
   }
   const refusal = checkStatus(record)
   if (refusal !== null) {
     // Named, so that the ledger shows who keeps trying.
-    return new Refusal(refusal.code, refusal.detail, null, { caller: proof.spiffeId })
+    return new Refusal(refusal.code, refusal.detail, null, { caller: proof.principal })
   }
   if (isOutlived(record, proof)) {
     const detail = `the ${proof.method} is of an earlier enrolment of ${record.name}`
-    return new Refusal('CREDENTIAL_REJECTED', detail, null, { caller: proof.spiffeId })
+    return new Refusal('CREDENTIAL_REJECTED', detail, null, { caller: proof.principal })
   }
   const { name, kind, roles, segment } = record
   const attributes: Attributes = record.attributes

@@ -9,7 +9,7 @@ import {
 import type { Connector } from './exchange-claims.ts'
 
 const now = 1_800_000_000_000
-const connector: Connector = { spiffeId: 'spiffe://a.test/agent/bob', name: 'bob' }
+const connector: Connector = { principal: 'spiffe://a.test/agent/bob', name: 'bob' }
 
 const append = () => Promise.reject(new Error('nothing is recorded here'))
 
@@ -178,9 +178,9 @@ test('the end of an exchange is held against copies of its own connector, and of
   const facts = { result: 'unknown', code: 'OUTCOME_UNKNOWN' }
   const ending = () => ({ kind: 'indeterminate', exchange, facts }) as const
   const beside = { ...ending(), exchange: createExchangeId('a', now, new Uint8Array(10).fill(1)) }
-  const other: Connector = { spiffeId: 'spiffe://a.test/agent/eve', name: 'eve' }
+  const other: Connector = { principal: 'spiffe://a.test/agent/eve', name: 'eve' }
   const proving = Promise.withResolvers<readonly []>()
-  const intent = { index: 0, producer: connector.spiffeId, requestSignature: null }
+  const intent = { index: 0, producer: connector.principal, requestSignature: null }
   const admission = createEntryAdmission({
     findPrincipal: () => ({ kind: 'agent', status: 'active', keys: null }),
     hasReceiver: () => false,

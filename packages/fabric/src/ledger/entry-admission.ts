@@ -276,7 +276,7 @@ function keyFault(
   for (const half of ['request', 'response'] as const) {
     const key = facts[`${half}.key`]
     if (!(key instanceof Uint8Array)) continue
-    const owner = half === 'request' ? facts['caller'] : connector.spiffeId
+    const owner = half === 'request' ? facts['caller'] : connector.principal
     const enrolled = findPrincipal(options, owner, connector)?.keys?.signing.publicKey
     if (enrolled === undefined || !equalBytes(key, enrolled)) {
       return `${half}.key is not the key of ${String(owner)}`
@@ -293,7 +293,7 @@ function keyFault(
 function findPrincipal(options: EntryAdmissionOptions, spiffeId: unknown, connector: Connector) {
   const id = idOf(spiffeId)
   if (id === null || id.instance !== null) return null
-  if (id.trustDomain !== idOf(connector.spiffeId)?.trustDomain) return null
+  if (id.trustDomain !== idOf(connector.principal)?.trustDomain) return null
   const known = options.findPrincipal(id.name)
   return known?.kind === id.kind ? known : null
 }
@@ -313,7 +313,7 @@ async function findRecorded(
 ): Promise<number | null> {
   const closing = (await ledger.explain(entry.exchange)).at(-1)
   if (closing?.kind !== entry.kind) return null
-  const { facts } = recordedEntry(entry, connector.spiffeId)
+  const { facts } = recordedEntry(entry, connector.principal)
   return isDeepStrictEqual({ ...closing.facts }, { ...facts }) ? closing.index : null
 }
 
@@ -331,7 +331,7 @@ async function findUnproven(
   const requestSignature = isOpening(kind)
     ? null
     : (ledger.openIntent(exchange)?.requestSignature ?? null)
-  const recorded = { ...recordedEntry(entry, connector.spiffeId), withheld: [] }
+  const recorded = { ...recordedEntry(entry, connector.principal), withheld: [] }
   const context = { exchange, ...trust, requestSignature, verify }
   const attested = await verifyEntry(recorded, context).catch(faultOf)
   if (typeof attested === 'string') {
@@ -347,7 +347,7 @@ async function findUnproven(
   if (facts['attested.request'] !== 'caller') return null
   const { caller } = facts
   const { asked } = attested
-  const producer = connector.spiffeId
+  const producer = connector.principal
   const isProven = asked !== null && (await isProvenRequest({ caller, producer, asked }))
   return isProven ? null : `${String(caller)} did not just sign the request of ${exchange}`
 }
@@ -356,7 +356,7 @@ async function findUnproven(
 async function findUnapproved(
   { isApproved }: Pick<EntryAdmissionOptions, 'isApproved'>,
   { kind, exchange, facts }: MeshEntry,
-  { spiffeId: receiver }: Connector,
+  { principal: receiver }: Connector,
 ): Promise<string | null> {
   if (kind !== 'intent' || facts['approval.id'] === undefined) return null
   const { 'approval.id': id, 'approval.approver': approver, 'approval.digest': digest } = facts

@@ -4,7 +4,7 @@ import { Refusal } from '../lib/refusal.ts'
 
 /** The agent whose connector records, as it was authenticated. */
 export interface Connector {
-  readonly spiffeId: string
+  readonly principal: string
   readonly name: string
 }
 
@@ -49,14 +49,14 @@ export class ExchangeClaims {
    * the fabric closed it, or the fabric was restarted. Only that entry is refused.
    */
   closingFault({ kind, exchange }: MeshEntry, connector: Connector): string | null {
-    return isOpening(kind) || this.#openProducer(exchange) === connector.spiffeId
+    return isOpening(kind) || this.#openProducer(exchange) === connector.principal
       ? null
       : `${exchange} is not open at ${connector.name}`
   }
 
   #openingFault({ kind, exchange, facts }: MeshEntry, connector: Connector): string | null {
     if (this.#openProducer(exchange) !== null) return `${exchange} is open already`
-    const isOwnRefusal = kind === 'refusal' && facts['caller'] === connector.spiffeId
+    const isOwnRefusal = kind === 'refusal' && facts['caller'] === connector.principal
     return isOwnRefusal || facts['receiver'] === connector.name
       ? null
       : `${connector.name} is not the receiver of ${exchange}`
@@ -68,8 +68,8 @@ export class ExchangeClaims {
  * exchange is held for its connector: another one, which reads the exchange's id in the public log,
  * must not keep it from being recorded.
  */
-function keyOf({ kind, exchange }: MeshEntry, { spiffeId }: Connector): string {
-  return isOpening(kind) ? exchange : `${spiffeId} ${exchange}`
+function keyOf({ kind, exchange }: MeshEntry, { principal }: Connector): string {
+  return isOpening(kind) ? exchange : `${principal} ${exchange}`
 }
 
 /** The end of an exchange is sent again after a limit; the one on its way can still fail. */

@@ -2,8 +2,20 @@ import { describe, expect, test } from 'vitest'
 import type { OpenedEntry } from './ledger.ts'
 import { createReceiptAccess } from './receipt-access.ts'
 
-const ann = { spiffeId: 'spiffe://a.test/agent/ann', name: 'ann', scopes: null }
-const bob = { spiffeId: 'spiffe://a.test/agent/bob', name: 'bob', scopes: null }
+const ann = {
+  kind: 'agent' as const,
+  principal: 'spiffe://a.test/agent/ann',
+  name: 'ann',
+  scopes: null,
+}
+const bob = {
+  kind: 'agent' as const,
+  principal: 'spiffe://a.test/agent/bob',
+  name: 'bob',
+  scopes: null,
+}
+/** Its name is also that of a route. */
+const user = { ...bob, kind: 'user' as const, principal: 'spiffe://a.test/user/bob' }
 
 function accessTo(kind: OpenedEntry['kind'], facts: OpenedEntry['facts']) {
   const entry = { kind, facts, exchange: 'exc_1', index: 0, at: 0 }
@@ -13,7 +25,7 @@ function accessTo(kind: OpenedEntry['kind'], facts: OpenedEntry['facts']) {
   })
 }
 
-const called = { caller: ann.spiffeId, receiver: 'bob', protocol: 'a2a' }
+const called = { caller: ann.principal, receiver: 'bob', protocol: 'a2a' }
 
 describe('a receipt', () => {
   test('is of the caller and of the agent that received, and of no other', async () => {
@@ -21,6 +33,7 @@ describe('a receipt', () => {
     expect(await isOwn('exc_1', ann)).toBe(true)
     expect(await isOwn('exc_1', bob)).toBe(true)
     expect(await isOwn('exc_1', { ...bob, name: 'carol' })).toBe(false)
+    expect(await isOwn('exc_1', user)).toBe(false)
     expect(await isOwn('exc_2', ann)).toBe(false)
   })
 

@@ -3,7 +3,8 @@ import type { Ledger, OpenedEntry } from './ledger.ts'
 
 /** An authenticated caller that asks for a receipt. */
 export interface ReceiptReader {
-  readonly spiffeId: string
+  readonly principal: string
+  readonly kind: 'agent' | 'user'
   readonly name: string
   /** Null: every receiver. */
   readonly scopes: readonly string[] | null
@@ -40,18 +41,19 @@ export function createReceiptAccess(
 }
 
 /**
- * The receiver is a bare name: an agent of that name does not own the messages that a channel or
- * the fabric received. A scoped credential reads entries that went to its targets, and not the
- * other exchanges of its holder.
+ * The receiver is the bare name of an agent: a user of that name is not it, and an agent of that
+ * name does not own the messages that a channel or the fabric received. A scoped credential reads
+ * entries that went to its targets, and not the other exchanges of its holder.
  */
 function isEnd(
   entries: readonly OpenedEntry[],
-  { spiffeId, name, scopes }: ReceiptReader,
+  { principal, kind, name, scopes }: ReceiptReader,
 ): boolean {
   return entries.some(({ facts }) => {
     const isInScope = scopes === null || scopes.some((scope) => scope === facts['receiver'])
     const isToAgent = facts['protocol'] !== 'queue' && facts['protocol'] !== 'admin'
-    const isOne = facts['caller'] === spiffeId || (isToAgent && facts['receiver'] === name)
+    const isReceiver = isToAgent && kind === 'agent' && facts['receiver'] === name
+    const isOne = facts['caller'] === principal || isReceiver
     return isInScope && isOne
   })
 }

@@ -1,4 +1,4 @@
-import { formatLimit, type Limit, type RefusalCode } from '@countersign/protocol'
+import { formatLimit, type Limit, type PrincipalKey, type RefusalCode } from '@countersign/protocol'
 import { Refusal } from './refusal.ts'
 
 export { Shares } from '@countersign/protocol'
@@ -17,9 +17,9 @@ export function overLimit(
 
 /**
  * Returns the key under which the requests of a caller to a receiver are counted. Every engine
- * takes it from here, so that all count the same pairs. A name has no line break in it.
+ * takes it from here, so that all count the same pairs. Neither has a line break in it.
  */
-export function counterKey(caller: string, receiver: string): string {
+export function counterKey(caller: PrincipalKey, receiver: string): string {
   return `${caller}\n${receiver}`
 }
 

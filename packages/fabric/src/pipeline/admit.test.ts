@@ -8,6 +8,7 @@ import {
   permit,
   unchecked,
 } from '../../../../test/harness/pipeline.ts'
+import { agentKey } from '../../../../test/harness/principals.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { type AdmittedHead, admitHead, admitMessage } from './admit.ts'
 import { conclude, needsAnswer } from './conclude.ts'
@@ -80,7 +81,7 @@ describe('the first message', () => {
   test('is refused when it names another caller than its head [authenticate:conflicting]', async () => {
     const world = new PipelineWorld()
     const { identified } = await admittedHead(world)
-    const other = { ...caller, spiffeId: 'spiffe://a.test/agent/other', name: 'other' }
+    const other = { ...caller, principal: agentKey('other'), name: 'other' }
     world.identify = () => Promise.resolve(other)
     const admitted = await admitMessage(world.deps(), identified, unchecked, () => null)
     expect(admitted.refusal?.code).toBe('CREDENTIALS_CONFLICTING')
@@ -94,7 +95,7 @@ describe('the first message', () => {
     const message = { ...unchecked, fault }
     const admitted = await admitMessage(world.deps(), identified, message, () => null)
     expect(admitted.refusal).toBe(fault)
-    expect(world.entries[0]?.facts).toMatchObject({ caller: caller.spiffeId })
+    expect(world.entries[0]?.facts).toMatchObject({ caller: caller.principal })
   })
 })
 

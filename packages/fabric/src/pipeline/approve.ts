@@ -1,6 +1,6 @@
-import { MalformedError, parseSpiffeId } from '@countersign/protocol'
+import { MalformedError, type Principal, parsePrincipal } from '@countersign/protocol'
 import { ACTION_JSON_BYTES_MAX, ActionTooLarge } from '../approvals/action-content.ts'
-import { type Action, type ActionPrincipal, actionDigestText } from '../approvals/action-digest.ts'
+import { type Action, actionDigestText } from '../approvals/action-digest.ts'
 import { parameterNames } from '../approvals/action-summary.ts'
 import { principalText } from '../approvals/approval-record.ts'
 import { approvalRefusal } from '../approvals/approval-refusal.ts'
@@ -19,6 +19,8 @@ export { approvalRefusal, principalText }
 export interface ApproveDeps {
   /** Absent where no approval can be asked for: what needs one is refused. */
   readonly approvals?: ApprovalGate
+  /** That of the receivers. */
+  readonly trustDomain: string
 }
 
 export interface ApprovalGate {
@@ -55,7 +57,7 @@ export async function approve(
   const approval =
     approvals === undefined || exchange.upload !== null || !canWait(exchange.target)
       ? new Refusal('APPROVAL_REQUIRED', reason)
-      : await claim(exchange, reason, approvals)
+      : await claim(exchange, reason, { approvals, trustDomain: deps.trustDomain })
   return approval instanceof Refusal
     ? PolicyRefusal.of(exchange, approval)
     : extend(exchange, { [approved]: true as const, approval })
@@ -73,9 +75,9 @@ function canWait({ protocol, operation }: Target): boolean {
 async function claim(
   exchange: Exchange<Inspected>,
   reason: string,
-  approvals: ApprovalGate,
+  { approvals, trustDomain }: { readonly approvals: ApprovalGate; readonly trustDomain: string },
 ): Promise<UsedApproval | Refusal> {
-  const action = actionOf(exchange)
+  const action = actionOf(exchange, trustDomain)
   const { caller, user, receiver, protocol, operation, tool } = action
   const digest = digestOf(action)
   if (digest instanceof Refusal) return digest
@@ -102,12 +104,16 @@ const actionLimit = {
 } as const
 
 /** The action that would be forwarded: the body and the fields as inspection leaves them. */
-function actionOf({ caller, target, received, forwardable }: Exchange<Inspected>): Action {
-  const principal = principalOfCaller(caller)
+function actionOf(
+  { caller, target, received, forwardable }: Exchange<Inspected>,
+  trustDomain: string,
+): Action {
+  // Messages of channels do not wait, so that a receiver is an agent or the fabric.
+  const kind = target.kind === 'agent' ? 'agent' : 'fabric'
   return {
-    caller: principal,
+    caller: principalOfCaller(caller),
     user: null,
-    receiver: { kind: target.kind, issuer: principal.issuer, subject: target.name },
+    receiver: { kind, issuer: trustDomain, subject: target.name },
     action: target.action,
     protocol: target.protocol,
     operation: target.operation,
@@ -120,6 +126,8 @@ function actionOf({ caller, target, received, forwardable }: Exchange<Inspected>
   }
 }
 
-export function principalOfCaller({ spiffeId, kind, name }: Caller): ActionPrincipal {
-  return { kind, issuer: parseSpiffeId(spiffeId)?.trustDomain ?? '', subject: name }
+export function principalOfCaller({ principal }: Pick<Caller, 'principal'>): Principal {
+  const parsed = parsePrincipal(principal)
+  if (parsed === null) throw new TypeError('a caller has no canonical form')
+  return parsed
 }

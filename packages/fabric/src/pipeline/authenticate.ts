@@ -20,6 +20,8 @@ import type {
 export interface AuthenticateDeps {
   readonly authenticators: readonly Authenticator[]
   readonly signatures: MessageSignatures
+  /** The fabric's: that of the receivers. */
+  readonly trustDomain: string
 }
 
 const identified: unique symbol = Symbol('identified')
@@ -81,10 +83,10 @@ async function callerOf(
     if (answer instanceof Refusal) return answer
     if (answer === null) continue
     // Two credentials for two principals is how a confused deputy is made; neither is believed.
-    if (caller !== null && caller.spiffeId !== answer.spiffeId) {
+    if (caller !== null && caller.principal !== answer.principal) {
       return new Refusal(
         'CREDENTIALS_CONFLICTING',
-        `${caller.method} names ${caller.spiffeId}, ${answer.method} names ${answer.spiffeId}`,
+        `${caller.method} names ${caller.principal}, ${answer.method} names ${answer.principal}`,
       )
     }
     caller = caller === null ? answer : narrower(caller, answer)
@@ -121,13 +123,13 @@ export async function authenticate(
   const caller = await callerOf(head.presented, message.transport, deps)
   if (caller instanceof Refusal) return caller
   // The message is on the account of the caller that the head named.
-  if (caller.spiffeId !== head.caller.spiffeId) {
-    const detail = `the head named ${head.caller.spiffeId}, the message names ${caller.spiffeId}`
+  if (caller.principal !== head.caller.principal) {
+    const detail = `the head named ${head.caller.principal}, the message names ${caller.principal}`
     return new Refusal('CREDENTIALS_CONFLICTING', detail)
   }
   const { id, signature } = message
   if (signature === null) return open(message, { id, caller, signed: false })
-  const uncovered = coverageFault(message, signature, caller)
+  const uncovered = coverageFault(message, signature, deps)
   if (uncovered !== null) return new Refusal('SIGNATURE_REJECTED', uncovered)
   const fault = await deps.signatures.checkRequest(signature.signed, caller)
   if (fault !== null) return fault
@@ -150,7 +152,7 @@ function open(
 function coverageFault(
   { received, target }: FirstMessage,
   signature: PresentedSignature,
-  caller: Caller,
+  { trustDomain }: Pick<AuthenticateDeps, 'trustDomain'>,
 ): string | null {
   const { signed, request } = signature
   const hasBody = received.body.length > 0
@@ -160,18 +162,18 @@ function coverageFault(
   const field = (name: string) => request.headers.find(([header]) => header === name)?.[1]
   const to = field('countersign-to')
   // Otherwise a request signed for one receiver could be replayed to another of the same path.
-  if (to !== undefined && !isTarget(to, target, caller)) {
+  if (to !== undefined && !isTarget(to, target, trustDomain)) {
     return `it was signed for ${to}, not for ${target.name}`
   }
   return hasBody && !isStreamed ? digestFault(field('content-digest') ?? '', received.body) : null
 }
 
 /** The whole SPIFFE ID counts: another trust domain has receivers of the same names. */
-function isTarget(to: string, target: FirstMessage['target'], caller: Caller): boolean {
+function isTarget(to: string, target: FirstMessage['target'], trustDomain: string): boolean {
   const id = parseSpiffeId(to)
   if (id === null || id.instance !== null || id.name !== target.name) return false
   const isKind = target.kind !== 'agent' || id.kind === 'agent'
-  return isKind && id.trustDomain === parseSpiffeId(caller.spiffeId)?.trustDomain
+  return isKind && id.trustDomain === trustDomain
 }
 
 /** Null when `field` is the digest of `body` (RFC 9530). */

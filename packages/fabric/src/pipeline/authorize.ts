@@ -1,4 +1,4 @@
-import { formatLimit, type RefusalCode } from '@countersign/protocol'
+import { formatLimit, type PrincipalKey, type RefusalCode } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import { Refusal, type RefusalFacts } from '../lib/refusal.ts'
@@ -22,7 +22,7 @@ export interface AuthorizeDeps {
   policy(): PolicySet
   /** The state that others may have changed; absent where `policy` alone shows its age. */
   readonly authority?: Authority
-  riskOf(agent: string, now: number): number
+  riskOf(principal: PrincipalKey, now: number): number
   /** The receiver of that kind and name, or null when there is none. */
   findReceiver(kind: Receiver['kind'], name: string): Receiver | null
   /**
@@ -31,7 +31,11 @@ export interface AuthorizeDeps {
    */
   isDismissed?(kind: Receiver['kind'], name: string): boolean
   /** The record that the caller's standing is re-checked against. */
-  findPrincipal(name: string): AgentRecord | null
+  findPrincipal(principal: PrincipalKey): AgentRecord | null
+  /** As `findPrincipal`, by the name that messages of channels have for their sender. */
+  findMember(name: string): AgentRecord | null
+  /** The fabric's, within which names are bare. */
+  readonly trustDomain: string
   /** False once the credential was taken back before its time; absent where none can be. */
   credentialStands?(caller: Caller): boolean
   /**
@@ -104,7 +108,10 @@ export async function authorize(
   // The quota is spent before policy is asked, so that it also limits a caller that is denied in a
   // loop. All unknown names share one allowance: otherwise a caller would have as many allowances
   // as names it can make up.
-  const quota = await deps.limits.spend(caller.name, receiver === null ? '' : countedAs(target))
+  const quota = await deps.limits.spend(
+    caller.principal,
+    receiver === null ? '' : countedAs(target),
+  )
   if (quota.exhausted) {
     const detail = `${caller.name} used up ${quota.limit} on ${target.name}`
     return new QuotaRefusal('RATE_LIMITED', detail, quota)
@@ -238,7 +245,7 @@ export function policyRequest(
       tool: target.tool,
       method: caller.method,
       signed,
-      risk: deps.riskOf(caller.name, now),
+      risk: deps.riskOf(caller.principal, now),
       labels: target.labels,
       time: Math.floor(now / 1000),
     },

@@ -26,13 +26,14 @@ import { accountOfAnswer, inspectShared } from './large-bodies.ts'
 import { maskedSummary } from './masked-summary.ts'
 import type { Quota } from './quota.ts'
 import { mayReachTasks, recheck, recheckCall } from './recheck.ts'
-import { attestorOf, type Intended, trustDomainOf, verifierFault } from './record.ts'
+import { attestorOf, type Intended, verifierFault } from './record.ts'
 import type { StatusChanges } from './status.ts'
 
 export interface DeliverDeps extends InspectDeps {
   readonly signatures: MessageSignatures
   readonly authorization: AuthorizeDeps
   readonly standing: StatusChanges
+  readonly trustDomain: string
 }
 
 /**
@@ -193,7 +194,7 @@ async function check(
     ...delivered.facts,
     ...countersignatureFacts(delivered, digest, { transport, signatures: deps.signatures }),
   }
-  const unproven = signed === null ? null : answerFault(facts, signed, exchange)
+  const unproven = signed === null ? null : answerFault({ facts, made: signed }, exchange, deps)
   if (unproven !== null) return unproven
   if (target.protocol === 'queue') {
     const { body, headers } = delivered
@@ -233,11 +234,10 @@ function bodyToForward({
 
 /** Runs every verifier's checks of a countersigned response before it is handed over. */
 function answerFault(
-  facts: Delivered['facts'],
-  made: SignedResponse,
-  { signature, caller, signed }: Exchange<Authenticated>,
+  { facts, made }: { readonly facts: Delivered['facts']; readonly made: SignedResponse },
+  { signature, signed }: Exchange<Authenticated>,
+  { trustDomain }: Pick<DeliverDeps, 'trustDomain'>,
 ): Refusal | null {
-  const trustDomain = trustDomainOf(caller)
   const fault = verifierFault(() => {
     const half = readSignedHalf(facts, 'response', { trustDomain, made })
     const forwarded = facts['forwarded.signature']

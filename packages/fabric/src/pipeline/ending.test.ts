@@ -50,7 +50,7 @@ function written(transport: string) {
     received: { body: new Uint8Array(0) },
   }
   unchecked.target = { ...unchecked.target, tool: '', about: {} } as never
-  const caller = { name: 'c', spiffeId: 'spiffe://a.test/agent/c', method: 'certificate' }
+  const caller = { name: 'c', principal: 'spiffe://a.test/agent/c', method: 'certificate' }
   const deps = {
     append: (draft: EntryDraft) => Promise.resolve(drafts.push(draft)),
     detection: { observe: () => [] },

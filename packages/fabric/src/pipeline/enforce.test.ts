@@ -9,6 +9,7 @@ import {
   unchecked,
   PipelineWorld as World,
 } from '../../../../test/harness/pipeline.ts'
+import { agentKey } from '../../../../test/harness/principals.ts'
 import { Refusal, StatedRefusal } from '../lib/refusal.ts'
 import { type Forwarder, type LocalReceiver, type StreamEvent, withheld } from './delivery.ts'
 import { enforce, type Outcome, type PipelineDeps } from './enforce.ts'
@@ -103,7 +104,7 @@ describe('enforce', () => {
   test('credentials of two callers are both refused [authenticate:conflicting]', async () => {
     const world = new World()
     const deps = world.deps()
-    const other = { ...caller, spiffeId: 'spiffe://a.test/agent/other', name: 'other' }
+    const other = { ...caller, principal: agentKey('other'), name: 'other' }
     const authenticators = [() => Promise.resolve(caller), () => Promise.resolve(other)]
     const outcome = await enforce({ ...deps, authenticators }, unchecked, world.forwarder)
     expect(outcome.refusal?.code).toBe('CREDENTIALS_CONFLICTING')

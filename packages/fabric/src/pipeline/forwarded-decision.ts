@@ -18,7 +18,10 @@ export interface ForwardedDecision extends Asked {
     Decision['obligations'],
     'mask' | 'block' | 'signedResponse' | 'approval'
   >
-  /** Owners of the tasks in the request, other than the caller: `administer` was asked for each. */
+  /**
+   * Owners of the tasks in the request, other than the caller, in canonical form: `administer` was
+   * asked for each.
+   */
   readonly taskOwners: readonly string[]
 }
 
@@ -37,7 +40,7 @@ export function formatDecision({
   // An approval that the decision required was used before the intent.
   const { mask, block, signedResponse, approval } = decision.obligations
   const obligations = { mask, block, signedResponse, approval }
-  const taskOwners = [...(target.foreignOwners?.of(caller.name) ?? [])]
+  const taskOwners = [...(target.foreignOwners?.of(caller.principal) ?? [])]
   const told: ForwardedDecision = {
     ...{ policyVersion, protocol, operation, tool, method, signed, obligations, taskOwners },
   }

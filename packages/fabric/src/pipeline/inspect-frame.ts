@@ -44,7 +44,7 @@ export function inspectFrame(
   if (opaque !== null) return opaque
   if (frame.contentType === null) return { data: frame.data, findings: [] }
   const parts = { ...noParts, ...partsOfFrame(frame) }
-  const client = `${caller.kind}/${caller.name}`
+  const client = caller.principal
   const account = { name: client, caller: client, isAnswer: false, left }
   const { mask, block } = decision.obligations
   const given = inspectShared(deps, parts, { mask, block }, account)

@@ -76,7 +76,7 @@ function inspectMessage(
     first === null ? { ...head, body, contentType } : { ...head, ...partsOfFrame(first) }
   const opaque = first === null ? null : opaqueFault(first, decision.obligations)
   if (opaque !== null) return opaque
-  const client = `${caller.kind}/${caller.name}`
+  const client = caller.principal
   const account = { name: client, caller: client, isAnswer: false, left }
   const given = inspectShared(deps, parts, { mask, block }, account)
   const conclude = (result: InspectedParts | Refusal): Found | Refusal => {

@@ -24,7 +24,7 @@ export interface TimeAccount {
 }
 
 export function accountOfAnswer({ caller, target, left }: Exchange<Authenticated>): TimeAccount {
-  return { name: target.name, caller: `${caller.kind}/${caller.name}`, isAnswer: true, left }
+  return { name: target.name, caller: caller.principal, isAnswer: true, left }
 }
 
 /** Inspects what would stop every other exchange for too long. Same results as `inspectParts`. */

@@ -1,5 +1,6 @@
-import type { RefusalCode } from '@countersign/protocol'
+import type { PrincipalKey, RefusalCode } from '@countersign/protocol'
 import type { Detection, Observation } from '../detection/detector.ts'
+import { agentPrincipal } from '../identity/principals.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { UncheckedRequest } from './unchecked-request.ts'
 
@@ -45,7 +46,7 @@ export function causeOf(
 }
 
 export interface Seen {
-  readonly caller: string
+  readonly caller: PrincipalKey
   /**
    * Of the refusal that ended the exchange; null where there was none, or the receiver ended it.
    */
@@ -58,9 +59,14 @@ export interface Seen {
   readonly responseBytes: number
 }
 
+interface ObserveDeps {
+  readonly detection: Pick<Detection, 'observe'>
+  readonly trustDomain: string
+}
+
 /** Shows detection one exchange, and its response as an act of the receiver. */
 export function observeExchange(
-  detection: Pick<Detection, 'observe'>,
+  { detection, trustDomain }: ObserveDeps,
   exchange: Pick<UncheckedRequest, 'target' | 'at' | 'received'>,
   seen: Seen,
 ): void {
@@ -87,15 +93,16 @@ export function observeExchange(
   // An echo of what the caller sent is the caller's doing.
   const leaked = credentialsIn(seen.responseFindings) - sent
   if (target.kind === 'agent' && leaked > 0) {
-    detection.observe(leakOf({ at, agent: target.name, caller: seen.caller, leaked }))
+    const agent = agentPrincipal(target.name, trustDomain)
+    detection.observe(leakOf({ at, agent, caller: seen.caller, leaked }))
   }
 }
 
 /** Credentials in a response, as an observation of the agent that sent them. */
 export function leakOf(leak: {
   readonly at: number
-  readonly agent: string
-  readonly caller: string
+  readonly agent: PrincipalKey
+  readonly caller: PrincipalKey
   readonly leaked: number
 }): Observation {
   const { at, agent, caller, leaked } = leak

@@ -1,3 +1,5 @@
+import type { PrincipalKey } from '@countersign/protocol'
+
 /** The rest of a caller's allowance on one route, for the `RateLimit` field of the response. */
 export interface Quota {
   readonly limit: number
@@ -11,7 +13,7 @@ export interface Quota {
  * denial.
  */
 export interface RateLimits {
-  spend(caller: string, receiver: string): Promise<Quota>
+  spend(caller: PrincipalKey, receiver: string): Promise<Quota>
 }
 
 /** Counts the attempts of unauthenticated clients, by the network of their address. */

@@ -68,6 +68,7 @@ function openRecheck(
       riskOf: () => 0,
       findPrincipal: () => (state.known ? caller : null),
       findReceiver: () => ({ kind: 'agent', name: 'b', roles: [], segment: '', attributes: {} }),
+      trustDomain: 'a.test',
       now: () => 0,
     },
     news: {
@@ -195,7 +196,7 @@ test('a call without a decision, or with one that cannot be read, is not deliver
   expect(await verdictOf(recheck(null))).toBe('UNDECIDED')
   const foreignOwners = { of: (name: string) => new Set([`not ${name}`]) }
   const authorized = {
-    ...{ caller: { name: 'a' }, target: { foreignOwners } },
+    ...{ caller: { principal: 'a' }, target: { foreignOwners } },
     decision: { obligations: none },
     policyVersion: 'one',
     question: {

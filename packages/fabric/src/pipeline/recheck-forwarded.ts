@@ -1,5 +1,6 @@
-import { parseSpiffeId } from '@countersign/protocol'
+import { isPrincipalKey, type PrincipalKey } from '@countersign/protocol'
 import type { News } from '../identity/newcomers.ts'
+import { nameOfPrincipal } from '../identity/principals.ts'
 import { Refusal, Withdrawal } from '../lib/refusal.ts'
 import type { Decision, PolicyRequest } from '../policy/policy.ts'
 import type { AuthorizeDeps } from './authorize.ts'
@@ -7,7 +8,10 @@ import type { StillPermitted } from './delivery.ts'
 import type { ForwardedDecision } from './forwarded-decision.ts'
 import { hasNewObligations, opensTasks, principalOf, reasonOfStatus } from './recheck.ts'
 
-type Room = Pick<AuthorizeDeps, 'policy' | 'riskOf' | 'findReceiver' | 'findPrincipal' | 'now'>
+type Room = Pick<
+  AuthorizeDeps,
+  'policy' | 'riskOf' | 'findReceiver' | 'findPrincipal' | 'now' | 'trustDomain'
+>
 
 export interface RecheckDeps {
   readonly authorization: Room
@@ -57,9 +61,12 @@ export async function recheckForwarded(
   if (decided === null) {
     return new Refusal('UNDECIDED', 'the gateway did not send by what it decided')
   }
-  const asked = { ...call, decided, name: parseSpiffeId(call.from)?.name ?? '' }
+  const { from } = call
+  if (!isPrincipalKey(from))
+    return new Refusal('MESSAGE_MALFORMED', 'the caller is not a principal')
+  const asked = { ...call, decided, from }
   const isHeard = (): boolean => !(verdictOn(deps, asked) instanceof Unheard)
-  const waiting = deps.news.wait(asked.name, isHeard)
+  const waiting = deps.news.wait(from, isHeard)
   let verdict: Verdict
   if (waiting === null) {
     verdict = verdictOn(deps, asked)
@@ -83,8 +90,7 @@ function withdrawalOf(verdict: Verdict): Withdrawal | null {
 
 interface Asked extends ForwardedCall {
   readonly decided: ForwardedDecision
-  /** Of the caller. */
-  readonly name: string
+  readonly from: PrincipalKey
 }
 
 function verdictOn(deps: RecheckDeps, call: Asked): Verdict {
@@ -96,13 +102,13 @@ function verdictOn(deps: RecheckDeps, call: Asked): Verdict {
 }
 
 function decideAgain({ authorization, news }: RecheckDeps, call: Asked): Verdict {
-  const { decided, changesAtReceipt, from, name, receiver } = call
+  const { decided, changesAtReceipt, from, receiver } = call
   // Throws when the state is stale, also where nothing else would be asked.
   const set = authorization.policy()
-  const principal = authorization.findPrincipal(name)
+  const principal = authorization.findPrincipal(from)
   if (principal === null) return new Unheard(`${from} is unknown here`)
   const reason = reasonOfStatus[principal.status]
-  if (reason !== null) return new Withdrawal(reason, `${name} is ${principal.status}`)
+  if (reason !== null) return new Withdrawal(reason, `${from} is ${principal.status}`)
   const resource = authorization.findReceiver('agent', receiver)
   if (resource === null) return new Withdrawal('receiver-gone', 'the receiver is gone')
   const isSameSet = set.version === decided.policyVersion
@@ -113,11 +119,13 @@ function decideAgain({ authorization, news }: RecheckDeps, call: Asked): Verdict
     ...{ principal: principalOf(principal), action: 'call', resource },
     context: {
       ...{ transport: 'gateway', protocol, operation, tool, method, signed, labels: [] },
-      risk: authorization.riskOf(name, now),
+      risk: authorization.riskOf(from, now),
       time: Math.floor(now / 1000),
     },
   }
-  const lost = withdrawalBy(set.decide(request), decided) ?? lostTasks(set, request, decided)
+  const lost =
+    withdrawalBy(set.decide(request), decided) ??
+    lostTasks(set, request, { ...decided, ...authorization })
   if (lost === null) return null
   const mayBeNewer = !isSameSet && !news.hasHad(decided.policyVersion)
   return mayBeNewer ? new Unheard(`not permitted by ${set.version}, which may be old`) : lost
@@ -127,9 +135,10 @@ function decideAgain({ authorization, news }: RecheckDeps, call: Asked): Verdict
 function lostTasks(
   set: ReturnType<Room['policy']>,
   request: PolicyRequest,
-  { taskOwners, signed }: ForwardedDecision,
+  { taskOwners, signed, trustDomain }: ForwardedDecision & Pick<Room, 'trustDomain'>,
 ): Withdrawal | null {
-  const mayReach = (taskOwner: string): boolean => {
+  const mayReach = (owner: string): boolean => {
+    const taskOwner = nameOfPrincipal(owner, trustDomain)
     const context = { ...request.context, taskOwner }
     return opensTasks(set.decide({ ...request, action: 'administer', context }), signed)
   }

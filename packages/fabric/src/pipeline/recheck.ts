@@ -1,5 +1,6 @@
 import type { WithdrawalReason } from '@countersign/protocol'
 import type { AgentRecord, AgentStatus } from '../identity/directory.ts'
+import { nameOfPrincipal } from '../identity/principals.ts'
 import { isOutlived } from '../identity/status.ts'
 import { Withdrawal } from '../lib/refusal.ts'
 import type { Decision, Obligations, PolicyRequest } from '../policy/policy.ts'
@@ -80,28 +81,29 @@ export function mayReachTasks(exchange: Exchange<Authorized>, deps: AuthorizeDep
   const { caller, target } = exchange
   const { foreignOwners } = target
   if (foreignOwners === undefined) return true
-  for (const owner of foreignOwners.of(caller.name)) {
+  for (const owner of foreignOwners.of(caller.principal)) {
     if (!mayReachTask(exchange, owner, deps)) return false
   }
   return true
 }
 
 /**
- * Reports whether policy permits this caller to reach tasks of `taskOwner` at the receiver: the
- * caller must be permitted to `administer` the receiver, in a question that names the owner. A
+ * Reports whether policy permits this caller to reach tasks of `owner` at the receiver: the caller
+ * must be permitted to `administer` the receiver, in a question that names the owner. A
  * permit to `call` is not enough.
  */
 export function mayReachTask(
   exchange: Exchange<Authorized>,
-  taskOwner: string,
+  owner: string,
   deps: AuthorizeDeps,
 ): boolean {
   const { caller, target } = exchange
   try {
-    const principal = deps.findPrincipal(caller.name)
+    const principal = deps.findPrincipal(caller.principal)
     const resource = deps.findReceiver(target.kind, target.name)
     if (principal === null || resource === null) return false
     const asked = policyRequest(exchange, { principal: principalOf(principal), resource }, deps)
+    const taskOwner = nameOfPrincipal(owner, deps.trustDomain)
     const context = { ...asked.context, taskOwner }
     const decision = deps.policy().decide({ ...asked, action: 'administer', context })
     return opensTasks(decision, exchange.signed)
@@ -133,7 +135,7 @@ function decideAgain(
   if (deps.now() >= endOf(exchange, deps)) {
     return new Withdrawal('credential-expired', 'the credential has expired')
   }
-  const record = deps.findPrincipal(caller.name)
+  const record = deps.findPrincipal(caller.principal)
   if (record === null) return new Withdrawal('caller-unknown', `${caller.name} is unknown`)
   const reason = reasonOfStatus[record.status]
   if (reason !== null) return new Withdrawal(reason, `${caller.name} is ${record.status}`)

@@ -2,7 +2,6 @@ import {
   createExchangeId,
   type ExchangeResult,
   endingFault,
-  parseSpiffeId,
   ReceiptError,
   type RefusalCode,
   readSignedHalf,
@@ -35,6 +34,7 @@ export interface RecordDeps {
   append(draft: EntryDraft): Promise<Committed>
   readonly detection: Pick<Detection, 'observe'>
   readonly signatures: Pick<MessageSignatures, 'findPublicKey'>
+  readonly trustDomain: string
   now(): number
 }
 
@@ -56,7 +56,7 @@ export async function recordIntent(
   deps: RecordDeps,
 ): Promise<Exchange<Intended> | Refusal> {
   const facts = { ...intentFacts(exchange, deps), ...approvalFacts(exchange.approval) }
-  const fault = requestFault(facts, exchange)
+  const fault = requestFault(facts, exchange, deps)
   if (fault !== null) return fault
   const { id, at, target } = exchange
   const purpose = target.protocol === 'admin' ? purposeOf(target.action) : null
@@ -86,19 +86,14 @@ function purposeOf(action: Target['action']): EntryPurpose | null {
 /** Runs every verifier's checks of a signed request before anything is delivered. */
 function requestFault(
   facts: EntryDraft['facts'],
-  { signature, caller, signed }: Exchange<Authenticated>,
+  { signature, signed }: Exchange<Authenticated>,
+  { trustDomain }: Pick<RecordDeps, 'trustDomain'>,
 ): Refusal | null {
   if (!signed || signature === null) return null
-  const trustDomain = trustDomainOf(caller)
   const fault = verifierFault(() =>
     readSignedHalf(facts, 'request', { trustDomain, made: signature.signed }),
   )
   return fault === null ? null : new Refusal('SIGNATURE_REJECTED', fault)
-}
-
-/** That of the fabric: it has no callers of another one. */
-export function trustDomainOf({ spiffeId }: Caller): string {
-  return parseSpiffeId(spiffeId)?.trustDomain ?? ''
 }
 
 /** Returns the reason why every verifier would reject what `check` reads; null if none would. */
@@ -164,8 +159,8 @@ async function appendRefusal(
     // A receiver's own refusal does not count as a denial: otherwise a receiver could raise its
     // callers' risk at will.
     const code = refusal instanceof StatedRefusal ? null : refusal.code
-    const seen = { caller: caller.name, code, byOthers: refusal.byOthers, responseBytes: 0 }
-    observeExchange(deps.detection, exchange, { ...seen, findings: [], responseFindings: [] })
+    const seen = { caller: caller.principal, code, byOthers: refusal.byOthers, responseBytes: 0 }
+    observeExchange(deps, exchange, { ...seen, findings: [], responseFindings: [] })
   }
   await appendEnding(deps, {
     kind: 'refusal',
@@ -183,7 +178,7 @@ async function appendRefusal(
       ...referredApproval(refusal),
       ...(caller === null
         ? knownCaller(refusal)
-        : { caller: caller.spiffeId, 'caller.method': caller.method }),
+        : { caller: caller.principal, 'caller.method': caller.method }),
       ...(asked === null
         ? {}
         : {
@@ -232,8 +227,8 @@ export async function recordOutcome(
   // However the exchange ends, nothing more of its request is read or forwarded.
   const sent = upload?.finish() ?? null
   const findings = sent === null ? exchange.findings : [...exchange.findings, ...sent.findings]
-  observeExchange(deps.detection, exchange, {
-    caller: caller.name,
+  observeExchange(deps, exchange, {
+    caller: caller.principal,
     code: ending.declined ?? null,
     byOthers: false,
     findings,
@@ -307,7 +302,7 @@ function intentFacts(exchange: Exchange<Inspected>, deps: RecordDeps): Record<st
     protocol: target.protocol,
     operation: target.operation,
     tool: target.tool,
-    caller: caller.spiffeId,
+    caller: caller.principal,
     'caller.method': caller.method,
     'caller.credential': caller.credentialId,
     receiver: target.name,

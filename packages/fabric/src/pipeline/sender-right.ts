@@ -1,4 +1,5 @@
 import type { AgentRecord } from '../identity/directory.ts'
+import { principalOfRecord } from '../identity/principals.ts'
 import type { PolicySet } from '../policy/policy.ts'
 import { type AuthorizeDeps, sealedMayPass } from './authorize.ts'
 import { principalOf, proofs } from './recheck.ts'
@@ -22,7 +23,7 @@ export type SenderRight = 'stands' | 'held' | 'ended'
 
 type SenderRightDeps = Pick<
   AuthorizeDeps,
-  'policy' | 'riskOf' | 'findReceiver' | 'findPrincipal' | 'now'
+  'policy' | 'riskOf' | 'findReceiver' | 'findMember' | 'trustDomain' | 'now'
 >
 
 /** Answers that are kept: those of one set of policies. */
@@ -51,7 +52,7 @@ export class SenderRights {
   /** Returns the right of the sender; `held` if it cannot be decided. */
   of(message: SentMessage): SenderRight {
     try {
-      const record = this.#deps.findPrincipal(message.sender)
+      const record = this.#deps.findMember(message.sender)
       if (record?.status === 'revoked') return 'ended'
       return record?.status === 'active' ? this.#byPolicy(message, record) : 'held'
     } catch {
@@ -63,7 +64,8 @@ export class SenderRights {
     const policy = this.#deps.policy()
     if (policy !== this.#policy) this.#known.clear()
     this.#policy = policy
-    const risk = this.#deps.riskOf(record.name, this.#deps.now())
+    const principal = principalOfRecord(record, this.#deps.trustDomain)
+    const risk = this.#deps.riskOf(principal, this.#deps.now())
     const time = Math.floor(message.storedAt / 1000)
     const { channel, labels, sender } = message
     const key = JSON.stringify([channel, sender, labels, risk, time])

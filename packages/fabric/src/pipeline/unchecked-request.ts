@@ -1,4 +1,9 @@
-import type { ExchangeId, SignableRequest, SignedRequest } from '@countersign/protocol'
+import type {
+  ExchangeId,
+  PrincipalKey,
+  SignableRequest,
+  SignedRequest,
+} from '@countersign/protocol'
 import type { Presented } from '../identity/caller.ts'
 import type { Refusal } from '../lib/refusal.ts'
 import type { PolicyAction, PolicyContext } from '../policy/policy.ts'
@@ -34,8 +39,8 @@ export interface Target {
  * asked for.
  */
 export interface ForeignOwners {
-  /** By name; empty for an owner that is not known. */
-  of(caller: string): ReadonlySet<string>
+  /** In canonical form; empty for an owner that is not known. */
+  of(caller: PrincipalKey): ReadonlySet<string>
 }
 
 /**

@@ -5,6 +5,7 @@ import {
   fieldValues,
   isExchangeId,
   isFormerExchangeId,
+  isPrincipalKey,
   MalformedError,
   type MessageSignature,
   parseContentDigest,
@@ -93,14 +94,13 @@ export async function checkForwarded(
     return rejected('the request is for another agent')
   }
   const exchange = single('countersign-exchange', request)
-  const caller = from === null ? null : parseSpiffeId(from)
   if (isFormerExchangeId(exchange)) {
     return new ForwardFault(
       'VERSION_UNSUPPORTED',
       'the fabric has to be updated: exchange ids begin with exc_<slot>_',
     )
   }
-  if (!isExchangeId(exchange) || from === null || caller === null) {
+  if (!isExchangeId(exchange) || from === null || !isPrincipalKey(from)) {
     return new ForwardFault('MESSAGE_MALFORMED', 'exchange or caller is not an id')
   }
   // Last, so that only what is genuine takes up memory.

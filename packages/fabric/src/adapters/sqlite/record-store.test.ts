@@ -60,7 +60,7 @@ test('an approval that was used is used after a restart, and one that was not ca
     isActive: () => true,
     record: () => Promise.resolve(null),
   }
-  const principal = (subject: string) => ({ kind: 'agent', issuer: 'a.test', subject })
+  const principal = (subject: string) => ({ kind: 'agent', issuer: 'a.test', subject }) as const
   const request = {
     ...{ digest: 'a'.repeat(64), caller: principal('a'), user: null, receiver: principal('b') },
     ...{ protocol: 'mcp', operation: 'tools/call', tool: 'pay', parameters: [] },

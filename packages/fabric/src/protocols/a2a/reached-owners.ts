@@ -1,3 +1,4 @@
+import type { PrincipalKey } from '@countersign/protocol'
 import type { ForeignOwners } from '../../pipeline/unchecked-request.ts'
 import type { OwnedIds } from './owned-ids.ts'
 import type { TaskReferences } from './task-ids.ts'
@@ -34,21 +35,21 @@ export class ReachedOwners implements ForeignOwners {
   }
 
   /** Found once: an id keeps its owner, and one that is forgotten in the middle ends nothing. */
-  of(caller: string): ReadonlySet<string> {
+  of(caller: PrincipalKey): ReadonlySet<string> {
     return this.#of(caller)
   }
 
   /** An answer shows tasks of `owner`, which policy permits at this moment. */
-  add(caller: string, owner: string): void {
+  add(caller: PrincipalKey, owner: string): void {
     this.#of(caller).add(owner)
   }
 
-  #of(caller: string): Set<string> {
+  #of(caller: PrincipalKey): Set<string> {
     this.#found ??= this.#named(caller)
     return this.#found
   }
 
-  #named(caller: string): Set<string> {
+  #named(caller: PrincipalKey): Set<string> {
     const { ids, mentions, known } = this.#references
     const found = new Set<string>()
     const add = (owner: string | null): void => {

@@ -1,6 +1,7 @@
 import { utf8 } from '@countersign/protocol'
 import { expect, test, vi } from 'vitest'
 import { ownedIds, stoppedClock, taskOwners } from '../../../../../test/harness/owners.ts'
+import { agentKey } from '../../../../../test/harness/principals.ts'
 import { memoryRecordStore } from '../../adapters/memory/record-store.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Forwarder } from '../../pipeline/delivery.ts'
@@ -13,7 +14,7 @@ import { taskReaders } from './task-reader.ts'
 
 const numbers = (count: number): readonly number[] => Array.from({ length: count }, (_, at) => at)
 
-const caller = { kind: 'agent', name: 'boss' }
+const caller = { kind: 'agent', name: 'boss', principal: agentKey('boss') }
 const intended = { caller, target: { name: 'shop' } } as unknown as Exchange<Intended>
 
 const reader = {
@@ -83,11 +84,11 @@ test('owners whose tasks are shown are bounded, and no more of them are asked ab
 test('of the owners that a request names, no more are collected than it takes to refuse it', async () => {
   const tasks = ownedIds()
   const ids = numbers(1_000).map((at) => `task ${at}`)
-  for (const id of ids) await tasks.claim('shop', [id], `owner of ${id}`)
+  for (const id of ids) await tasks.claim('shop', [id], agentKey(`owner-${id.slice(5)}`))
   const found = new ReachedOwners(tasks, 'shop', { ...noTasks, mentions: ids })
-  expect(found.of('boss').size).toBe(65)
+  expect(found.of(agentKey('boss')).size).toBe(65)
   const own = new ReachedOwners(tasks, 'shop', { ...noTasks, mentions: ids.slice(0, 65) })
-  expect(own.of('owner of task 0').size).toBe(64)
+  expect(own.of(agentKey('owner-0')).size).toBe(64)
 })
 
 test('an answer that creates more than is remembered of one is refused', async () => {
@@ -167,13 +168,13 @@ test('while owners cannot be read, no stream is resumed and no list is shown', a
 
 test('the owner of a task of another process is read before the first decision', async () => {
   const store = memoryRecordStore({ clock: stoppedClock })
-  await taskOwners(store).tasks.claim('shop', ['task 1'], 'alice')
+  await taskOwners(store).tasks.claim('shop', ['task 1'], agentKey('alice'))
   const here = taskOwners(store)
   const references = { ...noTasks, ids: ['task 1', 'task 2'] }
   const reached = new ReachedOwners(here.tasks, 'shop', references)
   await reached.load()
-  expect([...reached.of('alice')]).toEqual([''])
-  expect([...reached.of('bob')]).toEqual([''])
+  expect([...reached.of(agentKey('alice'))]).toEqual([''])
+  expect([...reached.of(agentKey('bob'))]).toEqual([''])
   const other = new ReachedOwners(here.tasks, 'shop', references)
-  expect([...other.of('bob')].toSorted()).toEqual(['', 'alice'])
+  expect([...other.of(agentKey('bob'))].toSorted()).toEqual(['', agentKey('alice')])
 })

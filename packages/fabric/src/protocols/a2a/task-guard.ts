@@ -1,4 +1,4 @@
-import { isJsonEssence, parseMediaType } from '@countersign/protocol'
+import { isJsonEssence, type PrincipalKey, parseMediaType } from '@countersign/protocol'
 import type { Clock } from '../../lib/clock.ts'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal, UnknownReference } from '../../lib/refusal.ts'
@@ -104,7 +104,7 @@ const cutLimit = { name: 'tasks.ownersCut', value: 1_024, unit: 'count' } as con
 export function withTasks(forwarder: Forwarder, guard: TaskGuard): Forwarder {
   return async (exchange, still) => {
     const receiver = exchange.target.name
-    const caller = exchange.caller.name
+    const caller = exchange.caller.principal
     if ((guard.reached?.of(caller).size ?? 0) > ownersLimit.value) {
       return overLimit('MESSAGE_MALFORMED', ownersLimit)
     }
@@ -121,7 +121,7 @@ export function withTasks(forwarder: Forwarder, guard: TaskGuard): Forwarder {
 async function ownsEvents(
   { owners, references }: TaskGuard,
   receiver: string,
-  caller: string,
+  caller: PrincipalKey,
 ): Promise<boolean> {
   const isEvent = (id: string): boolean => id.startsWith(event)
   const ids = references.ids.filter(isEvent)
@@ -185,7 +185,7 @@ interface Sight {
 function createSight(exchange: Exchange<Intended>, watch: TaskGuard): Sight {
   const receiver = exchange.target.name
   const account = accountOfAnswer(exchange)
-  const { name: owner } = exchange.caller
+  const { principal: owner } = exchange.caller
   const { tasks, events } = watch.owners
   const shown = new ShownOwners(exchange, watch)
   const shownOf = async (listed: readonly string[]): Promise<readonly string[] | Refusal> => {
@@ -249,7 +249,7 @@ const eventKey = (id: string): string => `${event}${id}`
 class ShownOwners {
   readonly #exchange: Exchange<Authorized>
   readonly #watch: TaskGuard
-  readonly #caller: string
+  readonly #caller: PrincipalKey
   #open = new Set<string>()
   /**
    * Closed until the exchange ends, so that a stream of lists does not ask for each with each
@@ -260,7 +260,7 @@ class ShownOwners {
   constructor(exchange: Exchange<Authorized>, watch: TaskGuard) {
     this.#exchange = exchange
     this.#watch = watch
-    this.#caller = exchange.caller.name
+    this.#caller = exchange.caller.principal
   }
 
   /** For each list, policy is asked again for those that were open. */

@@ -124,7 +124,7 @@ export function withSessions(
     const sessionId = received.headers.find(([name]) => name === 'mcp-session-id')?.[1]
     const isStrange = (key: string): boolean => {
       const owner = sessions.ownerOfKey(receiver, key)
-      return owner !== null && owner !== caller.spiffeId
+      return owner !== null && owner !== caller.principal
     }
     const named = mentions
       .filter((key) => key.startsWith(prefix))
@@ -132,7 +132,7 @@ export function withSessions(
     if (sessionId !== undefined) {
       const owner = await sessions.owner(receiver, sessionId).catch(unreadOwner)
       if (owner instanceof Refusal) return owner
-      if (owner !== caller.spiffeId) {
+      if (owner !== caller.principal) {
         return new Refusal('RECEIVER_UNKNOWN', 'the MCP session is not one of this caller')
       }
     }
@@ -149,7 +149,7 @@ export function withSessions(
     const opened = delivered.headers.find(([name]) => name === 'mcp-session-id')?.[1]
     if (opened === undefined) return delivered
     try {
-      await sessions.bind(receiver, opened, caller.spiffeId)
+      await sessions.bind(receiver, opened, caller.principal)
       return delivered
     } catch (cause) {
       discard(delivered)

@@ -1,4 +1,5 @@
 import {
+  isAssignableName,
   type MeshApprovalAnswer,
   type MeshApprovalClaim,
   parseMeshApprovalClaim,
@@ -120,7 +121,7 @@ const meshState: MeshAnswer = async (options, context) => {
   const unchecked = uncheckedFor(context, { action: 'discover', operation: 'mesh.state' })
   return answerControl(options.deps, unchecked, async ({ caller, still }) => {
     if (after instanceof Refusal) return after
-    const reader = { identity: caller.spiffeId, signal: context.signal }
+    const reader = { identity: caller.principal, signal: context.signal }
     // Those who wait have a limit of their own (`mesh.stateReaders`).
     context.received.begun()
     const bytes = await options.state.wait(after ?? -1, longPollMs, reader)
@@ -137,6 +138,10 @@ const meshEndpoints: MeshAnswer = async (options, context) => {
   const request = await admit(options, context, registering)
   if (request instanceof Refusal) return request
   const { caller: admitted } = request
+  if (admitted.kind !== 'agent' || !isAssignableName(admitted.name)) {
+    const detail = `${admitted.principal} is not an agent of this fabric, and does not receive`
+    return refuse(options, context, registering, new Refusal('NOT_PERMITTED', detail))
+  }
   const registration = parse(options, context, parseMeshRegistration)
   if (registration instanceof Refusal) return refuse(options, context, registering, registration)
   const expiresAt = context.at + registration.ttlSeconds * 1000
@@ -165,7 +170,7 @@ const meshEntries: MeshAnswer = async (options, context) => {
     return refuse(options, context, recording, lost.beforeDelivery())
   }
   const { indexes, limits, failure } = await options.entries
-    .record(entries, { claim, at: context.at, producer: admitted.spiffeId })
+    .record(entries, { claim, at: context.at, producer: admitted.principal })
     .finally(() => claim.release())
   const isNothing = indexes.every((index) => index === null)
   // Nothing is on record: the connector receives the cause, and not a list of nulls.

@@ -279,7 +279,7 @@ function readRequest(
   return receiveRequest(request, body, {
     admit: ({ presented }) =>
       admitHead(options.head, { presented, transport: 'gateway' }, (identified) => {
-        prove(request, identified.caller.spiffeId)
+        prove(request, identified.caller.principal)
         return admitCaller(identified, { budget, bodyBytesMax, address })
       }),
     streamOf: (head) => (route === null ? null : streamed(request, options.streamOf(route, head))),

@@ -47,7 +47,7 @@ export function forwardedRequest(
   const headers: [string, string][] = [
     ...inspected.map(([name, value]): [string, string] => [name, value]),
     ['countersign-exchange', exchange.id],
-    ['countersign-from', caller.spiffeId],
+    ['countersign-from', caller.principal],
     ['countersign-to', receiverId],
   ]
   const content = contentField(exchange)

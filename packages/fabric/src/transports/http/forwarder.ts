@@ -79,7 +79,7 @@ export function callForwarder(options: CallForwarderOptions): CallForwarder {
   const carry: Forwarder = async (exchange, still) => {
     const { received, caller } = exchange
     const { signer, receiverId } = options
-    const admitted = options.answers.admit(options.route.name, `${caller.kind}/${caller.name}`)
+    const admitted = options.answers.admit(options.route.name, caller.principal)
     if (admitted instanceof Refusal) return declinedBy(admitted)
     share = admitted
     const given = options.callerDeadline ?? null

@@ -5,12 +5,15 @@ import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { deadline } from '../harness/deadline.ts'
 import { findPostgres, type PostgresServer, startPostgres } from '../harness/postgres.ts'
+import { findRedis, REDIS_ENGINES, type RedisServer, startRedis } from '../harness/redis.ts'
 
-const isMissing = findPostgres() === null
+const redisEngine = REDIS_ENGINES.find((engine) => findRedis(engine) !== null) ?? null
+const isMissing = findPostgres() === null || redisEngine === null
 const program = resolve(import.meta.dirname, '../../packages/fabric/src/main.ts')
 
 describe.skipIf(isMissing)('two fabrics on one PostgreSQL', () => {
   let server: PostgresServer
+  let counters: RedisServer
   let dir = ''
   const running: ChildProcess[] = []
 
@@ -49,13 +52,16 @@ describe.skipIf(isMissing)('two fabrics on one PostgreSQL', () => {
 
   beforeAll(async () => {
     server = await startPostgres()
+    counters = await startRedis(redisEngine ?? 'redis')
     dir = mkdtempSync(join(tmpdir(), 'countersign-fabrics-'))
     writeFileSync(
       join(dir, 'countersign.yaml'),
       `replica: true
 masterKey: { from: environment }
 observe: { enabled: false }
-engines: { state: { engine: postgresql, url: '${server.url()}' } }
+engines:
+  state: { engine: postgresql, url: '${server.url()}' }
+  counters: { engine: redis, url: 'redis://127.0.0.1:${counters.port}' }
 `,
     )
     // In this order, so that the names of their slots are known.
@@ -68,6 +74,7 @@ engines: { state: { engine: postgresql, url: '${server.url()}' } }
       await ended
     }
     await server.close()
+    await counters.close()
     rmSync(dir, { recursive: true })
   })
 

@@ -6,7 +6,7 @@ import { withStoppedFabric } from '../harness/stopped-fabric.ts'
 import { verifies } from '../requirements.ts'
 
 const forward = 'gateway+forward.secret'
-const statement = 'ledger+statement.secret'
+const statement = 'ledger+a+statement.secret'
 
 const changes: Readonly<Record<string, (dir: string) => void>> = {
   'one secret under the name of another': (dir) =>

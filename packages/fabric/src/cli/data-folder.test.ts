@@ -47,14 +47,14 @@ describe('a running fabric', () => {
   const origin = 'https://127.0.0.1:8443'
 
   test('is found while its process lives, and not after it stopped', async () => {
-    await stateRunning(dir, { origin, pid: process.pid })
-    expect(await findRunning(dir)).toEqual({ origin, pid: process.pid })
-    await unstateRunning(dir, process.pid)
+    await stateRunning(dir, { origin, pid: process.pid, slot: 'a' })
+    expect(await findRunning(dir)).toEqual({ origin, pid: process.pid, slot: 'a' })
+    await unstateRunning(dir, { pid: process.pid, slot: 'a' })
     expect(await findRunning(dir)).toBeNull()
   })
 
   test('that crashed is named as gone, with the way to start it', async () => {
-    await stateRunning(dir, { origin, pid: pidOfNobody })
+    await stateRunning(dir, { origin, pid: pidOfNobody, slot: 'a' })
     expect(await findRunning(dir)).toBeNull()
     await expect(requireRunning(dir)).rejects.toMatchObject({
       exit: 'unreachable',
@@ -64,8 +64,8 @@ describe('a running fabric', () => {
   })
 
   test('leaves the note of another one alone when it stops', async () => {
-    await stateRunning(dir, { origin, pid: process.pid })
-    await unstateRunning(dir, pidOfNobody)
+    await stateRunning(dir, { origin, pid: process.pid, slot: 'a' })
+    await unstateRunning(dir, { pid: pidOfNobody, slot: 'a' })
     expect(await findRunning(dir)).not.toBeNull()
   })
 

@@ -1,6 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs'
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { isSlotName } from '@countersign/protocol'
 import { parseConfig } from '../config/config.ts'
 import { type Environment, readConfigText } from '../config/read.ts'
 import { makeFolder, UnusableFile } from '../lib/named-path.ts'
@@ -12,7 +13,12 @@ import { machineFailure } from './machine-fault.ts'
 export interface RunningFabric {
   readonly origin: string
   readonly pid: number
+  /** Its log slot. Of several replicas on one data folder, each has its own. */
+  readonly slot: string
 }
+
+/** The slot of a fabric that is one process, whose file has the plain name. */
+const firstSlot = 'a'
 
 /** Names inside a data folder, in addition to those that the fabric itself keeps there. */
 export const DATA_FILES = {
@@ -47,8 +53,7 @@ export function openDataFolder(dataDir: string): void {
     try {
       writeFileSync(probe, '', { mode: 0o600 })
     } catch (error) {
-      const isAbsent = error instanceof Error && 'code' in error && error.code === 'ENOENT'
-      throw isAbsent ? new UnusableFile('the file system takes no files there') : error
+      throw isAbsent(error) ? new UnusableFile('the file system takes no files there') : error
     } finally {
       rmSync(probe, { force: true })
     }
@@ -70,30 +75,50 @@ function unusableFolder(dataDir: string, error: unknown): Failure {
   return new Failure('usage', `${what}: ${message}`, next)
 }
 
-/** The fabric that runs on this folder, or null. A file left behind by a crash is none. */
+/**
+ * The fabric that runs on this folder, or null; of several replicas, that of the first log slot. A
+ * file left behind by a crash is none.
+ */
 export async function findRunning(dataDir: string): Promise<RunningFabric | null> {
-  const stated = await readStated(dataDir)
-  return stated !== null && isAlive(stated.pid) ? stated : null
+  return (await readStated(dataDir)).find(({ pid }) => isAlive(pid)) ?? null
+}
+
+/** A fabric that ended without taking its file away, or null. */
+export async function findCrashed(dataDir: string): Promise<RunningFabric | null> {
+  return (await readStated(dataDir)).find(({ pid }) => !isAlive(pid)) ?? null
 }
 
 /** Throws a Failure that states how to start one. */
 export async function requireRunning(dataDir: string): Promise<RunningFabric> {
-  const stated = await readStated(dataDir)
+  const running = await findRunning(dataDir)
+  if (running !== null) return running
+  const crashed = await findCrashed(dataDir)
   const next = `start one with \`countersign up --data ${dataDir}\`, or name another folder by --data`
-  if (stated === null) throw new Failure('unreachable', `no fabric is running on ${dataDir}`, next)
-  if (isAlive(stated.pid)) return stated
-  const gone = `the fabric on ${dataDir} is not running: its process ${stated.pid} is gone`
-  throw new Failure('unreachable', gone, next)
+  const absent =
+    crashed === null
+      ? `no fabric is running on ${dataDir}`
+      : `the fabric on ${dataDir} is not running: its process ${crashed.pid} is gone`
+  throw new Failure('unreachable', absent, next)
 }
 
-export async function stateRunning(dataDir: string, fabric: RunningFabric): Promise<void> {
-  await replaceFile(join(dataDir, DATA_FILES.running), `${JSON.stringify({ v: 1, ...fabric })}\n`)
+function runningFile(dataDir: string, slot: string): string {
+  return join(dataDir, slot === firstSlot ? DATA_FILES.running : `fabric-${slot}.json`)
+}
+
+export async function stateRunning(
+  dataDir: string,
+  { slot, ...facts }: RunningFabric,
+): Promise<void> {
+  await replaceFile(runningFile(dataDir, slot), `${JSON.stringify({ v: 1, ...facts })}\n`)
 }
 
 /** Only our own: another fabric may have taken the folder over meanwhile. */
-export async function unstateRunning(dataDir: string, pid: number): Promise<void> {
-  const stated = await readStated(dataDir)
-  if (stated?.pid === pid) await rm(join(dataDir, DATA_FILES.running), { force: true })
+export async function unstateRunning(
+  dataDir: string,
+  { pid, slot }: Pick<RunningFabric, 'pid' | 'slot'>,
+): Promise<void> {
+  const stated = await readOne(dataDir, slot)
+  if (stated?.pid === pid) await rm(runningFile(dataDir, slot), { force: true })
 }
 
 /** Whole or not at all: readers never see half of it. */
@@ -102,8 +127,22 @@ export async function replaceFile(path: string, text: string): Promise<void> {
   await rename(`${path}.new`, path)
 }
 
-async function readStated(dataDir: string): Promise<RunningFabric | null> {
-  const text = await readIfPresent(join(dataDir, DATA_FILES.running)).catch((error: unknown) =>
+async function readStated(dataDir: string): Promise<readonly RunningFabric[]> {
+  const names = await readdir(dataDir).catch((error: unknown) => {
+    if (isAbsent(error)) return []
+    throw unusableFolder(dataDir, error)
+  })
+  const slots = names.flatMap((name) => {
+    if (name === DATA_FILES.running) return [firstSlot]
+    const slot = /^fabric-(.+)\.json$/.exec(name)?.[1]
+    return isSlotName(slot) ? [slot] : []
+  })
+  const stated = slots.toSorted().map((slot) => readOne(dataDir, slot))
+  return (await Promise.all(stated)).filter((each) => each !== null)
+}
+
+async function readOne(dataDir: string, slot: string): Promise<RunningFabric | null> {
+  const text = await readIfPresent(runningFile(dataDir, slot)).catch((error: unknown) =>
     Promise.reject(unusableFolder(dataDir, error)),
   )
   if (text === null) return null
@@ -111,7 +150,11 @@ async function readStated(dataDir: string): Promise<RunningFabric | null> {
   if (typeof stated !== 'object' || stated === null) return null
   const { origin, pid } = stated as { readonly origin?: unknown; readonly pid?: unknown }
   const isPid = typeof pid === 'number' && Number.isSafeInteger(pid) && pid > 0
-  return typeof origin === 'string' && URL.canParse(origin) && isPid ? { origin, pid } : null
+  return typeof origin === 'string' && URL.canParse(origin) && isPid ? { origin, pid, slot } : null
+}
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
 }
 
 function isAlive(pid: number): boolean {
@@ -129,7 +172,7 @@ export async function readIfPresent(path: string): Promise<string | null> {
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
+    if (isAbsent(error)) return null
     throw error
   }
 }

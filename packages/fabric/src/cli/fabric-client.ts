@@ -58,7 +58,9 @@ export async function withFabric<T>(
     dataDir === null
       ? 'name the folder of an enrolled identity: an SDK keeps it in `dir`, a connector in `agents/<name>` of its data folder'
       : 'the first `countersign up` makes the operator; it writes this folder when it is ready'
-  const identity = await openStored(context, dir, next)
+  // Of several replicas on one data folder, the operator may have enrolled with another one.
+  const at = running === null ? {} : { url: running.origin }
+  const identity = await openStored(context, { dir, ...at }, next)
   try {
     return await use(clientOf(identity, running?.origin ?? identity.url, dataDir))
   } finally {
@@ -66,9 +68,13 @@ export async function withFabric<T>(
   }
 }
 
-async function openStored({ clock }: CliContext, dir: string, next: string): Promise<Identity> {
+async function openStored(
+  { clock }: CliContext,
+  { dir, ...at }: { readonly dir: string; readonly url?: string },
+  next: string,
+): Promise<Identity> {
   try {
-    return await openIdentity({ join: undefined, dir, clock, onFault: () => undefined })
+    return await openIdentity({ join: undefined, dir, ...at, clock, onFault: () => undefined })
   } catch (error) {
     if (!(error instanceof AgentError) || error.code !== 'JOIN_MISSING') throw error
     throw new Failure('unreachable', `${dir} holds no identity`, next)

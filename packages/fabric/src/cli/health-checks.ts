@@ -7,7 +7,7 @@ import { parseTrust, type Trust, trustFingerprint } from '@countersign/protocol'
 import type { Config, MasterKeyPlace } from '../config/config.ts'
 import type { Clock } from '../lib/clock.ts'
 import { isInside } from '../lib/named-path.ts'
-import { DATA_FILES, findRunning, readIfPresent } from './data-folder.ts'
+import { DATA_FILES, findCrashed, findRunning, readIfPresent } from './data-folder.ts'
 import { toFailure } from './failure.ts'
 import { formatCount, formatTime } from './output/quantities.ts'
 
@@ -135,13 +135,14 @@ async function checkSecrets(config: Config): Promise<Verdict> {
 async function checkRunning(dataDir: string): Promise<Verdict> {
   const running = await findRunning(dataDir)
   if (running !== null) return ok(`running at ${running.origin}, process ${running.pid}`)
-  if ((await readIfPresent(join(dataDir, DATA_FILES.running))) === null) return ok('not running')
+  if ((await findCrashed(dataDir)) === null) return ok('not running')
   return warn('it ended without stopping in order', 'start it again; it closes what was under way')
 }
 
 /** The lock ends with its process, so one that is held belongs to a process that is alive. */
 async function checkLedgerLock(dataDir: string): Promise<Verdict> {
-  const path = join(dataDir, 'ledger', 'a', 'lock')
+  const running = await findRunning(dataDir)
+  const path = join(dataDir, 'ledger', running?.slot ?? 'a', 'lock')
   if ((await stat(path).catch(() => null)) === null) return ok('there is no ledger yet')
   const { DatabaseSync } = await import('node:sqlite')
   const database = new DatabaseSync(path)
@@ -153,7 +154,6 @@ async function checkLedgerLock(dataDir: string): Promise<Verdict> {
   } finally {
     database.close()
   }
-  const running = await findRunning(dataDir)
   if (running !== null) {
     if (!free) return ok(`held by process ${running.pid}`)
     return fail('the fabric runs without it', `stop process ${running.pid} and start it again`)

@@ -9,7 +9,7 @@ import {
   RefusedError,
 } from '@countersign/sdk'
 import { type ClosingFault, closeInOrder } from '../concurrency/closing.ts'
-import { type Config, parseConfig } from '../config/config.ts'
+import { type Config, isReplica, parseConfig } from '../config/config.ts'
 import { readConfigText } from '../config/read.ts'
 import { giveBackGarbage } from '../lib/heap.ts'
 import type { Log } from '../observe/log.ts'
@@ -130,25 +130,27 @@ async function startObserved(
   })
   const fabric = await opening.catch((error: unknown) => Promise.reject(notStarted(error, dataDir)))
   try {
-    const rootFile = join(dataDir, DATA_FILES.root)
-    await replaceFile(rootFile, fabric.rootPem)
-    const trust = parseTrustDocument(JSON.parse(fabric.trust))
-    await replaceFile(join(dataDir, DATA_FILES.trust), formatTrust(trust))
     const { origin, operatorName: first } = fabric
-    const identity = await openOperator(context, { dataDir, origin, log, first }, (name) =>
-      fabric.invite({ ...operatorOrder, name }),
-    )
+    const place = { dataDir, origin, log, first, isReplica: isReplica(config) }
+    const rootFile = join(dataDir, DATA_FILES.root)
+    const trust = parseTrustDocument(JSON.parse(fabric.trust))
+    // One process at a time: of two that enrol one agent, one would make the keys of the other
+    // useless.
+    const identity = await fabric.alone(async () => {
+      await replaceFile(rootFile, fabric.rootPem)
+      await replaceFile(join(dataDir, DATA_FILES.trust), formatTrust(trust))
+      return openOperator(context, place, (name) => fabric.invite({ ...operatorOrder, name }))
+    })
     await giveBackGarbage()
     // Last: a reader that finds the file finds a fabric that answers, and an operator identity for
     // asking it.
     observing.readiness.enter('serving')
-    // Commands keep asking the process that was there before a replica.
-    const isFirst = (await findRunning(dataDir)) === null
-    if (isFirst) await stateRunning(dataDir, { origin: fabric.origin, pid: process.pid })
+    const running = { origin, pid: process.pid, slot: fabric.slot }
+    await stateRunning(dataDir, running)
     observing.supervisor.ready()
-    const operator = clientOf(identity, fabric.origin, dataDir)
+    const operator = clientOf(identity, origin, dataDir)
     return {
-      origin: fabric.origin,
+      origin,
       dataDir,
       rootFile,
       trustFingerprint: await trustFingerprint(trust),
@@ -159,7 +161,7 @@ async function startObserved(
         observing.readiness.enter('stopping')
         observing.supervisor.stopping(stopMsMax)
         const faults = await closeInOrder([
-          { name: DATA_FILES.running, close: () => unstateRunning(dataDir, process.pid) },
+          { name: DATA_FILES.running, close: () => unstateRunning(dataDir, running) },
           { name: 'the operator', close: () => identity.close() },
         ])
         const closed = await fabric.close(forMs)
@@ -192,11 +194,6 @@ function notStarted(error: unknown, dataDir: string): Error {
   return new Failure('unreachable', `the fabric did not start: ${error.message}`, next)
 }
 
-/** Reports whether the operator asked for a process next to others. */
-function isReplica({ replica, ledger }: Config): boolean {
-  return replica || ledger.slot !== undefined
-}
-
 async function refuseSecond(dataDir: string): Promise<void> {
   const running = await findRunning(dataDir)
   if (running === null || running.pid === process.pid) return
@@ -221,6 +218,8 @@ interface OperatorPlace {
   readonly log: Log
   /** The name of its first operator. */
   readonly first: string
+  /** True if other processes of the data folder have the same operator, at their addresses. */
+  readonly isReplica: boolean
 }
 
 /**
@@ -230,13 +229,14 @@ interface OperatorPlace {
  */
 async function openOperator(
   { clock }: CliContext,
-  { dataDir, origin, log, first }: OperatorPlace,
+  { dataDir, origin, log, first, isReplica }: OperatorPlace,
   invite: (name: string) => Promise<{ readonly join: string }>,
 ): Promise<Identity> {
   const dir = join(dataDir, DATA_FILES.operator)
   const options = { dir, clock, onFault: () => undefined }
   try {
-    const stored = await openIdentity({ ...options, join: undefined })
+    const at = isReplica ? { url: origin } : {}
+    const stored = await openIdentity({ ...options, ...at, join: undefined })
     if (stored.url === origin && !(await isStoredCutOff(stored, origin, dataDir))) return stored
     stored.close()
   } catch (error) {

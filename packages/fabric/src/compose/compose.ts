@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Invitation } from '@countersign/protocol'
 import { serverTlsOptions } from '@countersign/protocol/tls'
+import { whileLocked } from '../adapters/file/file-lock.ts'
 import { memoryUnauthenticatedLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from '../adapters/undici/upstream.ts'
 import { createAdministration } from '../admin/administration.ts'
@@ -61,6 +63,8 @@ export interface Fabric {
   /** `https://host:port`, as callers reach the gateway. */
   readonly origin: string
   readonly port: number
+  /** The log slot of this process. */
+  readonly slot: string
   /** The root certificate as PEM, for clients that verify by an authorities file. */
   readonly rootPem: string
   /** The name of the operator of its data folder; of several that share a state, each has one. */
@@ -69,6 +73,8 @@ export interface Fabric {
   readonly trust: string
   /** A one-time join string; the first operator can get it only from the process itself. */
   invite(request: InviteRequest): Promise<Invitation>
+  /** Runs `work` while no other process of the data folder runs such work. */
+  alone<Result>(work: () => Promise<Result>): Promise<Result>
   /** Every entry as it becomes durable. */
   onEntry(listener: (entry: OpenedEntry) => void): () => void
   /** Response bytes that callers have not taken yet. */
@@ -143,7 +149,7 @@ export async function openFabric(environment: Environment): Promise<Fabric> {
       origin,
       port: gateway.port,
       rootPem: stores.identity.authority.rootPem,
-      operatorName: operatorNameOf(environment.config, stores.ledger.slot),
+      ...placeAmongReplicas(environment.config, stores.ledger.slot),
       trust: await trustDocument(stores),
       invite: (request) => parts.admin.agents.invite(request),
       onEntry: (listener) => stores.feed.onEntry(listener),
@@ -235,13 +241,18 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
   return { deps, admin, ...listening, close }
 }
 
-/**
- * With the state in a database, a log slot belongs to one data folder, so that no two folders have
- * an operator of one name: the second would take the identity of the first.
- */
-function operatorNameOf({ engines }: Config, slot: string): string {
+function placeAmongReplicas(
+  { engines, dataDir }: Config,
+  slot: string,
+): Pick<Fabric, 'slot' | 'operatorName' | 'alone'> {
+  // With the state in a database, a log slot belongs to one data folder, so that no two folders
+  // have an operator of one name: the second would take the identity of the first.
   const isAlone = engines.state.engine === 'sqlite' || slot === FIRST_SLOT
-  return isAlone ? 'operator' : `local-operator-${slot}`
+  return {
+    slot,
+    operatorName: isAlone ? 'operator' : `local-operator-${slot}`,
+    alone: (work) => whileLocked(join(dataDir, 'start.lock'), work),
+  }
 }
 
 /** The bounds of a call to an agent, and the account on which its answer is counted. */

@@ -1,14 +1,16 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { lockFile, type Unlock } from '../adapters/file/file-lock.ts'
+import { LockHeld, lockFile, shareLock, type Unlock } from '../adapters/file/file-lock.ts'
 import { memoryUsedValues, usedValuesMax } from '../adapters/memory/used-values.ts'
-import { openValueFiles } from '../adapters/memory/value-files.ts'
+import { openValueFiles, valueFileName } from '../adapters/memory/value-files.ts'
 import { memoryRateLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import { redisRateLimits } from '../adapters/redis/rate-limits.ts'
 import type { RedisTarget } from '../adapters/redis/session.ts'
 import { redisUsedValues } from '../adapters/redis/used-values.ts'
 import { WatchedServer } from '../adapters/redis/watched-server.ts'
+import { openSharedValues, sharedValuesName } from '../adapters/sqlite/used-values.ts'
 import type { Closer } from '../concurrency/closing.ts'
+import { type Config, isReplica } from '../config/config.ts'
 import type { CountersEngine } from '../config/counters-engine.ts'
 import { createReplayGuard, type ReplayGuard } from '../identity/replay-guard.ts'
 import { readBootId } from '../lib/boot-id.ts'
@@ -29,21 +31,32 @@ export interface Counters {
   fault(): string | null
 }
 
+/** True when no value can have been used on this data folder. Asked before a log is made there. */
+export function isFirstStart({ dataDir, engines }: Config): boolean {
+  const isKept = ['state.db', 'ledger'].some((name) => existsSync(join(dataDir, name)))
+  // A state that others share may be older than this data folder.
+  return engines.state.engine === 'sqlite' && !isKept
+}
+
 /**
- * Rejects if the engine cannot be used: such a fabric would refuse every request. Opened before the
- * state: without one, there were no agents that could have signed anything. A state that others
- * share may be older than this data folder.
+ * Rejects if the engine cannot be used: such a fabric would refuse every request. Rejects as well
+ * where other processes take requests of this fabric and do not know its used values: each of them
+ * would accept a signed request once.
  */
-export async function openCounters(environment: Environment, closers: Closer[]): Promise<Counters> {
+export async function openCounters(
+  environment: Environment,
+  isFirst: boolean,
+  closers: Closer[],
+): Promise<Counters> {
   const { config, clock, random, log } = environment
-  const isKept = ['state.db', 'ledger'].some((name) => existsSync(join(config.dataDir, name)))
-  const isFirst = config.engines.state.engine === 'sqlite' && !isKept
   const { counters } = config.engines
   if (counters.engine === 'memory') {
-    const dir = join(config.dataDir, USED_VALUES_FOLDER)
-    const { guard, close } = openEmbeddedGuard({ dir, isFirst, clock, log })
+    assertNotShared(config)
+    const { close, ...opened } = isReplica(config)
+      ? await openSharedCounters(environment, isFirst)
+      : openOwnCounters(environment, isFirst)
     closers.push({ name: 'counters', close })
-    return { guard, rateLimits: memoryRateLimits, fault: () => null }
+    return opened
   }
   const { prefix } = counters
   const target = targetOf(counters)
@@ -53,6 +66,48 @@ export async function openCounters(environment: Environment, closers: Closer[]):
     guard: createReplayGuard(redisUsedValues(server), clock),
     rateLimits: (requestsPerMinute) => redisRateLimits(server, requestsPerMinute),
     fault: () => server.fault(),
+  }
+}
+
+/** Rejects where processes on several hosts would not know the used values of one another. */
+function assertNotShared(config: Config): void {
+  if (config.engines.state.engine === 'sqlite' || !isReplica(config)) return
+  const cause = config.replica ? 'replica' : 'ledger.slot'
+  throw new Error(
+    `with ${cause}, other processes share the state, and each would accept a signed request once: set engines.counters to a Redis that all of them use`,
+  )
+}
+
+type OpenCounters = Counters & { close(): void }
+
+function openOwnCounters({ config, clock, log }: Environment, isFirst: boolean): OpenCounters {
+  const dir = join(config.dataDir, USED_VALUES_FOLDER)
+  const { guard, close } = openEmbeddedGuard({ dir, isFirst, isAlone: true, clock, log })
+  return { guard, rateLimits: memoryRateLimits, fault: () => null, close }
+}
+
+/** Used values of all replicas on this data folder. Each counts the requests that it receives. */
+async function openSharedCounters(
+  { config, clock, log }: Environment,
+  isFirst: boolean,
+): Promise<OpenCounters> {
+  const dir = join(config.dataDir, USED_VALUES_FOLDER)
+  const unlock = lockFolder(dir, (path) => shareLock(path, 'the record of used values'))
+  try {
+    removeFiles(dir, valueFileName)
+    const values = await openSharedValues({
+      ...{ dir, isFirst, clock, bootId: readBootId(), valuesMax: usedValuesMax },
+      onLoss: (reason) => log('used values may be lost', { reason }),
+    })
+    const close = (): void => {
+      values.close()
+      unlock()
+    }
+    const guard = createReplayGuard(values, clock)
+    return { guard, rateLimits: memoryRateLimits, fault: () => values.fault(), close }
+  } catch (cause) {
+    unlock()
+    throw cause
   }
 }
 
@@ -73,6 +128,8 @@ export interface EmbeddedGuardOptions {
   readonly dir: string | null
   /** True when no value can have been used before. */
   readonly isFirst: boolean
+  /** Throws when another process uses the folder. */
+  readonly isAlone?: boolean
   readonly clock: Clock
   log(event: string, facts?: Readonly<Record<string, string | number>>): void
 }
@@ -89,12 +146,14 @@ export interface OpenGuard {
 export function openEmbeddedGuard(options: EmbeddedGuardOptions): OpenGuard {
   const { dir, clock, isFirst, log } = options
   const onLoss = (reason: string) => log('used values may be lost', { reason })
-  const unlock = dir === null ? null : lockFolder(dir, onLoss)
+  const unlock = dir === null ? null : lockAlone(options, dir, onLoss)
   if (dir === null || unlock === null) {
     const lostAt = isFirst && dir === null ? { lostAt: Number.NEGATIVE_INFINITY } : {}
     const values = memoryUsedValues({ clock, ...lostAt })
     return { guard: createReplayGuard(values, clock), close: () => undefined }
   }
+  // Those of replicas do not know what is used from now on.
+  removeFiles(dir, sharedValuesName)
   const files = openValueFiles({
     ...{ dir, clock, isFirst, onLoss, bootId: readBootId(), valuesMax: usedValuesMax },
     onFault: (cause) => log('used values cannot be kept', { error: String(cause) }),
@@ -108,12 +167,32 @@ export function openEmbeddedGuard(options: EmbeddedGuardOptions): OpenGuard {
   }
 }
 
-function lockFolder(dir: string, onLoss: (reason: string) => void): Unlock | null {
-  makeFolder(dir)
+function lockAlone(
+  { isAlone = false }: EmbeddedGuardOptions,
+  dir: string,
+  onLoss: (reason: string) => void,
+): Unlock | null {
   try {
-    return lockFile(join(dir, 'lock'), 'the record of used values')
+    return lockFolder(dir, (path) => lockFile(path, 'the record of used values'))
   } catch (cause) {
+    if (isAlone) throw cause
     onLoss(String(cause))
     return null
   }
+}
+
+/** Processes of one data folder are all replicas, or there is one. */
+function lockFolder(dir: string, lock: (path: string) => Unlock): Unlock {
+  makeFolder(dir)
+  try {
+    return lock(join(dir, 'lock'))
+  } catch (cause) {
+    if (!(cause instanceof LockHeld)) throw cause
+    const next = 'to run several on one data folder, set `replica: true` for each of them'
+    throw new LockHeld(`${cause.message}; ${next}`, { cause })
+  }
+}
+
+function removeFiles(dir: string, name: RegExp): void {
+  for (const each of readdirSync(dir)) if (name.test(each)) rmSync(join(dir, each))
 }

@@ -21,7 +21,7 @@ import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module
 import { DATA_CLASSES } from '../redaction/redactor.ts'
 import type { RecordStore } from '../state/record-store.ts'
 import type { StateStream } from '../state/state-stream.ts'
-import { type Counters, openCounters } from './counters.ts'
+import { type Counters, isFirstStart, openCounters } from './counters.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
 import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from './lifecycle.ts'
 import { type LogSlot, openLogSlot, slotOrigin } from './log-slot.ts'
@@ -99,10 +99,11 @@ export async function openStores(environment: Environment, origin: () => string)
     const database = await openSharedDatabase(environment)
     if (database !== null) closers.push({ name: 'database', close: () => database.close() })
     const secrets = await openSecrets(environment, database)
-    // Before the ledger: its folder shows that values were used before.
-    const counters = await openCounters(environment, closers)
+    // Before the log: its folder shows that values were used before.
+    const isFirst = isFirstStart(config)
     const slot = await openLogSlot(environment, database)
     closers.push({ name: 'log slot', close: () => slot.close() })
+    const counters = await openCounters(environment, isFirst, closers)
     const keyProvider = boundedKeys(storedKeys({ secrets, clock, random }))
     const keys = await openFabricKeys(secrets, slot.name, random)
     const state = await openState(environment, database)

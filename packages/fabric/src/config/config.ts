@@ -24,6 +24,11 @@ export type MasterKeyPlace =
   | { readonly from: 'environment'; readonly value: string }
   | { readonly from: 'keyring'; readonly account: string }
 
+/** Reports whether the operator asked for a process next to others. */
+export function isReplica({ replica, ledger }: Pick<Config, 'replica' | 'ledger'>): boolean {
+  return replica || ledger.slot !== undefined
+}
+
 /** A configuration that cannot be used. The message names the key and what to do. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'

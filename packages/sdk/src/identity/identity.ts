@@ -51,6 +51,8 @@ export interface IdentityOptions {
   readonly join: string | undefined
   /** Enrols under this name only: a join string for another one is refused, and stays good. */
   readonly name?: string
+  /** The fabric's address, where it is not the stored one, such as that of another replica. */
+  readonly url?: string
   readonly dir: string
   readonly clock: Clock
   /**
@@ -77,10 +79,12 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
   }
   identity.schedule()
   return identity
-  async function storedIdentity({ join }: IdentityOptions): Promise<StoredIdentity> {
+  async function storedIdentity({ join, url }: IdentityOptions): Promise<StoredIdentity> {
     const found = await findIdentity(dir)
-    if (found !== null && found.granted !== null)
-      return join === undefined ? found : moved(found, join)
+    if (found !== null && found.granted !== null) {
+      const present = url === undefined ? found : { ...found, url }
+      return join === undefined ? present : moved(found, join)
+    }
     if (join === undefined) throw new AgentError('JOIN_MISSING', dir)
     return enrolled(parseJoin(join), found, options)
   }

@@ -46,11 +46,34 @@ export async function lockWhenFree(path: string): Promise<Unlock> {
   }
 }
 
+/** Runs `work` under the lock, for which others are waited. */
+export async function whileLocked<Result>(
+  path: string,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const unlock = await lockWhenFree(path)
+  try {
+    return await work()
+  } finally {
+    unlock()
+  }
+}
+
+/**
+ * The same lock, shared: any number of processes hold it at a time, and `lockFile` fails meanwhile.
+ * Throws when a holder has it alone.
+ */
+export function shareLock(path: string, what: string): Unlock {
+  const unlock = tryLock(path, what, 'BEGIN; SELECT * FROM sqlite_schema')
+  if (unlock === null) throw new LockHeld(`another process has ${what} open`)
+  return unlock
+}
+
 /** Null while another holder is alive. */
-function tryLock(path: string, what: string): Unlock | null {
+function tryLock(path: string, what: string, begin = 'BEGIN EXCLUSIVE'): Unlock | null {
   const database = new DatabaseSync(path)
   try {
-    database.exec('PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE')
+    database.exec(`PRAGMA busy_timeout = 0; ${begin}`)
   } catch (cause) {
     database.close()
     if (cause instanceof Error && cause.message.includes('locked')) return null

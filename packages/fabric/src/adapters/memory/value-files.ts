@@ -54,7 +54,7 @@ export interface ValueFilesOptions {
 /** A file takes values for this long; it is removed once all of its values have expired. */
 const rotateMs = 120_000
 
-const namePattern = /^[0-9]{10}\.used$/
+export const valueFileName = /^[0-9]{10}\.used$/
 
 /**
  * Opens the files of a folder that no other process uses. Values that are still live are copied to
@@ -65,7 +65,7 @@ export function openValueFiles(options: ValueFilesOptions): ValueFiles {
   const { dir, clock } = options
   makeFolder(dir)
   const names = readdirSync(dir)
-    .filter((name) => namePattern.test(name))
+    .filter((name) => valueFileName.test(name))
     .toSorted()
   const found = readAll(options, names)
   const lostAt = typeof found === 'string' ? clock.now() : found.lostAt

@@ -17,6 +17,11 @@ export const VENDORS: Readonly<Record<string, Exceptions>> = {
     { where: 'packages/fabric/src/admin/', reason: 'arguments of operations are parsed strictly' },
     { where: 'packages/fabric/src/identity/', reason: 'stored rows are parsed strictly when read' },
     { where: 'packages/fabric/src/routes/stored-routes.ts', reason: 'as those of identity' },
+    { where: 'packages/fabric/src/policy/policy-rows.ts', reason: 'as those of identity' },
+    {
+      where: 'packages/fabric/src/policy/policy-mirror.ts',
+      reason: 'its marker is parsed strictly',
+    },
   ],
   yaml: [
     { where: 'packages/fabric/src/config/', reason: 'the one file of settings is YAML' },

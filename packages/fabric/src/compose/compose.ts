@@ -17,7 +17,6 @@ import { createReceiptAccess } from '../ledger/receipt-access.ts'
 import { keepHeapSmall } from '../lib/heap.ts'
 import { fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
 import { recordRefusedRequest } from '../pipeline/control.ts'
-import { installDefaultPolicies } from '../policy/policy-files.ts'
 import { createRedactor } from '../redaction/scan/create-redactor.ts'
 import { createBalancer } from '../routes/balancer.ts'
 import { createEndpointRegistry } from '../routes/endpoint-registry.ts'
@@ -91,7 +90,6 @@ export interface Fabric {
  * is in doubt.
  */
 export async function openFabric(environment: Environment): Promise<Fabric> {
-  await installDefaultPolicies(environment.config.policyDir)
   let origin = ''
   const closers: Closer[] = []
   const closeAll = async (): Promise<readonly ClosingFault[]> => {

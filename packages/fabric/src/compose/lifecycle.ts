@@ -8,6 +8,7 @@ import { refusalOfFailure } from '../ledger/refusals.ts'
 import type { Refusal } from '../lib/refusal.ts'
 import { writable } from '../pipeline/ending.ts'
 import { formatProblem } from '../policy/compile-policies.ts'
+import type { PolicySet } from '../policy/policy.ts'
 import type { RecordPolicyChange } from '../policy/policy-change.ts'
 import type { Environment, Stores } from './stores.ts'
 
@@ -35,16 +36,33 @@ export function logPolicyWarnings(
   return policy.onChange(warn)
 }
 
+/** The events of the policies, in the ledger and in the log. */
+export function policyEvents(environment: Environment, feed: EntryFeed) {
+  const { log } = environment
+  return {
+    record: recordPolicies(environment, feed, 'policies-changed'),
+    recordKept: recordPolicies(environment, feed, 'policies-kept'),
+    onRejected: (error: unknown) => log('policies not taken', { error: String(error) }),
+    onRepaired: ({ version }: PolicySet) => log('policies taken', { version }),
+    onUnmirrored: (error: unknown) => log('policy folder not written', { error: String(error) }),
+    onConflict: (file: string, keptAs: string | null) =>
+      log('policy edit superseded', { file, kept: keptAs ?? 'the file was removed by hand' }),
+  }
+}
+
 /**
  * Puts the policies that decide on record, like their decisions: files change without a request to
  * the fabric.
  */
-export function recordPolicyChanges(environment: Environment, feed: EntryFeed): RecordPolicyChange {
+function recordPolicies(
+  environment: Environment,
+  feed: EntryFeed,
+  event: 'policies-changed' | 'policies-kept',
+): RecordPolicyChange {
   return ({ version, files, changedBy }) => {
     const change = { object: writable(files.join(' ')), 'changed-by': changedBy.join(' ') }
-    const what = { event: 'policies-changed', ...change } as const
-    const recording = recordLifecycle(environment, feed, { ...what, 'policy.version': version })
-    return recording.then(() => null, refusalOfFailure)
+    const what = { event, ...change, 'policy.version': version }
+    return recordLifecycle(environment, feed, what).then(() => null, refusalOfFailure)
   }
 }
 
@@ -103,7 +121,7 @@ export function recordApproval(
 }
 
 export interface Lifecycle {
-  readonly event: 'started' | 'policies-changed' | 'stopped'
+  readonly event: 'started' | 'policies-changed' | 'policies-kept' | 'stopped'
   readonly 'policy.version': string
   /** Of a change: the names of the files, and the exchanges that wrote them, or `files`. */
   readonly object?: string

@@ -60,6 +60,7 @@ export function observeFabric(environment: Environment, parts: ObservedParts): (
   )
   showReadiness(observe)
   observe.readiness.add({ name: 'counters', fault: () => parts.stores.counters.fault() })
+  observe.readiness.add({ name: 'policies', fault: () => parts.stores.policy.fault() })
   showLedger(observe, parts.stores, clock)
   showListener(metrics, parts.load)
   showChannels(metrics, parts.stores, clock)

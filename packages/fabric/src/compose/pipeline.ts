@@ -40,7 +40,7 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
     policy() {
       // Also where there is no time to wait for a read: for the next event of a stream.
       if (!state.isFresh()) throw new StaleAuthority()
-      return policy.current
+      return policy.decisive()
     },
     authority: state,
     riskOf: (principal, now) => detection.scoreOf(principal, now),
@@ -83,6 +83,7 @@ function statusChanges(
       const stops = [
         identity.directory.onChange(() => listener()),
         policy.onChange(() => listener()),
+        policy.onUndecided(listener),
         detection.onSignal(listener),
         identity.apiKeys.onRemove(() => listener()),
         ledger.onSpace(() => listener()),

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { createCedarParser } from '../adapters/cedar/cedar-parser.ts'
 import { oidcTokenServer } from '../adapters/oidc/token-server.ts'
 import { storedKeys } from '../adapters/stored-keys/key-provider.ts'
@@ -17,13 +18,14 @@ import type { Random } from '../lib/random.ts'
 import { fittingExchanges, openFilesMax } from '../observe/open-files.ts'
 import type { PipelineDeps } from '../pipeline/enforce.ts'
 import type { PolicyParser } from '../policy/parser.ts'
+import { installDefaultPolicies } from '../policy/policy-files.ts'
 import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module.ts'
 import { DATA_CLASSES } from '../redaction/redactor.ts'
 import type { RecordStore } from '../state/record-store.ts'
 import type { StateStream } from '../state/state-stream.ts'
 import { type Counters, isFirstStart, openCounters } from './counters.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
-import { findNoRoomForEnrolment, recordCertificates, recordPolicyChanges } from './lifecycle.ts'
+import { findNoRoomForEnrolment, policyEvents, recordCertificates } from './lifecycle.ts'
 import { type LogSlot, openLogSlot, slotOrigin } from './log-slot.ts'
 import type { Observations } from './observe.ts'
 import { OPERATION_NAMES } from './operation-names.ts'
@@ -133,14 +135,15 @@ export async function openStores(environment: Environment, origin: () => string)
     closers.push({ name: 'identity', close: () => identity.close() })
     await slot.lease.publish(slotNote({ identity, keys, ledger }, ''))
     const policy = await openPolicyModule({
+      ...{ state, clock },
       dir: config.policyDir,
+      marker: join(config.dataDir, 'policies.mirror.json'),
+      install: () => installDefaultPolicies(config.policyDir),
       parser: environment.policyParser ?? createCedarParser(),
       dataClasses: DATA_CLASSES,
       operations: OPERATION_NAMES,
       watch: true,
-      record: recordPolicyChanges(environment, feed),
-      onRejected: (error) => environment.log('policies not taken', { error: String(error) }),
-      onRepaired: ({ version }) => environment.log('policies taken', { version }),
+      ...policyEvents(environment, feed),
     })
     closers.push({ name: 'policies', close: () => policy.close() })
     const queue = await openQueue({ environment, state, identity, keys })

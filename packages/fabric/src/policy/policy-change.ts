@@ -1,4 +1,5 @@
 import type { Refusal } from '../lib/refusal.ts'
+import { PoliciesRejected } from './compile-policies.ts'
 import type { CompiledPolicySet, PolicySource } from './policy-set.ts'
 
 /**
@@ -20,6 +21,15 @@ export interface PolicyChange {
  */
 export type RecordPolicyChange = (change: PolicyChange) => Promise<Refusal | null>
 
+/** Another process changed the set between the reading of it and the commit on top of it. */
+export class PoliciesMovedOn extends PoliciesRejected {
+  constructor({ files }: Pick<PolicyChange, 'files'>, version: string) {
+    const message = `the policies have changed meanwhile and have the version ${version}`
+    const help = 'look at `countersign policy show`, then make the change again if it still fits'
+    super([{ file: files[0] ?? 'policies', line: 1, column: 1, message, help }])
+  }
+}
+
 /** A policy file as an exchange put it. */
 export interface PutFile extends PolicySource {
   readonly exchange: string
@@ -27,8 +37,8 @@ export interface PutFile extends PolicySource {
 
 /** `put` is null where the folder alone was read. */
 export function changeBetween(
-  before: CompiledPolicySet,
-  after: CompiledPolicySet,
+  before: PolicyTexts,
+  after: PolicyTexts & Pick<CompiledPolicySet, 'version'>,
   put: PutFile | null,
 ): PolicyChange {
   const [old, present] = [textsOf(before), textsOf(after)]
@@ -38,6 +48,8 @@ export function changeBetween(
   return { version: after.version, files, changedBy: [...new Set(causes)].toSorted() }
 }
 
-function textsOf({ sources }: CompiledPolicySet): ReadonlyMap<string, string> {
+type PolicyTexts = Pick<CompiledPolicySet, 'sources'>
+
+function textsOf({ sources }: PolicyTexts): ReadonlyMap<string, string> {
   return new Map(sources.map(({ name, text }) => [name, text]))
 }

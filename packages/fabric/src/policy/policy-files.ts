@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, renameSync } from 'node:fs'
 import { open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { systemFiles } from '../lib/durable-file.ts'
@@ -26,8 +26,11 @@ export async function installDefaultPolicies(policyDir: string): Promise<void> {
 
 /** A policy file that is durable under a name that no set of policies includes. */
 export interface StagedPolicyFile {
-  /** Durable when it resolves; a crash leaves the old text or the new one. */
-  commit(): Promise<void>
+  /**
+   * Durable when it resolves; a crash leaves the old text or the new one. `before` runs immediately
+   * before the old one is replaced, in the same turn of the event loop.
+   */
+  commit(before?: () => void): Promise<void>
   discard(): Promise<void>
 }
 
@@ -41,15 +44,16 @@ export async function stagePolicyFile(
   const staged = `${path}.new`
   await writeDurably(staged, Buffer.from(text))
   return {
-    async commit() {
-      await rename(staged, path)
+    async commit(before) {
+      before?.()
+      renameSync(staged, path)
       await systemFiles.syncDirectory(policyDir)
     },
     discard: () => rm(staged, { force: true }),
   }
 }
 
-async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+export async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
   const file = await open(path, 'w', 0o600)
   try {
     await file.writeFile(bytes)

@@ -4,6 +4,11 @@ import { parseUtf8 } from '@countersign/protocol'
 import { PoliciesRejected, policySourcesMax } from './compile-policies.ts'
 import type { PolicySource } from './policy-set.ts'
 
+/** True for the name of a file that lies directly in a folder, on every system. */
+export function isPolicyFileName(name: string): boolean {
+  return /^[^/\\\p{Cc}]{1,240}\.cedar$/u.test(name) && name.isWellFormed()
+}
+
 /**
  * Every `*.cedar` file directly in `dir`, sorted by name. A missing folder holds none, and so
  * denies everything. Rejects with `PoliciesRejected` for a file that is not UTF-8.
@@ -13,6 +18,9 @@ export async function readPolicyFolder(dir: string): Promise<readonly PolicySour
   if (names.length > policySourcesMax) {
     throw problemIn(dir, `more than ${policySourcesMax} policy files`, 'join or remove some')
   }
+  const odd = names.find((name) => !isPolicyFileName(name))
+  if (odd !== undefined)
+    throw problemIn(odd, 'the name has characters that no file may', 'rename it')
   return Promise.all(names.map((name) => readSource(dir, name)))
 }
 

@@ -2,13 +2,20 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { memoryStateStore } from '../adapters/memory/state-store.ts'
+import { systemClock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
+import { StateStream } from '../state/state-stream.ts'
 import type { CedarPolicy } from './cedar-json.ts'
 import { PoliciesRejected } from './compile-policies.ts'
 import type { PolicyParser } from './parser.ts'
 import type { PolicySet } from './policy.ts'
 import type { PolicyChange, RecordPolicyChange } from './policy-change.ts'
-import { type OpenPolicyModule, openPolicyModule } from './policy-module.ts'
+import {
+  type OpenPolicyModule,
+  openPolicyModule,
+  type PolicyModuleOptions,
+} from './policy-module.ts'
 
 const all = { op: 'All' }
 
@@ -31,6 +38,7 @@ const parser: PolicyParser = {
     }),
 }
 
+const states: StateStream[] = []
 let parent: string
 let dir: string
 let deps: OpenPolicyModule | null
@@ -56,14 +64,33 @@ beforeEach(async () => {
 })
 
 afterEach(async () => {
-  deps?.close()
+  await deps?.close()
+  for (const state of states.splice(0)) await state.close()
   await rm(parent, { recursive: true })
 })
+
+type FolderOptions = Omit<
+  PolicyModuleOptions,
+  'state' | 'clock' | 'marker' | 'recordKept' | 'onConflict' | 'onUnmirrored'
+>
+
+/** The module alone on its state, as the first process of a fabric. */
+async function openOnNewState(options: FolderOptions): Promise<OpenPolicyModule> {
+  const store = memoryStateStore()
+  const state = await StateStream.open({ store, clock: systemClock, onFatal: () => undefined })
+  states.push(state)
+  return openPolicyModule({
+    ...{ ...options, state, clock: systemClock, marker: `${options.dir}.mirror` },
+    recordKept: () => Promise.resolve(null),
+    onConflict: () => undefined,
+    onUnmirrored: () => undefined,
+  })
+}
 
 async function open(watch: boolean): Promise<OpenPolicyModule> {
   const onRejected = (error: unknown) => rejections.push(error)
   const onRepaired = ({ version }: PolicySet) => repairs.push(version)
-  deps = await openPolicyModule({
+  deps = await openOnNewState({
     ...{ dir, parser, dataClasses: [], watch, onRejected, onRepaired },
     record: (change) => record(change),
   })
@@ -151,7 +178,7 @@ describe('the policy module', () => {
         return parser.parse(schema, texts)
       },
     }
-    deps = await openPolicyModule({
+    deps = await openOnNewState({
       dir,
       parser: busy,
       dataClasses: [],
@@ -190,7 +217,7 @@ describe('a change of the policies is on record before it takes effect [record:p
     const copy = await mkdtemp(join(parent, 'crash-'))
     await cp(dir, copy, { recursive: true })
     const unused = () => undefined
-    return openPolicyModule({
+    return openOnNewState({
       ...{ dir: copy, parser, dataClasses: [], watch: false, onRejected: unused },
       ...{ onRepaired: unused, record: () => Promise.resolve(null) },
     })

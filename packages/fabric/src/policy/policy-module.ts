@@ -1,68 +1,125 @@
-import { ListenerSet, parseUtf8, utf8 } from '@countersign/protocol'
+import { parseUtf8, utf8 } from '@countersign/protocol'
 import { Serializer } from '../concurrency/serializer.ts'
+import type { Clock } from '../lib/clock.ts'
 import type { Refusal } from '../lib/refusal.ts'
+import { AdoptedPolicies } from './adopted-policies.ts'
 import { compilePolicies, PoliciesRejected, type PolicyCompilation } from './compile-policies.ts'
+import { firstPolicies } from './first-policies.ts'
 import type { PolicyModule, PolicySet } from './policy.ts'
-import { changeBetween, type PutFile, type RecordPolicyChange } from './policy-change.ts'
-import { stagePolicyFile } from './policy-files.ts'
+import {
+  changeBetween,
+  PoliciesMovedOn,
+  type PolicyChange,
+  type PutFile,
+  type RecordPolicyChange,
+} from './policy-change.ts'
 import { readPolicyFolder } from './policy-folder.ts'
+import { PolicyMirror } from './policy-mirror.ts'
+import { PolicyRows, type PolicyStream, type StoredPolicies } from './policy-rows.ts'
 import type { CompiledPolicySet, PolicySource } from './policy-set.ts'
+import { compileSettled, isSame, withSource } from './policy-sources.ts'
 import { watchFolder } from './watch-folder.ts'
 
 export interface PolicyModuleOptions extends PolicyCompilation {
-  /** The folder of `*.cedar` files. */
+  /** Holds the set in force, for every process that shares it. */
+  readonly state: PolicyStream
+  readonly clock: Pick<Clock, 'monotonic'>
+  /** The folder of `*.cedar` files, which mirrors the set of the state. */
   readonly dir: string
+  /** The file outside of the folder that names the set which the folder mirrors. */
+  readonly marker: string
+  /** Called before the first set of all is read from the folder. */
+  readonly install?: () => Promise<void>
   /** True if changes in the folder take force by themselves. */
   readonly watch: boolean
   /** Called before a change takes effect, which waits for it. */
   readonly record: RecordPolicyChange
   /**
-   * Called once with the reason why a changed folder was not taken; the set in force stays in
+   * Called for a change that is on record and did not take effect, with the version that is in
    * force.
    */
+  readonly recordKept: RecordPolicyChange
+  /**
+   * Called once with the reason why a changed folder was not taken, or a set of another process not
+   * adopted; the set in force stays in force.
+   */
   readonly onRejected: (error: unknown) => void
-  /** Called when the folder is good again after that. */
+  /** Called when both are good again after that. */
   readonly onRepaired: (set: PolicySet) => void
+  /** Called once with the reason why the folder could not be brought to the set in force. */
+  readonly onUnmirrored: (error: unknown) => void
+  /**
+   * Called for an edit by hand that a newer set has superseded: the file, and the name under which
+   * its text was kept, or null for a file that was removed.
+   */
+  readonly onConflict: (file: string, keptAs: string | null) => void
 }
 
 export interface OpenPolicyModule extends PolicyModule {
   readonly current: CompiledPolicySet
   /**
+   * The set to decide by. Throws while the one of the state was not adopted for too long, or does
+   * not compile here.
+   */
+  decisive(): CompiledPolicySet
+  /** Why nothing can be decided, or null. */
+  fault(): string | null
+  /** Called when a set stops to decide that no other one replaces. */
+  onUndecided(listener: () => void): () => void
+  /**
    * Reads the folder again. Resolves to the set in force: the same object when nothing changed.
    * Rejects, and changes nothing, when the folder is not a valid set (`PoliciesRejected`), could
-   * not be read, or its change could not be recorded. Calls run one after the other.
+   * not be read, its change could not be recorded, or another process was faster
+   * (`PoliciesMovedOn`). Calls run one after the other.
    */
   reload(): Promise<CompiledPolicySet>
   /**
    * Replaces one file, durably, and resolves to the set in force. The whole set must be valid with
-   * it (`PoliciesRejected`) and its change on record, or the file is not written. Runs in turn with
-   * `reload`.
+   * it (`PoliciesRejected`) and its change on record, or nothing is written. Runs in turn with
+   * `reload`, and loses to a change of another process (`PoliciesMovedOn`).
    */
   put(file: PutFile): Promise<CompiledPolicySet | Refusal>
   /** The texts in force, for connectors that decide by themselves. */
   policySources(): readonly PolicySource[]
-  /** Stops watching. The set in force can still be asked. */
-  close(): void
+  /** Stops following, and resolves when the folder is written. `current` can still be asked. */
+  close(): Promise<void>
 }
-
-/** A process that writes all the time must not keep a reader in the loop. */
-const readingsMax = 5
 
 /**
- * Opens the module on a folder of policies; an empty or missing one denies everything. Rejects when
- * the folder is not a valid set: a fabric does not start without its policies.
+ * Opens the module on the set of the state, and on its folder; an empty set denies everything. The
+ * first process takes the set from the folder. Rejects when there is no valid set: a fabric does
+ * not start without its policies.
  */
 export async function openPolicyModule(options: PolicyModuleOptions): Promise<OpenPolicyModule> {
-  const set = await compilePolicies(await readPolicyFolder(options.dir), options)
-  return new FolderPolicies(options, set)
+  const { dir, marker, onConflict } = options
+  const rows = new PolicyRows(options.state)
+  const mirror = await PolicyMirror.open({ dir, marker, onConflict })
+  const set = await firstPolicies(options, rows, mirror)
+  const policies = new StatePolicies(options, { rows, mirror, set })
+  await policies.followState()
+  return policies
 }
 
-class FolderPolicies implements OpenPolicyModule {
+interface PolicyParts {
+  readonly rows: PolicyRows
+  readonly mirror: PolicyMirror
+  readonly set: CompiledPolicySet
+}
+
+/** A change that is on record, as long as it is not known to be in the state. */
+interface UnsettledChange {
+  readonly change: PolicyChange
+  readonly base: StoredPolicies
+}
+
+class StatePolicies implements OpenPolicyModule {
   readonly #options: PolicyModuleOptions
-  readonly #listeners = new ListenerSet<PolicySet>()
-  readonly #stopWatching: () => void
+  readonly #rows: PolicyRows
+  readonly #mirror: PolicyMirror
+  readonly #adopted: AdoptedPolicies
+  readonly #stops: readonly (() => void)[]
   readonly #changes = new Serializer()
-  #current: CompiledPolicySet
+  #unsettled: UnsettledChange | null = null
   /**
    * The sources that the watcher found invalid, so that they are compiled once and not at every
    * poll.
@@ -70,25 +127,47 @@ class FolderPolicies implements OpenPolicyModule {
   #rejected: readonly PolicySource[] | null = null
   /** The last message passed to `onRejected`, so that it is not repeated. */
   #complaint = ''
+  /** Likewise of `onUnmirrored`. */
+  #mirrorFault = ''
 
-  constructor(options: PolicyModuleOptions, set: CompiledPolicySet) {
+  constructor(options: PolicyModuleOptions, { rows, mirror, set }: PolicyParts) {
     this.#options = options
-    this.#current = set
-    this.#stopWatching = options.watch
-      ? watchFolder(options.dir, () => void this.#followFolder())
-      : () => undefined
+    this.#rows = rows
+    this.#mirror = mirror
+    this.#adopted = new AdoptedPolicies(rows, set, {
+      clock: options.clock,
+      compile: (sources) => compilePolicies(sources, options),
+      onFault: options.onRejected,
+      onRecovered: options.onRepaired,
+    })
+    this.#stops = [
+      rows.onChange(() => void this.followState()),
+      options.watch ? watchFolder(options.dir, () => void this.#followFolder()) : () => undefined,
+    ]
   }
 
   get current(): CompiledPolicySet {
-    return this.#current
+    return this.#adopted.current
+  }
+
+  decisive(): CompiledPolicySet {
+    return this.#adopted.decisive()
+  }
+
+  fault(): string | null {
+    return this.#adopted.fault()
   }
 
   onChange(listener: (set: PolicySet) => void): () => void {
-    return this.#listeners.add(listener)
+    return this.#adopted.onChange(listener)
+  }
+
+  onUndecided(listener: () => void): () => void {
+    return this.#adopted.onUndecided(listener)
   }
 
   reload(): Promise<CompiledPolicySet> {
-    return this.#changes.run(() => this.#replace(false))
+    return this.#changes.run(() => this.#import(false))
   }
 
   put(file: PutFile): Promise<CompiledPolicySet | Refusal> {
@@ -96,64 +175,147 @@ class FolderPolicies implements OpenPolicyModule {
   }
 
   policySources(): readonly PolicySource[] {
-    return this.#current.sources
+    return this.current.sources
   }
 
-  close(): void {
-    this.#stopWatching()
+  async close(): Promise<void> {
+    for (const stop of this.#stops) stop()
+    this.#adopted.close()
+    await this.#changes.run(() => Promise.resolve())
   }
 
-  async #replace(skipRejected: boolean): Promise<CompiledPolicySet> {
+  /** Brings the folder to the set of the state, in its turn. Never rejects. */
+  async followState(): Promise<void> {
+    await this.#changes
+      .run(() => this.#writeMirror(this.#stored(), null))
+      .catch((error: unknown) => this.#options.onUnmirrored(error))
+  }
+
+  async #import(skipRejected: boolean): Promise<CompiledPolicySet> {
+    const base = await this.#catchUp()
+    // Its differences may come from another set than the one in force.
+    if (!this.#mirror.mirrors(base)) return this.current
     const sources = await this.#readFolder()
-    if (isSame(sources, this.#current.sources)) {
+    if (isSame(sources, base.sources)) {
       this.#rejected = null
-      return this.#current
+      return this.current
     }
     if (skipRejected && this.#rejected !== null && isSame(sources, this.#rejected)) {
-      return this.#current
+      return this.current
     }
     const read = () => this.#readFolder()
     const next = await compileSettled(sources, read, this.#options).catch((error: unknown) => {
       if (error instanceof PoliciesRejected) this.#rejected = sources
       throw error
     })
-    const refusal = await this.#adopt(next, null, () => Promise.resolve())
+    const refusal = await this.#commit(base, next, null)
     if (refusal !== null) throw new Error(`the change is not on record: ${refusal.detail}`)
-    return this.#current
+    await this.#writeMirror(this.#stored(), [])
+    return this.current
   }
 
   async #put({ name, text, exchange }: PutFile): Promise<CompiledPolicySet | Refusal> {
     // As it will be read from the folder, which holds no lone surrogate.
     const file = { name, exchange, text: parseUtf8(utf8(text)) }
-    const read = async () => withSource(await this.#sourcesBeside(name), file)
+    const base = await this.#catchUp()
+    const read = async () => withSource(await this.#sourcesBeside(base, name), file)
     const next = await compileSettled(await read(), read, this.#options)
-    const staged = await stagePolicyFile(this.#options.dir, file)
+    const refusal = await this.#commit(base, next, file)
+    if (refusal !== null) return refusal
+    await this.#writeMirror(this.#stored(), this.#mirror.mirrors(base) ? [name] : null)
+    return this.current
+  }
+
+  /**
+   * The only place where a set takes effect by this process: in the state, and only once its change
+   * is on record.
+   */
+  async #commit(
+    base: StoredPolicies,
+    next: CompiledPolicySet,
+    put: PutFile | null,
+  ): Promise<Refusal | null> {
+    if (isSame(next.sources, base.sources)) return null
+    const change = changeBetween(base, next, put)
+    const recorded: { refusal: Refusal | null } = { refusal: null }
+    this.#adopted.prepare(next)
+    // A crash in the middle leaves the entry of a change that never took effect; the entry of the
+    // next start states the version that it loads. In the other order a set would decide that no
+    // entry names.
+    const record = async (): Promise<boolean> => {
+      recorded.refusal = await this.#options.record(change)
+      if (recorded.refusal === null) this.#unsettled = { change, base }
+      return recorded.refusal === null
+    }
+    if (await this.#isCommitted(base, next, record)) {
+      this.#unsettled = null
+      this.#rejected = null
+      return null
+    }
+    this.#adopted.prepare(null)
+    if (recorded.refusal !== null) return recorded.refusal
+    await this.#settle()
+    throw new PoliciesMovedOn(change, this.#stored().version)
+  }
+
+  async #isCommitted(
+    base: StoredPolicies,
+    next: CompiledPolicySet,
+    record: () => Promise<boolean>,
+  ): Promise<boolean> {
     try {
-      const refusal = await this.#adopt(next, file, () => staged.commit())
-      return refusal ?? this.#current
-    } finally {
-      await staged.discard()
+      return await this.#rows.replace(base, next, record)
+    } catch (cause) {
+      const { change, version } = this.#stored()
+      // The answer was lost, and the commit was not.
+      if (change === base.change + 1 && version === next.version) return true
+      throw cause
     }
   }
 
-  /** The only place where a set takes effect, and only once its change is on record. */
-  async #adopt(
-    next: CompiledPolicySet,
-    put: PutFile | null,
-    write: () => Promise<void>,
-  ): Promise<Refusal | null> {
-    const before = this.#current
-    const isChange = !isSame(next.sources, before.sources)
-    const refusal = isChange ? await this.#options.record(changeBetween(before, next, put)) : null
-    if (refusal !== null) return refusal
-    // A crash here leaves the entry of a change that never took effect; the entry of the next start
-    // states the version that it loads. In the other order a set would decide that no entry names.
-    await write()
-    this.#rejected = null
-    if (!isChange) return null
-    this.#current = next
-    this.#listeners.notify(next)
-    return null
+  /**
+   * Puts on record which version is in force after a change whose entry is there and which was not
+   * committed, or is not known to be.
+   */
+  async #settle(): Promise<void> {
+    if (this.#unsettled === null) return
+    const { change, base } = this.#unsettled
+    // The commit may still be under way: after this, it fails.
+    await this.#rows.fence(base)
+    const { version } = this.#stored()
+    const isKept = version !== change.version
+    const refusal = isKept ? await this.#options.recordKept({ ...change, version }) : null
+    if (refusal !== null)
+      throw new Error(`the version in force is not on record: ${refusal.detail}`)
+    this.#unsettled = null
+  }
+
+  /** Returns the set that a change is based on, with the folder at it if that is possible. */
+  async #catchUp(): Promise<StoredPolicies> {
+    await this.#settle()
+    const stored = this.#stored()
+    await this.#writeMirror(stored, null)
+    return stored
+  }
+
+  /**
+   * Writes the files `only`, or, where the folder mirrors another set, all of them. The set is in
+   * force already, so a folder that cannot be written is reported, and written later.
+   */
+  async #writeMirror(stored: StoredPolicies, only: readonly string[] | null): Promise<void> {
+    try {
+      await this.#mirror.write(stored, only ?? (this.#mirror.mirrors(stored) ? [] : null))
+      this.#mirrorFault = ''
+    } catch (error) {
+      if (String(error) !== this.#mirrorFault) this.#options.onUnmirrored(error)
+      this.#mirrorFault = String(error)
+    }
+  }
+
+  #stored(): StoredPolicies {
+    const { stored } = this.#rows
+    if (stored === null) throw new Error('the state has lost its policies')
+    return stored
   }
 
   #readFolder(): Promise<readonly PolicySource[]> {
@@ -161,20 +323,21 @@ class FolderPolicies implements OpenPolicyModule {
   }
 
   /** Reads the folder: a file that was spoiled there by hand stops every set with it. */
-  async #sourcesBeside(name: string): Promise<readonly PolicySource[]> {
+  async #sourcesBeside(base: StoredPolicies, name: string): Promise<readonly PolicySource[]> {
     try {
       return await this.#readFolder()
     } catch (cause) {
       const isRepair =
         cause instanceof PoliciesRejected && cause.problems.every(({ file }) => file === name)
       if (!isRepair) throw cause
-      return this.#current.sources
+      return base.sources
     }
   }
 
   async #followFolder(): Promise<void> {
     try {
-      const set = await this.#changes.run(() => this.#replace(true))
+      await this.#adopted.retry()
+      const set = await this.#changes.run(() => this.#import(true))
       if (this.#rejected !== null) return
       if (this.#complaint !== '') this.#options.onRepaired(set)
       this.#complaint = ''
@@ -183,37 +346,4 @@ class FolderPolicies implements OpenPolicyModule {
       this.#complaint = String(error)
     }
   }
-}
-
-/**
- * Compiles `sources` and reads them once more: what changed meanwhile was half written, and a file
- * caught empty would have lost its forbids. A file is best replaced by renaming.
- */
-async function compileSettled(
-  sources: readonly PolicySource[],
-  readAgain: () => Promise<readonly PolicySource[]>,
-  options: PolicyModuleOptions,
-): Promise<CompiledPolicySet> {
-  let read = sources
-  for (let reading = 0; reading < readingsMax; reading++) {
-    const set = await compilePolicies(read, options)
-    const again = await readAgain()
-    if (isSame(read, again)) return set
-    read = again
-  }
-  throw new Error(`the policy folder changed during ${readingsMax} readings; the old set stays`)
-}
-
-/** Sorted by name, as the folder is read. */
-function withSource(
-  sources: readonly PolicySource[],
-  { name, text }: PolicySource,
-): readonly PolicySource[] {
-  const others = sources.filter((source) => source.name !== name)
-  return [...others, { name, text }].toSorted((a, b) => (a.name < b.name ? -1 : 1))
-}
-
-function isSame(a: readonly PolicySource[], b: readonly PolicySource[]): boolean {
-  if (a.length !== b.length) return false
-  return a.every(({ name, text }, i) => name === b[i]?.name && text === b[i]?.text)
 }

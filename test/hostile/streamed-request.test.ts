@@ -1,5 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { type ClientHttp2Stream, connect } from 'node:http2'
+import {
+  type ClientHttp2Stream,
+  connect,
+  createServer as createHttp2Server,
+  type Http2Server,
+  type ServerHttp2Stream,
+} from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { compareFrames, compareMessage, verifyReceipt } from '@countersign/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -11,6 +17,8 @@ import { verifies } from '../requirements.ts'
 
 let world: World
 let receiver: Server
+/** Echoes messages of gRPC. */
+let grpc: Http2Server
 let key = ''
 /** The chunks that the receiver has read, and whether its requests came whole. */
 let taken: string[] = []
@@ -33,9 +41,21 @@ beforeAll(async () => {
   const put = (name: string, protocol: string, settings: object) =>
     world.admin('route.put', { name, upstream: `http://127.0.0.1:${port}`, protocol, settings })
   for (const name of names) await put(name, 'http', { streams: bounds })
-  for (const name of ['plain', 'auto', 'slow', 'large']) await world.agent(name, ['open'])
+  for (const name of ['plain', 'auto', 'slow', 'large', 'grpc']) await world.agent(name, ['open'])
   await put('slow', 'http', { streams: { ...bounds, idleMs: 300 } })
   await put('large', 'http', { streams: { permit: 'request' } })
+  grpc = createHttp2Server()
+  grpc.on('stream', (stream: ServerHttp2Stream) => {
+    stream.on('error', () => undefined)
+    const head = { ':status': 200, 'content-type': 'application/grpc' }
+    stream.respond(head, { waitForTrailers: true })
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', 'set-cookie': 'a' }))
+    stream.pipe(stream)
+  })
+  await new Promise<void>((resolve) => grpc.listen(0, '127.0.0.1', resolve))
+  const upstream = `http://127.0.0.1:${(grpc.address() as AddressInfo).port}`
+  const settings = { streams: bounds }
+  await world.admin('route.put', { name: 'grpc', upstream, protocol: 'http', settings })
   await put('plain', 'http', {})
   await put('auto', 'auto', { streams: bounds })
   await world.agent('passer', ['caller'])
@@ -55,6 +75,7 @@ beforeEach(() => {
 afterAll(async () => {
   receiver.closeAllConnections()
   receiver.close()
+  grpc.close()
   await world.close()
 })
 
@@ -223,6 +244,27 @@ describe(verifies(['stream:requests@gateway'], 'a stream in both directions'), (
       expect(await compareFrames(receipt, 'request', other)).toBe('other')
     }
     expect(await compareMessage(receipt, 'request', first)).toBe('streamed')
+  })
+
+  test('of gRPC goes over HTTP/2 both ways, with the status in its trailers', async () => {
+    const { stream, response, body } = open('grpc', 'application/grpc+proto')
+    let trailers: Record<string, unknown> = {}
+    stream.on('trailers', (given) => {
+      trailers = given
+    })
+    const message = (text: string): Buffer =>
+      Buffer.concat([Buffer.of(0, 0, 0, 0, text.length), Buffer.from(text)])
+    stream.write(message('one'))
+    await expect.poll(body).toBe(message('one').toString())
+    stream.end(message('second'))
+    const given = await response
+    expect(given.body).toBe(Buffer.concat([message('one'), message('second')]).toString())
+    expect(trailers).toMatchObject({ 'grpc-status': '0' })
+    expect(trailers).not.toHaveProperty('set-cookie')
+    const { intent, outcome } = await recordOf(given)
+    expect(intent).toMatchObject({ 'request.streamed': 'grpc' })
+    expect(outcome).toMatchObject({ result: 'completed', events: 2, 'request.frames': 2 })
+    expect(outcome['transcript']).toBe(transcript(['one', 'second']))
   })
 
   test('is masked in a frame of its response, and breaks off where one may not pass', async () => {

@@ -20,7 +20,7 @@ import {
 import type { Exchange } from './exchange.ts'
 import type { FrameCodec } from './frames.ts'
 import type { InspectDeps } from './inspect.ts'
-import { withoutForeignDigest } from './inspect-fields.ts'
+import { type Fields, withoutForeignDigest } from './inspect-fields.ts'
 import { noParts } from './inspect-parts.ts'
 import { accountOfAnswer, inspectShared } from './large-bodies.ts'
 import { maskedSummary } from './masked-summary.ts'
@@ -47,6 +47,8 @@ class Answered {
   readonly contentType: string
   /** Null for a whole body, and for events. */
   readonly codec: FrameCodec | null
+  /** As the receiver sent them: to be inspected. */
+  readonly trailers: () => Fields
   readonly #body: Body
   readonly #withheld: (() => Promise<void>) | undefined
   readonly facts: Readonly<Record<string, FactValue>>
@@ -64,6 +66,7 @@ class Answered {
     this.headers = checked.headers
     this.contentType = delivered.contentType
     this.codec = delivered.codec ?? null
+    this.trailers = delivered.trailers ?? (() => [])
     this.#body = checked.body
     this.#withheld = delivered.withheld
     this.facts = checked.facts

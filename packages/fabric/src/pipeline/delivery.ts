@@ -4,6 +4,7 @@ import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
 import type { Exchange } from './exchange.ts'
 import type { FrameCodec } from './frames.ts'
 import type { Inspected } from './inspect.ts'
+import type { Fields } from './inspect-fields.ts'
 import type { Intended } from './record.ts'
 
 /**
@@ -31,6 +32,8 @@ export interface Delivered {
   readonly body: Uint8Array | AsyncIterable<StreamEvent>
   /** Of a body whose parts are other frames than events. */
   readonly codec?: FrameCodec
+  /** The fields after its last frame, once that was read. Throws for those that may not be. */
+  readonly trailers?: () => Fields
   /** The callee's RFC 9421 signature with what it covers; null when the response carried none. */
   readonly countersignature: SignedResponse | null
   /** Further facts of the outcome entry, such as a channel's offset. */

@@ -9,6 +9,7 @@ import { streamEnding } from './ending.ts'
 import type { Exchange } from './exchange.ts'
 import { isFabricName } from './fabric-name.ts'
 import type { InspectDeps } from './inspect.ts'
+import type { Fields } from './inspect-fields.ts'
 import { opaqueFault } from './inspect-frame.ts'
 import { type InspectedParts, noParts } from './inspect-parts.ts'
 import { Interruption } from './interruption.ts'
@@ -29,6 +30,8 @@ export interface StreamDeps extends InspectDeps, RecordDeps {
  * The reader must either read to the end or call `abandon`, also while a `next` is pending.
  */
 export interface InspectedEvents {
+  /** The fields after the last event, once `next` has ended with null; absent where none pass. */
+  trailers?(): Fields
   next(): Promise<IteratorResult<StreamEvent, Refusal | null>>
   /** The caller left. Resolves when the outcome is on record. */
   abandon(): Promise<void>
@@ -51,12 +54,14 @@ export function inspectedEvents(
   deps: StreamDeps,
 ): InspectedEvents {
   const left = new Interruption<'left'>()
-  const generator = pass(exchange, answered, { source, left }, deps)
+  const flow: Flow = { source, left, trailers: [] }
+  const generator = pass(exchange, answered, flow, deps)
   // Only the record of the outcome throws: a stream without one must not end as if it were whole.
   const next = (): Promise<IteratorResult<StreamEvent, Refusal | null>> =>
     generator.next().catch((cause: unknown) => ({ done: true, value: unrecorded(cause) }))
   return {
     next,
+    trailers: () => flow.trailers,
     async abandon() {
       left.come('left')
       // A generator that never started would skip its `finally`, and with it the outcome.
@@ -68,6 +73,7 @@ export function inspectedEvents(
 interface Flow {
   readonly source: AsyncIterable<StreamEvent>
   readonly left: Interruption<'left'>
+  trailers: Fields
 }
 
 async function* pass(
@@ -94,6 +100,9 @@ async function* pass(
       const lost = watch.check()
       if (lost !== null) return endBy(lost)
       if (next.done === true) {
+        const last = await transcript.inspectTrailers(answered.trailers(), deps, exchange)
+        if (last instanceof Refusal) return endBy(last)
+        flow.trailers = last
         end = 'completed'
         return null
       }
@@ -158,6 +167,21 @@ class Transcript {
     }
     const parts = { ...noParts, frame, body, contentType }
     return inspectShared(deps, parts, obligations, accountOfAnswer(exchange))
+  }
+
+  /** Fields in which something is found are left out, as those of a head are. */
+  async inspectTrailers(
+    fields: Fields,
+    deps: InspectDeps,
+    exchange: Exchange<Authorized>,
+  ): Promise<Fields | Refusal> {
+    if (fields.length === 0) return fields
+    const { obligations } = exchange.decision
+    const account = accountOfAnswer(exchange)
+    const inspected = await inspectShared(deps, { ...noParts, fields }, obligations, account)
+    if (inspected instanceof Refusal) return inspected
+    this.#findings.push(...inspected.findings)
+    return inspected.fields
   }
 
   /** The event as it is forwarded from here on. */

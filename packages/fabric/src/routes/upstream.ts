@@ -22,6 +22,8 @@ export interface UpstreamRequest {
    * receiver has taken the one before. Once it throws, the receiver sees a request that broke off.
    */
   readonly stream?: AsyncIterable<Uint8Array>
+  /** Only over HTTP/2: with prior knowledge of it where the endpoint has no TLS. */
+  readonly isHttp2?: boolean
   readonly signal: AbortSignal
   /**
    * Asked when a connection is free, just before the first byte leaves; absent where nothing waits.
@@ -50,6 +52,8 @@ export interface UpstreamResponse {
   readonly status: number
   readonly headers: readonly (readonly [string, string])[]
   readonly body: AsyncIterable<Uint8Array>
+  /** The fields after the body, once it has ended; absent where they are never read. */
+  trailers?(): readonly (readonly [string, string])[]
   /** Gives up the rest of the body and frees the connection. */
   discard(): void
 }

@@ -54,6 +54,7 @@ export class Dispatched
     null
   #isSent = false
   #announcements = 0
+  #trailers: [string, string][] = []
   #pieces = 0
   #bytes = 0
   #reader: { resolve(step: Step): void; reject(cause: unknown): void } | null = null
@@ -109,7 +110,8 @@ export class Dispatched
     }
     const body = { [Symbol.asyncIterator]: () => this }
     const headers = pairsOf(head)
-    this.#answer({ status, headers, body, discard: () => this.#discard() })
+    const trailers = () => this.#trailers
+    this.#answer({ status, headers, body, trailers, discard: () => this.#discard() })
     let headBytes = 0
     for (const [name, value] of headers) headBytes += name.length + value.length
     this.#account.take(headBytes)
@@ -137,7 +139,13 @@ export class Dispatched
     this.#account.take(this.#waiting.heldBytes - before)
   }
 
-  onResponseEnd(): void {
+  /** The fields after the body. */
+  takeTrailers(fields: Head): void {
+    this.#trailers = pairsOf(fields)
+  }
+
+  onResponseEnd(_?: unknown, trailers?: Head): void {
+    if (trailers !== undefined) this.takeTrailers(trailers)
     const failure = this.#started?.lane.failure ?? null
     if (failure !== null) return void this.#fail(failure)
     this.#ended = true

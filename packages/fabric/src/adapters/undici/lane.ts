@@ -1,12 +1,18 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import {
+  type ClientTls,
   type ConnectedPeer,
   PeerError,
   PeerFault,
   verifyPeer,
   watchPeer,
 } from '@countersign/protocol/tls'
+
+/**
+ * Our own credential, and the peer that a connection must prove, in its handshake and afterwards.
+ */
+export type ReceiverTls = ClientTls & ConnectedPeer
 
 /** The connection that carries a request, as far as it shows what can have reached the receiver. */
 export interface Lane {
@@ -25,13 +31,20 @@ export interface Lane {
   close(): void
 }
 
+export interface LaneOptions {
+  /** Null for a receiver that proves no SPIFFE ID. */
+  readonly expected: ConnectedPeer | null
+  readonly now: () => number
+  readonly countsBytes?: boolean
+}
+
 /**
  * Follows a connection that was just made. If a peer is `expected`, one that is not proved is an
  * error, its connection closed. Any other receiver of TLS was proved by public authorities.
  */
 export function openLane(
   socket: Socket,
-  { expected, now }: { readonly expected: ConnectedPeer | null; readonly now: () => number },
+  { expected, now, countsBytes = true }: LaneOptions,
 ): Lane | PeerError {
   const watch = expected === null ? watchPublic(socket, now) : watchReceiver(socket, expected)
   if (watch instanceof PeerError) return watch
@@ -41,9 +54,11 @@ export function openLane(
   socket.once('error', (error) => {
     lane.failure = error
   })
-  socket.on('data', ({ length }: Uint8Array) => {
-    lane.bytesRead += length
-  })
+  // A session of HTTP/2 reads the socket below its events.
+  if (countsBytes)
+    socket.on('data', ({ length }: Uint8Array) => {
+      lane.bytesRead += length
+    })
   return lane
 }
 

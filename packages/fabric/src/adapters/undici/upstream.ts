@@ -1,14 +1,12 @@
-import { type ClientTls, type ConnectedPeer, clientTlsOptions } from '@countersign/protocol/tls'
+import { clientTlsOptions } from '@countersign/protocol/tls'
 import { type buildConnector, Client, type Dispatcher, Pool } from 'undici'
 import type { Upstream, UpstreamBounds, UpstreamRequest } from '../../routes/upstream.ts'
 import { Descriptors } from './descriptors.ts'
 import { Dispatched } from './dispatched.ts'
-import { type Lane, openLane } from './lane.ts'
+import { Http2Sessions } from './http2-sessions.ts'
+import { type Lane, openLane, type ReceiverTls } from './lane.ts'
 
-/**
- * Our own credential, and the peer that a connection must prove, in its handshake and afterwards.
- */
-export type ReceiverTls = ClientTls & ConnectedPeer
+export type { ReceiverTls }
 
 export interface UpstreamOptions {
   /**
@@ -32,23 +30,15 @@ const idleMs = 4_000
 const poolsMax = 256
 
 /**
- * Receivers over HTTP/1.1, with undici's pools; TLS identity comes from `tlsFor` and nowhere else.
+ * Receivers over HTTP/1.1, with undici's pools, or over HTTP/2 for requests that need it; TLS
+ * identity comes from `tlsFor` and nowhere else.
  */
 export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh(): void } {
   const descriptors = new Descriptors(options.connectionsMax)
   const pools = new Map<string, Pool>()
-  const places = new Map<string, Place>()
+  const placeOf = rememberPlaces()
   const lanes = new Set<Lane>()
-
-  function placeOf(url: string): Place {
-    const known = places.get(url)
-    if (known !== undefined) return known
-    const { origin, pathname } = new URL(url)
-    const place = { origin, prefix: pathname.replace(/\/$/, '') }
-    if (places.size >= poolsMax) places.clear()
-    places.set(url, place)
-    return place
-  }
+  const sessions = new Http2Sessions({ ...options, descriptors, lanes })
 
   function poolFor(origin: string, spiffeId: string | null, connectMs: number): Pool {
     const key = `${origin} ${spiffeId ?? ''} ${connectMs}`
@@ -92,6 +82,11 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       const { origin, prefix } = placeOf(endpoint.url)
       const dispatched = new Dispatched(request, endpoint)
       const connectMs = request.bounds?.connectMs ?? options.connectTimeoutMs
+      if (request.isHttp2 === true) {
+        const path = joinPath(prefix, request.path)
+        void sessions.request(endpoint, { request, dispatched, path })
+        return await dispatched.response
+      }
       const dispatch = toDispatch(prefix, request, options.headersTimeoutMs)
       poolFor(origin, endpoint.spiffeId, connectMs).dispatch(dispatch, dispatched)
       return await dispatched.response
@@ -104,11 +99,12 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       for (const lane of lanes) lane.look()
       for (const pool of pools.values()) pool.close().catch(() => undefined)
       pools.clear()
+      sessions.refresh()
     },
     async close() {
       const open = [...pools.values()]
       pools.clear()
-      await Promise.all(open.map((pool) => pool.destroy()))
+      await Promise.all([...open.map((pool) => pool.destroy()), sessions.close()])
     },
   }
 }
@@ -117,6 +113,20 @@ interface Place {
   readonly origin: string
   /** The path of the endpoint, without a slash at its end. */
   readonly prefix: string
+}
+
+/** Parses each address once. */
+function rememberPlaces(): (url: string) => Place {
+  const places = new Map<string, Place>()
+  return (url) => {
+    const known = places.get(url)
+    if (known !== undefined) return known
+    const { origin, pathname } = new URL(url)
+    const place = { origin, prefix: pathname.replace(/\/$/, '') }
+    if (places.size >= poolsMax) places.clear()
+    places.set(url, place)
+    return place
+  }
 }
 
 function toDispatch(

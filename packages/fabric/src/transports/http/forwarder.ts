@@ -40,7 +40,7 @@ import type { UpstreamRequest, UpstreamResponse } from '../../routes/upstream.ts
 import { readBodyOf } from './answer-body.ts'
 import { deadlinePassed, timeoutFields } from './caller-deadline.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
-import { readResponseHead, withOwnSignature } from './response-head.ts'
+import { readResponseHead, readTrailers, withOwnSignature } from './response-head.ts'
 
 export interface CallForwarderOptions {
   readonly upstream: Balancer
@@ -95,7 +95,7 @@ export function callForwarder(options: CallForwarderOptions): CallForwarder {
     try {
       const response = await options.upstream.request(options.route, {
         ...leavingRequest(exchange, forwarded, options),
-        ...(upload === null ? {} : { stream: upload.bytes, isRepeatable: false }),
+        ...streamOf(exchange),
         signal: deadline.signal,
         still,
         ...leading(options),
@@ -144,6 +144,16 @@ function leavingRequest(
       : { headersOf: () => [...headers, ...timeoutFields(callerDeadline)] }),
     isRepeatable: isRepeatable(repeated, reliabilityOf(route).retries),
   }
+}
+
+/** Messages of gRPC go over HTTP/2 alone: their status is in the trailers of the response. */
+function streamOf({
+  received,
+  upload,
+}: Exchange<Intended>): Pick<UpstreamRequest, 'stream' | 'isHttp2' | 'isRepeatable'> {
+  if (upload === null) return {}
+  const isHttp2 = received.frames?.codec.name === 'grpc'
+  return { stream: upload.bytes, isHttp2, isRepeatable: false }
 }
 
 function leading({ route, findRoute }: CallForwarderOptions): Pick<UpstreamRequest, 'leadsTo'> {
@@ -196,7 +206,8 @@ async function readResponse(
         ? new EventReader(response.body, share)
         : new FrameReader(response.body, share, codec.open(frameBytes))
     const body = cancellable(response, events, { share, deadline }, source)
-    return codec === null ? { ...head, body } : { ...head, body, codec }
+    if (codec === null) return { ...head, body }
+    return { ...head, body, codec, trailers: () => readTrailers(response.trailers?.() ?? []) }
   }
   const body = await readBodyOf(response, options.bodyBytesMax, share)
   if (body instanceof Refusal) return body

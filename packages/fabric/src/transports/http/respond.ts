@@ -149,6 +149,8 @@ async function writeEvents(
       if (next === 'gone' || isClosed(out)) break
       if (next.done === true) {
         if (codec !== undefined && next.value !== null) return breakOff(out)
+        const trailers = codec === undefined ? [] : (events.trailers?.() ?? [])
+        if (trailers.length > 0) out.addTrailers(Object.fromEntries(trailers))
         for (const event of next.value === null ? [] : terminalEventsFor(next.value)) {
           out.write(formatEvent(event))
         }

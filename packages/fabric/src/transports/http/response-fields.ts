@@ -12,11 +12,18 @@ export const receiverFields: ReadonlySet<string> = new Set([
   'content-language',
   'content-type',
   'etag',
+  'grpc-accept-encoding',
+  'grpc-encoding',
+  'grpc-message',
+  'grpc-status',
   'last-modified',
   'mcp-protocol-version',
   'mcp-session-id',
   'vary',
 ])
+
+/** Those that may come after the body: the end of a call of gRPC. */
+export const trailerFields: ReadonlySet<string> = new Set(['grpc-message', 'grpc-status'])
 
 /**
  * Lists, of which several lines are one list in their order (RFC 9110, section 5.3). Any other

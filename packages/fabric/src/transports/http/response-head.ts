@@ -6,11 +6,12 @@ import {
   toBase64,
 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
+import { RejectedError } from '../../lib/upstream-error.ts'
 import { isInspectedCharset } from '../../pipeline/answer-text.ts'
 import { statusFault } from '../../protocols/http/response-status.ts'
 import { sessionIdLengthMax } from '../../routes/session-places.ts'
 import type { UpstreamResponse } from '../../routes/upstream.ts'
-import { listFields, receiverFields, signatureFields } from './response-fields.ts'
+import { listFields, receiverFields, signatureFields, trailerFields } from './response-fields.ts'
 
 /**
  * The fields that are judged: those that pass, and one more that a receiver may have signed, which
@@ -70,7 +71,7 @@ export function readResponseHead(
 }
 
 function readHeaders(
-  response: UpstreamResponse,
+  response: Pick<UpstreamResponse, 'headers'>,
   names: ReadonlySet<string>,
 ): [string, string][] | Refusal {
   const headers: [string, string][] = []
@@ -97,6 +98,13 @@ function readHeaders(
     else before[1] += `, ${value}`
   }
   return headers
+}
+
+/** The fields after a body that pass: none that a client would take for one of its head. */
+export function readTrailers(given: UpstreamResponse['headers']): UpstreamResponse['headers'] {
+  const trailers = readHeaders({ headers: given }, trailerFields)
+  if (trailers instanceof Refusal) throw new RejectedError(trailers)
+  return trailers
 }
 
 /**

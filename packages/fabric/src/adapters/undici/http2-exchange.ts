@@ -1,0 +1,124 @@
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  constants,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+} from 'node:http2'
+import type { UpstreamRequest } from '../../routes/upstream.ts'
+import type { Dispatched } from './dispatched.ts'
+import type { Lane } from './lane.ts'
+
+/** Fields of HTTP/1.1 connections, which a request of HTTP/2 may not have. */
+const connectionFields: ReadonlySet<string> = new Set(['host', 'connection', 'transfer-encoding'])
+
+/** One request on a session, reported to `Dispatched` as undici reports those of HTTP/1.1. */
+export class Http2Exchange {
+  readonly #dispatched: Dispatched
+  #stream: ClientHttp2Stream | null = null
+  #isOver = false
+  readonly #controller = {
+    abort: (cause: Error): void => this.#fail(cause),
+    pause: (): void => void this.#stream?.pause(),
+    resume: (): void => void this.#stream?.resume(),
+  }
+
+  constructor(dispatched: Dispatched, lane: Lane) {
+    this.#dispatched = dispatched
+    dispatched.takeLane(() => lane)
+  }
+
+  send(session: ClientHttp2Session, request: UpstreamRequest, path: string): void {
+    // The last questions before a byte is written; each no is reported by `abort`.
+    this.#dispatched.onRequestStart(this.#controller)
+    if (this.#isOver) return
+    const stream = session.request(headersOf(request, path), { endStream: false })
+    this.#stream = stream
+    this.#listen(stream)
+    const { idleMs = 0 } = request.bounds ?? {}
+    if (idleMs > 0)
+      stream.setTimeout(idleMs, () => this.#fail(new Error(`silent for ${idleMs} ms`)))
+    if (request.stream === undefined) stream.end(request.body)
+    else void this.#write(stream, request.stream)
+  }
+
+  #listen(stream: ClientHttp2Stream): void {
+    const dispatched = this.#dispatched
+    const controller = this.#controller
+    const start = (headers: IncomingHttpHeaders): void => {
+      const status = Number((headers as Record<string, unknown>)[':status'])
+      dispatched.onResponseStart(controller, status, fieldsOf(headers))
+    }
+    stream.on('headers', start)
+    stream.on('response', start)
+    stream.on('data', (chunk: Uint8Array) => {
+      if (!this.#isOver) dispatched.onResponseData(controller, chunk)
+    })
+    stream.on('trailers', (headers: IncomingHttpHeaders) =>
+      dispatched.takeTrailers(fieldsOf(headers)),
+    )
+    // Before the end that Node reports of a stream that broke off.
+    stream.on('aborted', () => this.#fail(new Error('the receiver reset the stream')))
+    stream.on('error', (cause: Error) => this.#fail(cause))
+    stream.on('end', () => {
+      if (this.#isOver) return
+      this.#isOver = true
+      dispatched.onResponseEnd()
+      // A response that is whole before its request: nothing more of that is wanted.
+      if (!stream.writableFinished) stream.close(constants.NGHTTP2_NO_ERROR)
+    })
+    stream.on('close', () => this.#fail(new Error('the stream ended without a whole response')))
+  }
+
+  /** Reads the next piece when the receiver has room for it. Never ends what threw. */
+  async #write(stream: ClientHttp2Stream, body: AsyncIterable<Uint8Array>): Promise<void> {
+    try {
+      for await (const chunk of body) {
+        if (this.#isOver) return
+        if (!stream.write(chunk)) await drained(stream)
+      }
+      if (!this.#isOver) stream.end()
+    } catch (cause) {
+      this.#fail(cause as Error)
+    }
+  }
+
+  #fail(cause: Error): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#stream?.close(constants.NGHTTP2_CANCEL)
+    this.#dispatched.onResponseError(this.#controller, cause)
+  }
+}
+
+function drained(stream: ClientHttp2Stream): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stream.off('drain', done).off('close', done)
+      resolve()
+    }
+    stream.on('drain', done).on('close', done)
+  })
+}
+
+function headersOf(request: UpstreamRequest, path: string): OutgoingHttpHeaders {
+  const headers: Record<string, string | string[]> = {}
+  for (const [given, value] of request.headers) {
+    const name = given.toLowerCase()
+    if (connectionFields.has(name)) continue
+    const before = headers[name]
+    headers[name] = before === undefined ? value : [...[before].flat(), value]
+  }
+  // The trailers of a response are read (RFC 9110, section 10.1.4).
+  return { ...headers, te: 'trailers', ':method': request.method, ':path': path }
+}
+
+/** The fields of a head or of trailers, without those of HTTP/2 itself. */
+function fieldsOf(headers: IncomingHttpHeaders): Record<string, string | string[]> {
+  const fields: Record<string, string | string[]> = {}
+  for (const name in headers) {
+    const value = headers[name]
+    if (value !== undefined && !name.startsWith(':')) fields[name] = value
+  }
+  return fields
+}

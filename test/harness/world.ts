@@ -61,6 +61,8 @@ export interface WorldOptions {
   readonly configured?: Readonly<Record<string, { readonly roles: readonly string[] }>>
   /** Receives a notification of each request for an approval. */
   readonly webhook?: string
+  /** Lets a second fabric run on its data folder. */
+  readonly replica?: boolean
 }
 
 /** High enough that an attack is not refused for being one of many, unless it is about that. */
@@ -76,6 +78,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   ])
   const limits = { ...limitsDefault, ...options.limits }
   const fabric = await openTestFabric(dir, clock, limits, {
+    replica: options.replica ?? false,
     agents: Object.fromEntries(agents),
     routes: options.routes ?? {},
     approvals: options.webhook === undefined ? {} : { webhook: options.webhook },
@@ -160,6 +163,8 @@ interface TestFabricOptions extends Pick<Parameters<typeof openFabric>[0], 'acce
   readonly approvals?: object
   readonly routes?: object
   readonly engines?: object
+  /** Takes the next log slot of the data folder, next to a fabric that runs on it. */
+  readonly replica?: boolean
 }
 
 /** A fabric on `dir`, or once more on what an earlier one left there. */
@@ -167,9 +172,11 @@ export async function openTestFabric(
   dir: string,
   clock: ShiftedClock,
   limits: Readonly<Record<string, number>>,
-  { agents = {}, routes = {}, engines = {}, approvals = {}, ...once }: TestFabricOptions = {},
+  { replica = false, agents = {}, routes = {}, engines = {}, ...others }: TestFabricOptions = {},
 ): Promise<Fabric> {
+  const { approvals = {}, ...once } = others
   const text = JSON.stringify({
+    replica,
     masterKey: { from: 'key-file', path: join(dir, 'master.key') },
     limits,
     agents,

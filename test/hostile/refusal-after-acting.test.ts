@@ -221,6 +221,7 @@ const neverStated: ReadonlySet<RefusalCode> = new Set([
   ...['RATE_LIMITED', 'OVERLOADED', 'EXCHANGE_OPEN', 'RECEIVER_UNREACHABLE', 'EPOCH_STALE'],
   ...['CHANNEL_FULL', 'LEDGER_UNAVAILABLE', 'UNDECIDED'],
   ...['EXCHANGE_UNKNOWN', 'LEASE_LOST', 'IDEMPOTENCY_CONFLICT', 'CREDENTIAL_SPENT'],
+  'EXCHANGE_ELSEWHERE',
 ] as readonly RefusalCode[])
 const unknownOutcome: ReadonlySet<RefusalCode> = new Set(['MESSAGE_REPLAYED', 'OUTCOME_UNKNOWN'])
 

@@ -146,6 +146,7 @@ export {
   renewalProofBytes,
   sealingProof,
 } from './control/enrollment.ts'
+export * from './control/exchange-holder.ts'
 export {
   formatLimit,
   type Limit,

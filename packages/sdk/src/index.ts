@@ -22,6 +22,7 @@ export type { ReceivedMessage, ReceiveOptions } from './channel/channel-receiver
 export type { SentMessage } from './channel/channel-sender.ts'
 // The base of the command line and connectors: an identity, its connection to the fabric, and
 // events.
+export { askHolder } from './connection/at-holder.ts'
 export { askControl, type ControlRequest } from './connection/control.ts'
 export type {
   ConnectionRequest,

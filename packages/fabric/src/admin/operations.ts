@@ -307,6 +307,7 @@ function agentView({ keys, ...rest }: ListedAgent): AgentView {
 
 async function explain(deps: AdminDeps, exchange: string): Promise<ExplainedExchange | Refusal> {
   const entries = await deps.ledger.explain(exchange)
+  if (entries instanceof Refusal) return entries
   if (entries.length === 0) return new Refusal('EXCHANGE_UNKNOWN', exchange)
   const asked = entries
     .map(({ facts }) => facts['private.request'])

@@ -105,7 +105,8 @@ export interface ChannelAdmin {
 
 export interface LedgerAdmin {
   recent(countMax: number): Promise<readonly OpenedEntry[]>
-  explain(exchange: string): Promise<readonly OpenedEntry[]>
+  /** A refusal where another replica holds the log of the exchange. */
+  explain(exchange: string): Promise<readonly OpenedEntry[] | Refusal>
   check(): Promise<LedgerCheck>
 }
 

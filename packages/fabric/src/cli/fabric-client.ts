@@ -15,8 +15,10 @@ import {
 import {
   AgentError,
   askControl,
+  askHolder,
   type ConnectionResponse,
   EventParser,
+  type FabricConnection,
   findRefusal,
   type Identity,
   openIdentity,
@@ -89,11 +91,10 @@ export function clientOf(identity: Identity, origin: string, dataDir: string | n
     dataDir,
     async admin(operation, args) {
       const path = '/v1/admin'
-      const answer = await askControl(connection, {
-        method: 'POST',
-        path,
-        value: { operation, args },
-      })
+      const value = { operation, args }
+      const answer = await askHolder(identity, (asked) =>
+        askControl(asked, { method: 'POST', path, value }),
+      )
       return byContract(operation, () => parseAdminAnswer(operation, answer))
     },
     async *watch(signal) {
@@ -157,8 +158,12 @@ function headerOf({ headers }: ConnectionResponse, wanted: string): string | nul
 }
 
 /** The body of one request that is not JSON, such as a receipt. Throws the refusal it carries. */
-export async function fetchBytes(client: FabricClient, path: string): Promise<Uint8Array> {
-  const response = await client.identity.connection.request({
+export function fetchBytes({ identity }: FabricClient, path: string): Promise<Uint8Array> {
+  return askHolder(identity, (connection) => fetchFrom(connection, path))
+}
+
+async function fetchFrom(connection: FabricConnection, path: string): Promise<Uint8Array> {
+  const response = await connection.request({
     method: 'GET',
     path,
     headers: [],

@@ -48,6 +48,7 @@ const exitOfFault: Readonly<Partial<Record<FaultCode, ExitName>>> = {
 const exitOfRefusal: Readonly<Partial<Record<RefusalCode, ExitName>>> = {
   OUTCOME_UNKNOWN: 'unknown',
   EXCHANGE_UNKNOWN: 'no',
+  EXCHANGE_ELSEWHERE: 'no',
   EXCHANGE_OPEN: 'pending',
 }
 

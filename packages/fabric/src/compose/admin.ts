@@ -5,6 +5,7 @@ import type { Approvals } from '../approvals/approvals.ts'
 import type { Detection } from '../detection/detector.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import { principalOfRecord } from '../identity/principals.ts'
+import type { OtherSlots } from '../ledger/other-slots.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { formatProblem, PoliciesRejected } from '../policy/compile-policies.ts'
 import { explainDecision } from '../policy/explain-decision.ts'
@@ -21,6 +22,7 @@ export interface AdminOptions {
   readonly detection: Detection
   readonly routes: StoredRoutes
   readonly approvals: Approvals
+  readonly others: OtherSlots
   readonly version: string
   origin(): string
 }
@@ -37,7 +39,8 @@ export function composeAdminDeps(options: AdminOptions): AdminDeps {
     approvals: approvalAdmin(options.approvals),
     ledger: {
       recent: (countMax) => ledger.recent(countMax),
-      explain: (exchange) => ledger.explain(exchange),
+      explain: async (exchange) =>
+        (await options.others.refusalOf(exchange)) ?? ledger.explain(exchange),
       check: () => ledger.check(),
     },
     routes: options.routes,

@@ -53,7 +53,7 @@ import { connectionsMax, observeFabric, openDiskWatch } from './observe.ts'
 import { composePipeline } from './pipeline.ts'
 import { configureRoutes, isReceiver } from './routes.ts'
 import { dangerouslyReplaceDeps, type Environment, openStores, type Stores } from './stores.ts'
-import { fingerprintOf, slotNote, trustDocument } from './trust.ts'
+import { composeOtherSlots, fingerprintOf, slotNote, trustDocument } from './trust.ts'
 
 export type { Environment } from './stores.ts'
 
@@ -190,19 +190,18 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
   })
   const enforced = environment[dangerouslyReplaceDeps]?.(deps) ?? deps
   configureRoutes(environment, endpoints)
+  const others = composeOtherSlots(stores, origin)
   const storedRoutes = createStoredRoutes(stores.state, endpoints)
   const admin = composeAdminDeps({
     stores,
     environment,
     detection,
     routes: storedRoutes,
-    approvals,
-    version: fabricVersion,
-    origin,
+    ...{ approvals, others, version: fabricVersion, origin },
   })
   const mesh = composeMeshState(environment, stores, { endpoints, detection })
   const control = {
-    ...{ deps, endpoints, state: mesh, receipts: createReceiptAccess(stores.ledger) },
+    ...{ deps, endpoints, state: mesh, receipts: createReceiptAccess(stores.ledger, others) },
     entries: composeEntryAdmission(environment, stores, {
       authorization: deps.authorization,
       detection,

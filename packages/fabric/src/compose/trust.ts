@@ -8,6 +8,7 @@ import {
   toBase64,
   trustFingerprint,
 } from '@countersign/protocol'
+import { createOtherSlots, type OtherSlots, type SlotHolder } from '../ledger/other-slots.ts'
 import type { Stores } from './stores.ts'
 
 /** The note that the holder of a log slot publishes with its lease. */
@@ -45,20 +46,18 @@ async function certifiedSlots({ slot }: Pick<Stores, 'slot'>): Promise<readonly 
   return notes.flatMap((note) => (note === null ? [] : [note.slot]))
 }
 
-/** The holder of a slot, as far as it is known. */
-export interface SlotHolder {
-  readonly slot: string
-  readonly isHeld: boolean
-  readonly address: string
-}
-
-export async function findSlotHolder(
+async function findSlotHolder(
   { slot }: Pick<Stores, 'slot'>,
   name: string,
 ): Promise<SlotHolder | null> {
   const row = (await slot.slots()).find((each) => each.name === name)
   if (row === undefined) return null
   return { slot: name, isHeld: row.isHeld, address: parseNote(row.note)?.address ?? '' }
+}
+
+export function composeOtherSlots(stores: Pick<Stores, 'slot'>, origin: () => string): OtherSlots {
+  const findHolder = (slot: string) => findSlotHolder(stores, slot)
+  return createOtherSlots({ slot: stores.slot.name, findHolder, origin })
 }
 
 /** The document of `GET /v1/trust`. */

@@ -19,10 +19,11 @@ const user = { ...bob, kind: 'user' as const, principal: 'spiffe://a.test/user/b
 
 function accessTo(kind: OpenedEntry['kind'], facts: OpenedEntry['facts']) {
   const entry = { kind, facts, exchange: 'exc_1', index: 0, at: 0 }
-  return createReceiptAccess({
-    explain: (exchange) => Promise.resolve(exchange === 'exc_1' ? [entry] : []),
+  const ledger = {
+    explain: (exchange: string) => Promise.resolve(exchange === 'exc_1' ? [entry] : []),
     findReceipt: () => Promise.resolve(null),
-  })
+  }
+  return createReceiptAccess(ledger, { refusalOf: () => Promise.resolve(null) })
 }
 
 const called = { caller: ann.principal, receiver: 'bob', protocol: 'a2a' }

@@ -1,5 +1,6 @@
 import { Refusal } from '../lib/refusal.ts'
 import type { Ledger, OpenedEntry } from './ledger.ts'
+import type { OtherSlots } from './other-slots.ts'
 
 /** An authenticated caller that asks for a receipt. */
 export interface ReceiptReader {
@@ -14,6 +15,8 @@ export interface ReceiptReader {
 export interface ReceiptAccess {
   /** Reports whether `reader` is one of the two ends of the exchange, within its scopes. */
   isOwn(exchange: string, reader: ReceiptReader): Promise<boolean>
+  /** The refusal to answer with when another log has the exchange; null otherwise. */
+  elsewhere(exchange: string): Promise<Refusal | null>
   /** Null while no outcome, refusal or indeterminate closes the exchange. */
   find(exchange: string): Promise<Uint8Array | null>
   /**
@@ -27,8 +30,10 @@ const openAgainMs = 1_000
 
 export function createReceiptAccess(
   ledger: Pick<Ledger, 'explain' | 'findReceipt'>,
+  others: OtherSlots,
 ): ReceiptAccess {
   return {
+    elsewhere: (exchange) => others.refusalOf(exchange),
     isOwn: async (exchange, reader) => isEnd(await ledger.explain(exchange), reader),
     find: (exchange) => ledger.findReceipt(exchange),
     async whyNone(exchange) {

@@ -378,6 +378,9 @@ export class TiledLedger implements Ledger {
   }
 
   async #entriesOf(exchange: string) {
+    // A holder that was replaced does not know how its exchanges ended since.
+    const regained = this.#parts.lease.regain()
+    if (regained !== null) await this.#regained(regained)
     this.#assertServing()
     const { index, reader } = this.#parts
     const { size } = this

@@ -1,4 +1,5 @@
 import {
+  type ExchangeHolder,
   isExchangeId,
   isFormerExchangeId,
   mayHaveActed,
@@ -13,6 +14,7 @@ export interface RefusalFacts {
   readonly byOthers?: boolean
   readonly rpcId?: RpcId
   readonly approval?: ApprovalReference | null
+  readonly holder?: ExchangeHolder | null
 }
 
 /** The approval that a refusal is about: its id and its end reach the caller. */
@@ -47,12 +49,21 @@ export class Refusal {
   readonly rpcId: RpcId
   /** Null unless the refusal is about an approval. */
   readonly approval: ApprovalReference | null
+  /** The replica to ask instead; null unless the exchange is in the log of another one. */
+  readonly holder: ExchangeHolder | null
 
   constructor(
     code: RefusalCode,
     detail: string,
     retryAfterMs: number | null = null,
-    { caller = null, limit = null, byOthers = false, rpcId, approval = null }: RefusalFacts = {},
+    {
+      caller = null,
+      limit = null,
+      byOthers = false,
+      rpcId,
+      approval = null,
+      holder = null,
+    }: RefusalFacts = {},
   ) {
     this.code = code
     this.detail = detail
@@ -62,6 +73,7 @@ export class Refusal {
     this.byOthers = byOthers
     this.rpcId = rpcId
     this.approval = approval
+    this.holder = holder
   }
 
   /**

@@ -36,6 +36,10 @@ export const REFUSALS = {
   OVERLOADED: { retry: true, says: 'the fabric has no room for this request now' },
   RECEIVER_UNKNOWN: { retry: false, says: 'no such receiver is known' },
   EXCHANGE_UNKNOWN: { retry: false, says: 'no exchange of that id is on record' },
+  EXCHANGE_ELSEWHERE: {
+    retry: false,
+    says: 'another replica holds the log of this exchange; ask that one',
+  },
   EXCHANGE_OPEN: { retry: true, says: 'the exchange is still open, so it has no receipt yet' },
   RECEIVER_UNREACHABLE: { retry: true, says: 'the receiver could not be reached' },
   OUTCOME_UNKNOWN: { retry: false, says: 'the outcome is unknown: the receiver may have acted' },

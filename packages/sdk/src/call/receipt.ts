@@ -11,8 +11,10 @@ import {
   type VerifiedReceipt,
   verifyReceipt,
 } from '@countersign/protocol'
+import { askHolder } from '../connection/at-holder.ts'
 import { readAll } from '../connection/body.ts'
 import { headerReader } from '../connection/control.ts'
+import type { FabricConnection } from '../connection/fabric-connection.ts'
 import { findRefusal } from '../connection/refused.ts'
 import type { Identity } from '../identity/identity.ts'
 import { rawPublicKey } from '../identity/keys.ts'
@@ -45,13 +47,17 @@ export async function verify(bytes: Uint8Array, trust: Trust): Promise<Receipt> 
 const pauseMsFirst = 25
 const pauseMsMax = 1_000
 
+/** The agent that asks for a receipt. */
+export type ReceiptReader = Pick<Identity, 'connection' | 'connectionTo' | 'trust'>
+
 /**
  * Fetches and verifies; waits while the fabric has not closed the exchange, at most `waitMs`.
  * Throws RECEIPT_PENDING when it is still open then; the refusal EXCHANGE_UNKNOWN when none of that
- * id is on record, and NOT_PERMITTED when this agent may not know.
+ * id is on record, EXCHANGE_ELSEWHERE when no process holds its log now, and NOT_PERMITTED when
+ * this agent may not know.
  */
 export async function fetchReceipt(
-  identity: Identity,
+  identity: ReceiptReader,
   exchange: string,
   waitMs: number = LIMITS.receiptWaitMsMax,
 ): Promise<Receipt> {
@@ -62,26 +68,35 @@ export async function fetchReceipt(
     throw new AgentError('REQUEST_MALFORMED', detail)
   }
   const signal = AbortSignal.timeout(waitMs)
+  const bytes = await askHolder(identity, (connection) =>
+    receiptBytes(connection, { exchange, signal }),
+  )
+  // By the keys of the log that the id names, whichever replica answered.
+  const receipt = await verifyOfFabric(bytes, identity)
+  if (receipt.exchange !== exchange) throw mismatch('it is about another exchange')
+  return receipt
+}
+
+async function receiptBytes(
+  connection: FabricConnection,
+  { exchange, signal }: { readonly exchange: ExchangeId; readonly signal: AbortSignal },
+): Promise<Uint8Array> {
   for (let pauseMs = pauseMsFirst; ; pauseMs = Math.min(pauseMs * 2, pauseMsMax)) {
-    const bytes = await findReceiptBytes(identity, exchange)
-    if (bytes !== null) {
-      const receipt = await verifyOfFabric(bytes, identity)
-      if (receipt.exchange !== exchange) throw mismatch('it is about another exchange')
-      return receipt
-    }
+    const bytes = await findReceiptBytes(connection, exchange)
+    if (bytes !== null) return bytes
     if (signal.aborted) throw new AgentError('RECEIPT_PENDING', exchange)
     await sleep(pauseMs)
   }
 }
 
 /** The logs that a fabric has added since the agent was enrolled. */
-const newerTrust = new WeakMap<Identity, Trust>()
+const newerTrust = new WeakMap<ReceiptReader, Trust>()
 
 /**
  * As `verify`. For a log that the agent does not know, the fabric is asked for its logs. Those that
  * the pinned key certifies are as good as the first ones; no other key is taken from the answer.
  */
-async function verifyOfFabric(bytes: Uint8Array, identity: Identity): Promise<Receipt> {
+async function verifyOfFabric(bytes: Uint8Array, identity: ReceiptReader): Promise<Receipt> {
   try {
     return await verify(bytes, newerTrust.get(identity) ?? identity.trust)
   } catch (error) {
@@ -94,7 +109,7 @@ async function verifyOfFabric(bytes: Uint8Array, identity: Identity): Promise<Re
   }
 }
 
-async function readSlots({ connection }: Identity): Promise<Trust['slots']> {
+async function readSlots({ connection }: ReceiptReader): Promise<Trust['slots']> {
   const response = await connection.request({
     ...{ method: 'GET', path: '/v1/trust', headers: [], body: new Uint8Array(0) },
     repeatable: true,
@@ -107,10 +122,10 @@ async function readSlots({ connection }: Identity): Promise<Trust['slots']> {
 }
 
 async function findReceiptBytes(
-  identity: Identity,
+  connection: FabricConnection,
   exchange: ExchangeId,
 ): Promise<Uint8Array | null> {
-  const response = await identity.connection.request({
+  const response = await connection.request({
     method: 'GET',
     path: `/v1/receipts/${exchange}`,
     headers: [],

@@ -1,8 +1,10 @@
 import {
+  type ExchangeHolder,
   isRefusalCode,
   isWithdrawalReason,
   mayHaveActed,
   parseApprovalField,
+  parseHolderField,
   parseLimitText,
   parseSpiffeId,
   REFUSALS,
@@ -41,6 +43,8 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   OVERLOADED: 'nothing was delivered; wait for `retryAfterMs`, then call again',
   RECEIVER_UNKNOWN: 'check the name: `countersign agent list`',
   EXCHANGE_UNKNOWN: 'check the id, and that it is of this fabric',
+  EXCHANGE_ELSEWHERE:
+    'ask the replica that `holder` names; without an address, no process holds that log now: start one on its data folder',
   EXCHANGE_OPEN: 'wait for `retryAfterMs`, then ask again; the exchange stays recorded',
   RECEIVER_UNREACHABLE: 'check that the receiver serves and is registered, then call again',
   OUTCOME_UNKNOWN:
@@ -105,6 +109,8 @@ export class RefusedError extends Error {
   readonly status: number
   /** The approval that the call waits for, or was denied; null for every other refusal. */
   readonly approval: RefusedApproval | null
+  /** The replica that holds the log of the exchange; null for every other refusal. */
+  readonly holder: ExchangeHolder | null
 
   constructor(code: RefusalCode, told: Told) {
     const { says } = REFUSALS[code]
@@ -119,7 +125,10 @@ export class RefusedError extends Error {
     const own = code === 'WITHDRAWN' ? nextOfWithdrawal(reconnect, acted) : NEXT[code]
     const next = statedBy === null ? own : NEXT_OF_STATED
     const word = statedBy === null ? '' : `, on the word of ${statedBy} alone`
-    super(`${code}: ${says}${approval}${limit}${word}${where}. Next: ${next}.`)
+    const holder = told.holder ?? null
+    const at = holder?.address ?? null
+    const log = holder === null ? '' : ` (log slot ${holder.slot}${at === null ? '' : ` at ${at}`})`
+    super(`${code}: ${says}${approval}${log}${limit}${word}${where}. Next: ${next}.`)
     this.name = 'RefusedError'
     this.code = code
     this.says = says
@@ -134,6 +143,7 @@ export class RefusedError extends Error {
     this.reason = reason
     this.reconnect = reconnect
     this.approval = told.approval ?? null
+    this.holder = holder
   }
 }
 
@@ -164,6 +174,7 @@ export interface RefusedApproval {
 }
 
 interface Told {
+  readonly holder?: ExchangeHolder | null
   readonly approval?: RefusedApproval | null
   /**
    * False for a code of a newer version: its outcome counts as unknown, and it is never tried
@@ -204,6 +215,7 @@ export function findRefusal(
         : null,
     limit: parseLimitText(header('countersign-limit') ?? ''),
     approval: parseApprovalField(header('countersign-approval')),
+    holder: code === 'EXCHANGE_ELSEWHERE' ? parseHolderField(header('countersign-holder')) : null,
   })
 }
 

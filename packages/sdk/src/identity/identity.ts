@@ -33,6 +33,8 @@ export interface Identity {
   readonly signing: Signer
   readonly sealing: Signer
   readonly connection: FabricConnection
+  /** A connection to another replica of the fabric, which the caller closes. */
+  connectionTo(url: string): FabricConnection
   /** The roots as of now; the same object for the life of the agent. */
   readonly bundles: TrustBundles
   credential(): TlsCredential
@@ -184,7 +186,7 @@ class LiveIdentity implements Identity {
   #timer: NodeJS.Timeout | undefined
 
   constructor(parts: Parts) {
-    const { stored, keys, trust, granted, options } = parts
+    const { stored, keys, trust, granted } = parts
     this.#parts = parts
     this.#granted = granted
     this.url = stored.url
@@ -192,13 +194,7 @@ class LiveIdentity implements Identity {
     this.bundles = granted.bundles
     this.signing = { keyId: granted.grant.signingKeyId, privateKey: keys.signing }
     this.sealing = { keyId: granted.grant.sealingKeyId, privateKey: keys.sealing }
-    this.connection = openFabricConnection({
-      url: stored.url,
-      trustDomain: trust.trustDomain,
-      bundles: this.bundles,
-      clock: options.clock,
-      credential: granted.credential,
-    })
+    this.connection = this.connectionTo(stored.url)
   }
 
   get spiffeId(): string {
@@ -215,6 +211,16 @@ class LiveIdentity implements Identity {
 
   credential(): TlsCredential {
     return this.#granted.credential
+  }
+
+  connectionTo(url: string): FabricConnection {
+    return openFabricConnection({
+      url,
+      trustDomain: this.trust.trustDomain,
+      bundles: this.bundles,
+      clock: this.#parts.options.clock,
+      credential: this.#granted.credential,
+    })
   }
 
   expiresAt(): number {

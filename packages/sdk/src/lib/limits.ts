@@ -24,6 +24,8 @@ export const LIMITS = {
   /** Silence on a connection that is not an event stream. */
   idleMsMax: 300_000,
   connectMsMax: 10_000,
+  /** All that a call asks of another replica, which holds the log of an exchange. */
+  holderMsMax: 30_000,
   /**
    * Nonces remembered by a serving agent; older than the signature window they are refused anyway.
    */

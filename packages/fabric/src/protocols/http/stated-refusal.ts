@@ -42,6 +42,7 @@ const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> 
   OVERLOADED: 'stated',
   RECEIVER_UNKNOWN: 'stated',
   EXCHANGE_UNKNOWN: 'never',
+  EXCHANGE_ELSEWHERE: 'never',
   EXCHANGE_OPEN: 'never',
   // Of a connector that did not reach its agent.
   RECEIVER_UNREACHABLE: 'stated',

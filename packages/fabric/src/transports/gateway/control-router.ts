@@ -12,6 +12,7 @@ import type { ReceiptAccess } from '../../ledger/receipt-access.ts'
 import { exchangeIdFault, Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl, answerControl, recordRefusedRequest } from '../../pipeline/control.ts'
+import type { StillPermitted } from '../../pipeline/delivery.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import type { Exchange } from '../../pipeline/exchange.ts'
 import { readControl } from '../../pipeline/large-bodies.ts'
@@ -64,21 +65,21 @@ function receiptsRouter(options: ControlOptions): Router {
     const malformed = exchangeIdFault(exchange)
     const { deps, receipts } = options
     const own = uncheckedFor(context, { action: 'read', operation: 'own.receipt' }, malformed)
-    const found = await answerControl(deps, own, async ({ caller, still }) =>
-      (await receipts.isOwn(exchange, caller))
-        ? { receipt: await receipts.find(exchange), still }
-        : null,
-    )
+    const receiptOf = async (still: StillPermitted) => ({
+      ...{ receipt: await receipts.find(exchange), elsewhere: null, still },
+    })
+    const found = await answerControl(deps, own, async ({ caller, still }) => {
+      // Behind authentication and policy, before ownership, which the holder of the log decides.
+      const elsewhere = await receipts.elsewhere(exchange)
+      if (elsewhere !== null) return { receipt: null, elsewhere, still }
+      return (await receipts.isOwn(exchange, caller)) ? receiptOf(still) : null
+    })
     const wider = uncheckedFor(context, { action: 'read', operation: 'receipt.read' })
-    const answer =
-      found ??
-      (await answerControl(deps, wider, async ({ still }) => ({
-        receipt: await receipts.find(exchange),
-        still,
-      })))
+    const answer = found ?? (await answerControl(deps, wider, ({ still }) => receiptOf(still)))
     if (answer instanceof Refusal) return problemReply(answer, context.exchange)
     if (answer.receipt === null) {
-      return problemReply(await receipts.whyNone(exchange), context.exchange)
+      const refusal = answer.elsewhere ?? (await receipts.whyNone(exchange))
+      return problemReply(refusal, context.exchange)
     }
     const type = 'application/vnd.countersign.receipt+json'
     const { receipt: body, still } = answer

@@ -1,6 +1,7 @@
 import {
   type ExchangeId,
   formatApprovalField,
+  formatHolderField,
   REFUSALS,
   utf8,
   WITHDRAWALS,
@@ -236,6 +237,7 @@ function problem(refusal: Refusal, exchange: string, status: number): string {
     ...{ type, title: says, status, ...again(refusal), exchange },
     ...limitMember(refusal),
     ...approvalMember(refusal),
+    ...holderMember(refusal),
     ...ended,
   })
 }
@@ -252,6 +254,11 @@ function approvalMember({ approval }: Refusal): object {
   return { approval: { id, expiresAt: new Date(expiresAt).toISOString() } }
 }
 
+/** The replica to ask instead. */
+function holderMember({ holder }: Refusal): object {
+  return holder === null ? {} : { holder }
+}
+
 /** The code and what qualifies it, where only the head of a response is believed. */
 function refusalHeaders(refusal: Refusal): [string, string][] {
   const headers: [string, string][] = [
@@ -262,6 +269,9 @@ function refusalHeaders(refusal: Refusal): [string, string][] {
   if (refusal instanceof StatedRefusal) headers.push(['countersign-stated-by', refusal.statedBy])
   if (refusal.approval !== null) {
     headers.push(['countersign-approval', formatApprovalField(refusal.approval)])
+  }
+  if (refusal.holder !== null) {
+    headers.push(['countersign-holder', formatHolderField(refusal.holder)])
   }
   return headers
 }

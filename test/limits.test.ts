@@ -16,6 +16,13 @@ const table = [...read('docs/operate/limits.md').matchAll(/^\| (.+) \|$/gm)]
 
 const names = table.map(([name = '']) => name.slice(1, -1))
 
+/** Reports whether the configuration has a value at the path that a name states. */
+function hasSetting(name: string): boolean {
+  let value: unknown = configSchema.parse({})
+  for (const key of name.split('.')) value = Object(value)[key]
+  return value !== undefined
+}
+
 /** Each limit is written as one object: its name, then its value. */
 function limitsOf(text: string): readonly string[] {
   return [...text.matchAll(/\bname: '([a-z]+\.\w+)',\s*value\b/g)].map(([, name = '']) => name)
@@ -34,7 +41,10 @@ describe('the table of limits', () => {
     expect(keys.length).toBeGreaterThan(0)
     expect(keys.filter((key) => !names.includes(key))).toEqual([])
     const settable = table.filter(([name = '', , , , setting = '']) => setting.startsWith(name))
-    expect(settable.map(([name = '']) => name.slice(1, -1)).toSorted()).toEqual(keys.toSorted())
+    const set = settable.map(([name = '']) => name.slice(1, -1))
+    expect(set.filter((name) => name.startsWith('limits.')).toSorted()).toEqual(keys.toSorted())
+    const elsewhere = set.filter((name) => !name.startsWith('limits.'))
+    expect(elsewhere.filter((name) => !hasSetting(name))).toEqual([])
   })
 
   test('has every limit that a refusal can name', () => {

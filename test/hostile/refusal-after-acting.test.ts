@@ -219,7 +219,7 @@ const stating = (transport: 'gateway' | 'mesh') => ({
  */
 const neverStated: ReadonlySet<RefusalCode> = new Set([
   ...['RATE_LIMITED', 'OVERLOADED', 'EXCHANGE_OPEN', 'RECEIVER_UNREACHABLE', 'EPOCH_STALE'],
-  ...['CHANNEL_FULL', 'LEDGER_UNAVAILABLE', 'UNDECIDED'],
+  ...['CHANNEL_FULL', 'LEDGER_UNAVAILABLE', 'UNDECIDED', 'APPROVAL_PENDING'],
   ...['EXCHANGE_UNKNOWN', 'LEASE_LOST', 'IDEMPOTENCY_CONFLICT', 'CREDENTIAL_SPENT'],
   'EXCHANGE_ELSEWHERE',
 ] as readonly RefusalCode[])

@@ -1,4 +1,3 @@
-import { ArrivingBytes } from '@countersign/protocol'
 import type { Frame, FrameCodec, FrameCutter } from '../../pipeline/frames.ts'
 
 /** More would only be held for longer: a block has no meaning of its own. */
@@ -16,17 +15,18 @@ export const blocks: FrameCodec = {
 
 class BlockCutter implements FrameCutter {
   readonly #size: number
-  readonly #block: ArrivingBytes
+  /** Of the whole size at once: a gibibyte of blocks that grew would be several of garbage. */
+  #block: Uint8Array | null = null
+  #filled = 0
   #chunk: Uint8Array = new Uint8Array(0)
   #at = 0
 
   constructor(size: number) {
     this.#size = size
-    this.#block = new ArrivingBytes(size)
   }
 
   get heldBytes(): number {
-    return this.#block.heldBytes
+    return this.#block?.length ?? 0
   }
 
   feed(chunk: Uint8Array): void {
@@ -35,17 +35,22 @@ class BlockCutter implements FrameCutter {
   }
 
   take(): Frame | null {
-    const piece = this.#chunk.subarray(this.#at, this.#at + this.#size - this.#block.length)
+    const piece = this.#chunk.subarray(this.#at, this.#at + this.#size - this.#filled)
+    if (piece.length === 0) return null
     this.#at += piece.length
-    if (piece.length > 0) this.#block.add(piece)
-    return this.#block.length === this.#size ? this.#taken() : null
+    this.#block ??= new Uint8Array(this.#size)
+    this.#block.set(piece, this.#filled)
+    this.#filled += piece.length
+    return this.#filled === this.#size ? this.#taken(this.#block) : null
   }
 
   end(): Frame | null {
-    return this.#block.length === 0 ? null : this.#taken()
+    return this.#block === null ? null : this.#taken(this.#block.subarray(0, this.#filled))
   }
 
-  #taken(): Frame {
-    return { data: this.#block.take(), contentType: null }
+  #taken(data: Uint8Array): Frame {
+    this.#block = null
+    this.#filled = 0
+    return { data, contentType: null }
   }
 }

@@ -296,7 +296,7 @@ function streamed(
   request: NodeRequest,
   given: StreamedRequest | null | Refusal,
 ): StreamedRequest | null | Refusal {
-  if (given !== null && !(given instanceof Refusal)) keepReading(request.socket)
+  if (given !== null && !(given instanceof Refusal)) keepReading(request)
   return given
 }
 

@@ -122,9 +122,13 @@ export async function receiveRequest(
     if (streamed !== null) {
       const frames = await ArrivingFrames.open(body, head, admission, streamed)
       if (frames instanceof Refusal) return refusedRead(frames)
-      return frames === null
-        ? { ...read, signature }
-        : { ...read, signature, body: frames.first.data, frames }
+      if (frames === null) return { ...read, signature }
+      const ended = (): void => {
+        // Refused before its intent, nothing else stops it.
+        frames.stop()
+        release()
+      }
+      return { ...read, signature, body: frames.first.data, frames, release: ended }
     }
     const whole = await body.read(admission, head)
     return whole instanceof Refusal ? refusedRead(whole) : { ...read, signature, body: whole }

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream'
 import { endGently } from '@countersign/protocol/tls'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import type { NodeRequest } from './received-request.ts'
 import type { Reply } from './respond.ts'
 
 /**
@@ -68,10 +69,12 @@ export function refuseUnparsed(
 /** Connections on which a request is streamed: its frames have deadlines of their own. */
 const streaming = new WeakSet<Duplex>()
 
-/** Node reports a late request once, and then forgets it; so this holds for the present one. */
-export function keepReading(socket: Duplex | null): void {
-  if (socket === null) return
+/** Until the request is over: the next one on its connection has to come in time again. */
+export function keepReading(request: NodeRequest): void {
+  if ('stream' in request) return
+  const { socket } = request
   streaming.add(socket)
+  request.once('close', () => streaming.delete(socket))
 }
 
 const isTimeout = (code: string): boolean => code === 'ERR_HTTP_REQUEST_TIMEOUT'

@@ -142,6 +142,22 @@ export function twoReplicas(engines: string, open: () => Promise<Replicas>): voi
       },
     )
 
+    test('a policy that is put at one denies at the other, also after either was killed', async () => {
+      const { enrol, one } = replicas
+      const as = (await enrol(one, 'denied', ['caller'])).credential()
+      const refused = (at: Replica) => async () => refusalOf(await send(at.door, { as }))
+      const text = '@id("denied") forbid(principal == Agent::"denied", action, resource);'
+      for (const at of both()) await expect.poll(refused(at), deadline).toBeNull()
+      for (const by of both()) {
+        const put = { name: 'denied.cedar', text }
+        expect(await by.admin('policy.put', put)).toMatchObject({ taken: true })
+        await by.restart('SIGKILL')
+        for (const at of both()) await expect.poll(refused(at), deadline).toBe('NOT_PERMITTED')
+        expect(await by.admin('policy.put', { ...put, text: '' })).toMatchObject({ taken: true })
+        for (const at of both()) await expect.poll(refused(at), deadline).toBeNull()
+      }
+    })
+
     test('a restart and a change of the replica leave tasks, sessions and used requests as they are', async () => {
       const { one, two, caller, echo } = replicas
       const thief = { as: (await replicas.enrol(two, 'thief', ['caller'])).credential() }

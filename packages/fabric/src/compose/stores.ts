@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { createCedarParser } from '../adapters/cedar/cedar-parser.ts'
 import { oidcTokenServer } from '../adapters/oidc/token-server.ts'
 import { storedKeys } from '../adapters/stored-keys/key-provider.ts'
@@ -18,7 +17,6 @@ import type { Random } from '../lib/random.ts'
 import { fittingExchanges, openFilesMax } from '../observe/open-files.ts'
 import type { PipelineDeps } from '../pipeline/enforce.ts'
 import type { PolicyParser } from '../policy/parser.ts'
-import { installDefaultPolicies } from '../policy/policy-files.ts'
 import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module.ts'
 import { DATA_CLASSES } from '../redaction/redactor.ts'
 import type { RecordStore } from '../state/record-store.ts'
@@ -29,6 +27,7 @@ import { findNoRoomForEnrolment, policyEvents, recordCertificates } from './life
 import { type LogSlot, openLogSlot, slotOrigin } from './log-slot.ts'
 import type { Observations } from './observe.ts'
 import { OPERATION_NAMES } from './operation-names.ts'
+import { policyFolder } from './policy-folder.ts'
 import { openQueue, type Queue } from './queue.ts'
 import { type Owners, openRecords } from './records.ts'
 import { openSecrets } from './secrets.ts'
@@ -136,9 +135,7 @@ export async function openStores(environment: Environment, origin: () => string)
     await slot.lease.publish(slotNote({ identity, keys, ledger }, ''))
     const policy = await openPolicyModule({
       ...{ state, clock },
-      dir: config.policyDir,
-      marker: join(config.dataDir, 'policies.mirror.json'),
-      install: () => installDefaultPolicies(config.policyDir),
+      ...policyFolder(config),
       parser: environment.policyParser ?? createCedarParser(),
       dataClasses: DATA_CLASSES,
       operations: OPERATION_NAMES,

@@ -1,15 +1,21 @@
+import { setTimeout } from 'node:timers/promises'
 import { compilePolicies, type PolicyCompilation } from './compile-policies.ts'
 import { changeBetween, type RecordPolicyChange } from './policy-change.ts'
 import { readPolicyFolder } from './policy-folder.ts'
 import type { PolicyMirror } from './policy-mirror.ts'
-import type { PolicyRows } from './policy-rows.ts'
+import type { PolicyRows, PolicyStream } from './policy-rows.ts'
 import type { CompiledPolicySet } from './policy-set.ts'
 import { isSame } from './policy-sources.ts'
 
 /** A start that loses to the changes of others this often does not go on. */
 const openingsMax = 5
 
+/** The first set is committed within it by the process that has the folder. */
+const firstMs = 10_000
+const firstPollMs = 100
+
 export interface FirstPoliciesOptions extends PolicyCompilation {
+  readonly state: Pick<PolicyStream, 'refresh'>
   readonly dir: string
   readonly record: RecordPolicyChange
   /** Called before the first set of all is read from the folder. */
@@ -28,6 +34,7 @@ export async function firstPolicies(
   mirror: PolicyMirror,
 ): Promise<CompiledPolicySet> {
   for (let opening = 0; opening < openingsMax; opening++) {
+    if (rows.stored === null && !mirror.holds()) await awaitFirst(options, rows)
     const { stored } = rows
     if (stored === null) await options.install?.()
     // First, so that the operator finds the files that a rejection names.
@@ -48,4 +55,13 @@ export async function firstPolicies(
     return set
   }
   throw new Error(`other fabrics changed the policies during ${openingsMax} attempts to read them`)
+}
+
+async function awaitFirst({ state }: FirstPoliciesOptions, rows: PolicyRows): Promise<void> {
+  for (let waited = 0; waited < firstMs; waited += firstPollMs) {
+    await state.refresh()
+    if (rows.stored !== null) return
+    await setTimeout(firstPollMs)
+  }
+  throw new Error(`the process that has the policy folder has committed no set for ${firstMs} ms`)
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { constants, copyFileSync, existsSync, linkSync, renameSync } from 'node:fs'
+import { constants, copyFileSync, existsSync, linkSync, readFileSync, renameSync } from 'node:fs'
 import { readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { parseUtf8, utf8 } from '@countersign/protocol'
@@ -15,6 +15,11 @@ export interface PolicyMirrorOptions {
   readonly dir: string
   /** The file that names the set which the folder mirrors, outside of the folder. */
   readonly marker: string
+  /**
+   * Takes the folder for this process; null while another process that uses it has it. Two that
+   * wrote it could each take the files of the other one for edits, and bring back an older set.
+   */
+  claim(): (() => void) | null
   /**
    * Called for an edit that the set of the state has superseded: the file, and the name under which
    * its text was kept, or null for a file that was removed by hand.
@@ -39,16 +44,20 @@ const replacedSuffix = '.replaced'
  */
 export class PolicyMirror {
   readonly #options: PolicyMirrorOptions
-  #marker: Marker | null
+  #marker: Marker | null = null
+  #release: (() => void) | null = null
 
-  private constructor(options: PolicyMirrorOptions, marker: Marker | null) {
+  constructor(options: PolicyMirrorOptions) {
     this.#options = options
-    this.#marker = marker
   }
 
-  /** A marker that cannot be read counts as none: edits by hand are then kept aside. */
-  static async open(options: PolicyMirrorOptions): Promise<PolicyMirror> {
-    return new PolicyMirror(options, await readMarker(options.marker))
+  /** True while this process has the folder, which it takes if no other process has it. */
+  holds(): boolean {
+    if (this.#release !== null) return true
+    this.#release = this.#options.claim()
+    // Of the process that had it before.
+    if (this.#release !== null) this.#marker = readMarker(this.#options.marker)
+    return this.#release !== null
   }
 
   /**
@@ -56,15 +65,23 @@ export class PolicyMirror {
    * is missing was not edited: its disk may be.
    */
   mirrors(stored: StoredPolicies): boolean {
-    return this.#marker?.version === stored.version && existsSync(this.#options.dir)
+    const isMarked = this.holds() && this.#marker?.version === stored.version
+    return isMarked && existsSync(this.#options.dir)
+  }
+
+  close(): void {
+    this.#release?.()
+    this.#release = null
   }
 
   /**
    * Makes the folder hold `stored` and nothing else; `only` limits it to some files, where all
    * others are as `stored` has them or were edited on the basis of it. Each file is replaced at
    * once. A text that was edited by hand and is not part of `stored` is kept under another name.
+   * Does nothing while another process has the folder.
    */
   async write(stored: StoredPolicies, only: readonly string[] | null = null): Promise<void> {
+    if (!this.holds()) return
     const { dir } = this.#options
     const names = existsSync(dir) ? await readdir(dir) : []
     await this.#settleReplaced(names)
@@ -188,9 +205,10 @@ function keepReplaced(path: string): boolean {
   }
 }
 
-async function readMarker(path: string): Promise<Marker | null> {
+/** A marker that cannot be read counts as none: edits by hand are then kept aside. */
+function readMarker(path: string): Marker | null {
   try {
-    return markerSchema.parse(JSON.parse(await readFile(path, 'utf8')))
+    return markerSchema.parse(JSON.parse(readFileSync(path, 'utf8')))
   } catch {
     return null
   }

@@ -71,7 +71,7 @@ afterEach(async () => {
 
 type FolderOptions = Omit<
   PolicyModuleOptions,
-  'state' | 'clock' | 'marker' | 'recordKept' | 'onConflict' | 'onUnmirrored'
+  'state' | 'clock' | 'marker' | 'claim' | 'recordKept' | 'onConflict' | 'onUnmirrored'
 >
 
 /** The module alone on its state, as the first process of a fabric. */
@@ -81,6 +81,7 @@ async function openOnNewState(options: FolderOptions): Promise<OpenPolicyModule>
   states.push(state)
   return openPolicyModule({
     ...{ ...options, state, clock: systemClock, marker: `${options.dir}.mirror` },
+    claim: () => () => undefined,
     recordKept: () => Promise.resolve(null),
     onConflict: () => undefined,
     onUnmirrored: () => undefined,

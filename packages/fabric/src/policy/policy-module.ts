@@ -14,20 +14,16 @@ import {
   type RecordPolicyChange,
 } from './policy-change.ts'
 import { readPolicyFolder } from './policy-folder.ts'
-import { PolicyMirror } from './policy-mirror.ts'
+import { PolicyMirror, type PolicyMirrorOptions } from './policy-mirror.ts'
 import { PolicyRows, type PolicyStream, type StoredPolicies } from './policy-rows.ts'
 import type { CompiledPolicySet, PolicySource } from './policy-set.ts'
 import { compileSettled, isSame, withSource } from './policy-sources.ts'
 import { watchFolder } from './watch-folder.ts'
 
-export interface PolicyModuleOptions extends PolicyCompilation {
+export interface PolicyModuleOptions extends PolicyCompilation, PolicyMirrorOptions {
   /** Holds the set in force, for every process that shares it. */
   readonly state: PolicyStream
   readonly clock: Pick<Clock, 'monotonic'>
-  /** The folder of `*.cedar` files, which mirrors the set of the state. */
-  readonly dir: string
-  /** The file outside of the folder that names the set which the folder mirrors. */
-  readonly marker: string
   /** Called before the first set of all is read from the folder. */
   readonly install?: () => Promise<void>
   /** True if changes in the folder take force by themselves. */
@@ -48,11 +44,6 @@ export interface PolicyModuleOptions extends PolicyCompilation {
   readonly onRepaired: (set: PolicySet) => void
   /** Called once with the reason why the folder could not be brought to the set in force. */
   readonly onUnmirrored: (error: unknown) => void
-  /**
-   * Called for an edit by hand that a newer set has superseded: the file, and the name under which
-   * its text was kept, or null for a file that was removed.
-   */
-  readonly onConflict: (file: string, keptAs: string | null) => void
 }
 
 export interface OpenPolicyModule extends PolicyModule {
@@ -91,13 +82,17 @@ export interface OpenPolicyModule extends PolicyModule {
  * not start without its policies.
  */
 export async function openPolicyModule(options: PolicyModuleOptions): Promise<OpenPolicyModule> {
-  const { dir, marker, onConflict } = options
   const rows = new PolicyRows(options.state)
-  const mirror = await PolicyMirror.open({ dir, marker, onConflict })
-  const set = await firstPolicies(options, rows, mirror)
-  const policies = new StatePolicies(options, { rows, mirror, set })
-  await policies.followState()
-  return policies
+  const mirror = new PolicyMirror(options)
+  try {
+    const set = await firstPolicies(options, rows, mirror)
+    const policies = new StatePolicies(options, { rows, mirror, set })
+    await policies.followState()
+    return policies
+  } catch (cause) {
+    mirror.close()
+    throw cause
+  }
 }
 
 interface PolicyParts {
@@ -181,7 +176,7 @@ class StatePolicies implements OpenPolicyModule {
   async close(): Promise<void> {
     for (const stop of this.#stops) stop()
     this.#adopted.close()
-    await this.#changes.run(() => Promise.resolve())
+    await this.#changes.run(async () => this.#mirror.close())
   }
 
   /** Brings the folder to the set of the state, in its turn. Never rejects. */
@@ -212,6 +207,17 @@ class StatePolicies implements OpenPolicyModule {
     if (refusal !== null) throw new Error(`the change is not on record: ${refusal.detail}`)
     await this.#writeMirror(this.#stored(), [])
     return this.current
+  }
+
+  /** A change that another one has overtaken is kept aside, which is reported by itself. */
+  async #importWatched(): Promise<CompiledPolicySet> {
+    try {
+      return await this.#import(true)
+    } catch (error) {
+      if (!(error instanceof PoliciesMovedOn)) throw error
+      await this.#catchUp()
+      return this.current
+    }
   }
 
   async #put({ name, text, exchange }: PutFile): Promise<CompiledPolicySet | Refusal> {
@@ -255,6 +261,8 @@ class StatePolicies implements OpenPolicyModule {
     this.#adopted.prepare(null)
     if (recorded.refusal !== null) return recorded.refusal
     await this.#settle()
+    // Another process made the same change.
+    if (this.#stored().version === next.version) return null
     throw new PoliciesMovedOn(change, this.#stored().version)
   }
 
@@ -324,6 +332,8 @@ class StatePolicies implements OpenPolicyModule {
 
   /** Reads the folder: a file that was spoiled there by hand stops every set with it. */
   async #sourcesBeside(base: StoredPolicies, name: string): Promise<readonly PolicySource[]> {
+    // The texts of another set would bring that one back.
+    if (!this.#mirror.mirrors(base)) return base.sources
     try {
       return await this.#readFolder()
     } catch (cause) {
@@ -337,7 +347,7 @@ class StatePolicies implements OpenPolicyModule {
   async #followFolder(): Promise<void> {
     try {
       await this.#adopted.retry()
-      const set = await this.#changes.run(() => this.#import(true))
+      const set = await this.#changes.run(() => this.#importWatched())
       if (this.#rejected !== null) return
       if (this.#complaint !== '') this.#options.onRepaired(set)
       this.#complaint = ''

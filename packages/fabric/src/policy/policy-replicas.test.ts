@@ -62,6 +62,7 @@ async function openReplica(name: string, { through, ...options }: ReplicaOptions
   await mkdir(dir, { recursive: true })
   const policies = await openPolicyModule({
     ...{ state, clock, dir, marker: `${dir}.json`, parser: parserOf(['permit', 'forbid']) },
+    claim: () => () => undefined,
     ...{ dataClasses: [], watch: false, onRepaired: () => undefined },
     record: async (change) => {
       recorded.push(change)
@@ -316,6 +317,64 @@ describe('a folder', () => {
     await rm(join(two.dir, 'a.cedar.new'), { recursive: true })
     await two.policies.reload()
     expect(await two.read('a.cedar')).toBe('forbid;')
+  })
+})
+
+describe('processes that share a folder', () => {
+  /** The lock of the folder, as the operating system keeps it. */
+  function shared() {
+    let isHeld = false
+    const claim = () => {
+      if (isHeld) return null
+      isHeld = true
+      return () => {
+        isHeld = false
+      }
+    }
+    const dir = join(root, 'shared')
+    return { claim, dir, marker: `${dir}.json` }
+  }
+
+  test('write it in turn: one of them, and another one when that has ended', async () => {
+    const folder = shared()
+    await mkdir(folder.dir)
+    const [one, two] = [await openReplica('one', folder), await openReplica('two', folder)]
+    const files = async () => (await readdir(folder.dir)).toSorted()
+    await two.put('a.cedar', 'permit;')
+    await expect.poll(files, deadline).toEqual(['a.cedar'])
+    await writeFile(join(folder.dir, 'b.cedar'), 'forbid;')
+    // Another process is to read it.
+    await two.policies.reload()
+    expect(two.decides()).toEqual(['a.cedar permit;'])
+    await one.close()
+    await two.policies.reload()
+    expect(two.decides()).toEqual(['a.cedar permit;', 'b.cedar forbid;'])
+    expect(two.recorded).toMatchObject([{ files: ['a.cedar'] }, { files: ['b.cedar'] }])
+    expect([one.conflicts, two.conflicts]).toEqual([[], []])
+  })
+
+  test('take no file that one of them writes for an edit', async () => {
+    const folder = { ...shared(), watch: true }
+    await mkdir(folder.dir)
+    const all = [await openReplica('one', folder), await openReplica('two', folder)]
+    const taken: string[] = []
+    for (let n = 0; n < 20; n += 1) {
+      const puts = all.map(({ put }) => put('a.cedar', n % 2 === 0 ? 'permit;' : 'forbid;'))
+      for (const { status } of await Promise.allSettled(puts)) taken.push(status)
+      await Promise.all(all.map(({ policies }) => policies.reload()))
+    }
+    expect(taken.filter((status) => status === 'fulfilled').length).toBeGreaterThanOrEqual(20)
+    for (const { decides, conflicts, recorded } of all) {
+      await expect.poll(decides, deadline).toEqual(['a.cedar forbid;'])
+      expect(conflicts).toEqual([])
+      expect(recorded.filter(({ changedBy }) => changedBy.includes('files'))).toEqual([])
+    }
+  })
+
+  test('wait for the first set of the one that has the folder', async () => {
+    const two = openReplica('two', { claim: () => null })
+    await (await openReplica('one')).put('a.cedar', 'permit;')
+    await expect.poll((await two).decides, deadline).toEqual(['a.cedar permit;'])
   })
 })
 

@@ -112,3 +112,25 @@ test('an exchange whose log no process holds is elsewhere, and not unknown', asy
     holder: { slot: 'c', address: null },
   })
 })
+
+test('a connector that a load balancer led to another replica receives the state of that one', async () => {
+  const { connection } = atReplica(world.caller)
+  const ask = (query: string) =>
+    askControl(connection, { method: 'GET', path: `/v1/mesh/state?${query}` })
+  try {
+    const { sequence } = (await ask('after=-1')) as { readonly sequence: number }
+    // The replica that the connector came from had counted as far.
+    expect(await ask(`after=${sequence}&slot=a`)).toMatchObject({ slot: 'b', sequence })
+  } finally {
+    connection.close()
+  }
+})
+
+test('the log of another slot is one redirect away', async () => {
+  const ask = (path: string) => send(doorTo(replica), { method: 'GET', body: null, path, as: null })
+  const there = await ask('/log/a/checkpoint')
+  expect(there.status).toBe(307)
+  expect(field(there, 'location')).toBe(`${world.fabric.origin}/log/a/checkpoint`)
+  const here = await ask('/log/b/checkpoint')
+  expect(here.body.toString()).toContain('countersign.local/ledger/b')
+})

@@ -146,7 +146,7 @@ function live(state: 'on' | 'off', text: string): void {
 async function showStatus(key: string): Promise<void> {
   const status = await ask(key, 'status', {})
   element('status').textContent =
-    `${status.trustDomain} · version ${status.version} · ${status.ledger.size} entries`
+    `${status.trustDomain} · version ${status.version} · log slot ${status.ledger.slot} · ${status.ledger.size} entries`
 }
 
 async function showAgents(key: string): Promise<void> {

@@ -80,7 +80,12 @@ function unusableFolder(dataDir: string, error: unknown): Failure {
  * file left behind by a crash is none.
  */
 export async function findRunning(dataDir: string): Promise<RunningFabric | null> {
-  return (await readStated(dataDir)).find(({ pid }) => isAlive(pid)) ?? null
+  return (await listRunning(dataDir))[0] ?? null
+}
+
+/** The fabrics that run on this folder, by log slot. */
+export async function listRunning(dataDir: string): Promise<readonly RunningFabric[]> {
+  return (await readStated(dataDir)).filter(({ pid }) => isAlive(pid))
 }
 
 /** A fabric that ended without taking its file away, or null. */

@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { lockFile } from '../adapters/file/file-lock.ts'
 import { parseConfig } from '../config/config.ts'
 import { examine, type Finding } from './health-checks.ts'
 
@@ -71,6 +72,32 @@ describe('doctor', () => {
     await writeFile(join(dir, 'data', 'state.db'), '')
     await utimes(join(dir, 'data', 'state.db'), later, later)
     expect((await findingOf('clock'))?.state).toBe('fail')
+  })
+
+  test('sees that another process holds the log of one slot, of several', async () => {
+    for (const slot of ['a', 'b', 'not-a-slot']) {
+      await mkdir(join(dir, 'data', 'ledger', slot), { recursive: true, mode: 0o700 })
+      await writeFile(join(dir, 'data', 'ledger', slot, 'lock'), '')
+    }
+    expect(await findingOf('ledger lock')).toMatchObject({
+      ...{ state: 'ok', says: 'slot a: free; slot b: free' },
+    })
+    const unlock = lockFile(join(dir, 'data', 'ledger', 'b', 'lock'), 'the ledger')
+    try {
+      const found = await findingOf('ledger lock')
+      expect(found).toMatchObject({ state: 'fail', says: expect.stringContaining('slot b: ') })
+      expect(found?.next).toContain(join('ledger', 'b', 'lock'))
+    } finally {
+      unlock()
+    }
+  })
+
+  test('sees the log of each slot, and not of the first alone', async () => {
+    await mkdir(join(dir, 'data', 'ledger', 'b', 'log'), { recursive: true, mode: 0o700 })
+    expect(await findingOf('ledger')).toMatchObject({
+      state: 'warn',
+      next: 'start the fabric once',
+    })
   })
 
   test('sees policies that would not load, and where', async () => {

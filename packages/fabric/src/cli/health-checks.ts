@@ -5,31 +5,14 @@ import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { parseTrust, type Trust, trustFingerprint } from '@countersign/protocol'
 import type { Config, MasterKeyPlace } from '../config/config.ts'
-import type { Clock } from '../lib/clock.ts'
 import { isInside } from '../lib/named-path.ts'
-import { DATA_FILES, findCrashed, findRunning, readIfPresent } from './data-folder.ts'
+import { DATA_FILES, findCrashed, findRunning, listRunning, readIfPresent } from './data-folder.ts'
 import { toFailure } from './failure.ts'
+import { checkLedger, checkLedgerLock } from './ledger-checks.ts'
 import { formatCount, formatTime } from './output/quantities.ts'
+import { type Finding, fail, ok, type Patient, type Verdict, warn } from './verdict.ts'
 
-/** The finding of `doctor` about one thing. */
-export interface Finding {
-  readonly name: string
-  readonly state: 'ok' | 'warn' | 'fail'
-  readonly says: string
-  /** The next step; empty when all is well. */
-  readonly next: string
-}
-
-type Verdict = Omit<Finding, 'name'>
-
-const ok = (says: string): Verdict => ({ state: 'ok', says, next: '' })
-const warn = (says: string, next: string): Verdict => ({ state: 'warn', says, next })
-const fail = (says: string, next: string): Verdict => ({ state: 'fail', says, next })
-
-export interface Patient {
-  readonly config: Config
-  readonly clock: Clock
-}
+export type { Finding } from './verdict.ts'
 
 /**
  * Each looks at one thing and changes nothing. A check that throws could not look at its subject.
@@ -133,68 +116,16 @@ async function checkSecrets(config: Config): Promise<Verdict> {
 }
 
 async function checkRunning(dataDir: string): Promise<Verdict> {
-  const running = await findRunning(dataDir)
-  if (running !== null) return ok(`running at ${running.origin}, process ${running.pid}`)
+  const running = await listRunning(dataDir)
+  if (running.length > 0) {
+    const each = running.map(
+      ({ origin, pid, slot }) => `at ${origin}, process ${pid}, log slot ${slot}`,
+    )
+    return ok(`running ${each.join('; ')}`)
+  }
   if ((await findCrashed(dataDir)) === null) return ok('not running')
   return warn('it ended without stopping in order', 'start it again; it closes what was under way')
 }
-
-/** The lock ends with its process, so one that is held belongs to a process that is alive. */
-async function checkLedgerLock(dataDir: string): Promise<Verdict> {
-  const running = await findRunning(dataDir)
-  const path = join(dataDir, 'ledger', running?.slot ?? 'a', 'lock')
-  if ((await stat(path).catch(() => null)) === null) return ok('there is no ledger yet')
-  const { DatabaseSync } = await import('node:sqlite')
-  const database = new DatabaseSync(path)
-  let free = true
-  try {
-    database.exec('PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE; ROLLBACK')
-  } catch {
-    free = false
-  } finally {
-    database.close()
-  }
-  if (running !== null) {
-    if (!free) return ok(`held by process ${running.pid}`)
-    return fail('the fabric runs without it', `stop process ${running.pid} and start it again`)
-  }
-  if (free) return ok('free')
-  return fail('another process holds the ledger', 'find it (`lsof` on that file) and stop it')
-}
-
-/**
- * Does what a start does, and changes nothing: what it rejects with would end the start as well.
- */
-async function checkLedger({ config, clock }: Patient): Promise<Verdict> {
-  const { dataDir } = config
-  const found = await stat(join(dataDir, 'ledger', 'a', 'log')).catch(() => null)
-  if (found === null) return ok('there is no ledger yet')
-  if ((await findRunning(dataDir)) !== null) return ok('in use; `ledger check` derives all of it')
-  const trust = await readIfPresent(join(dataDir, DATA_FILES.trust))
-  if (trust === null) return warn('the trust file is missing', 'start the fabric once')
-  const { inspectLedgerFolder } = await import('../compose/ledger-check.ts')
-  try {
-    const outlook = await inspectLedgerFolder(config, trust, clock)
-    const { entries, open, toIndex, freeBytes, refuseBytes, warnBytes } = outlook
-    if (freeBytes < warnBytes) {
-      const says = `${freeBytes} bytes are free; below ${refuseBytes} nothing is delivered`
-      const next = 'free space on the disk of the ledger'
-      return freeBytes < refuseBytes ? fail(says, next) : warn(says, next)
-    }
-    const says = [
-      formatCount(entries, 'entry', 'entries'),
-      ...(open === 0 ? [] : [`the next start closes ${formatCount(open, 'exchange')}`]),
-      ...(toIndex <= indexedAtOnce ? [] : [`the next start indexes ${toIndex} entries`]),
-    ]
-    return ok(says.join('; '))
-  } catch (error) {
-    const says = error instanceof Error ? error.message : String(error)
-    return fail(says, 'see "Start failures" in docs/operate/recover.md')
-  }
-}
-
-/** Fewer are read within a second, and need no mention. */
-const indexedAtOnce = 50_000
 
 /** The fingerprint that auditors compare with the file that they pinned. */
 async function checkTrust(dataDir: string): Promise<Verdict> {

@@ -14,7 +14,7 @@ import { readPolicyRequest } from '../policy/policy-request.ts'
 import type { StoredRoutes } from '../routes/stored-routes.ts'
 import { approvalAdmin } from './approvals.ts'
 import type { Environment, Stores } from './stores.ts'
-import { fingerprintOf } from './trust.ts'
+import { fingerprintOf, listSlotHolders } from './trust.ts'
 
 export interface AdminOptions {
   readonly stores: Stores
@@ -162,7 +162,8 @@ async function status({
     version,
     trustDomain,
     origin: origin(),
-    ledger: { size: ledger.size, vkey: ledger.vkey },
+    ledger: { slot: ledger.slot, size: ledger.size, vkey: ledger.vkey },
+    slots: await listSlotHolders(stores),
     trustFingerprint: await fingerprintOf(stores),
     policyVersion: policy.current.version,
     agents: identity.directory.list().length,

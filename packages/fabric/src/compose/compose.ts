@@ -190,7 +190,7 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
   })
   const enforced = environment[dangerouslyReplaceDeps]?.(deps) ?? deps
   configureRoutes(environment, endpoints)
-  const others = composeOtherSlots(stores, origin)
+  const others = composeOtherSlots(environment, stores, origin)
   const storedRoutes = createStoredRoutes(stores.state, endpoints)
   const admin = composeAdminDeps({
     stores,
@@ -201,7 +201,8 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
   })
   const mesh = composeMeshState(environment, stores, { endpoints, detection })
   const control = {
-    ...{ deps, endpoints, state: mesh, receipts: createReceiptAccess(stores.ledger, others) },
+    ...{ deps, endpoints, state: mesh, slot: stores.ledger.slot },
+    ...{ receipts: createReceiptAccess(stores.ledger, others) },
     entries: composeEntryAdmission(environment, stores, {
       authorization: deps.authorization,
       detection,
@@ -234,8 +235,8 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
     stores.channels.close()
   }
   const close = (): Promise<unknown> => Promise.all([upstream.close(), bodies.close()])
-  const listening = { endpoints, upstream, answers: calls.answers, routes, origin, endWaits }
-  return { deps, admin, ...listening, close }
+  const listening = { others, upstream, answers: calls.answers, routes, origin, endWaits }
+  return { deps, admin, endpoints, ...listening, close }
 }
 
 function placeAmongReplicas(
@@ -326,6 +327,8 @@ async function openListener(
       renew: (presented, body) => identity.renew(presented, body),
       refuse: (request, refusal, operation) =>
         refuseAsked(request, refusal, { ...unread, operation }),
+      slot: stores.ledger.slot,
+      addressOfLog: (slot) => parts.others.addressOf(slot),
       findLogResource: (path) => stores.ledger.findResource(path),
       findPage,
       handleTokens: (request, response, body) => {

@@ -6,20 +6,25 @@ import { CheckpointVerifier } from '../ledger/checkpoint.ts'
 import { inspectLedger, type LedgerOutlook } from '../ledger/inspect-ledger.ts'
 import { ledgerLimits } from '../ledger/limits.ts'
 import type { Clock } from '../lib/clock.ts'
-import { FIRST_SLOT, slotFolders } from './log-slot.ts'
+import { slotFolders } from './log-slot.ts'
+
+export interface InspectedLog {
+  readonly slot: string
+  /** The text of the trust file. */
+  readonly trust: string
+  readonly clock: Clock
+}
 
 /**
- * Reports the state in which the next start will find the ledger of a stopped fabric; `trust` is
- * the text of its trust file.
+ * Reports the state in which the next start will find the log of a slot that no process holds; null
+ * where the trust file does not list it.
  */
 export async function inspectLedgerFolder(
   config: Pick<Config, 'dataDir' | 'ledger'>,
-  trust: string,
-  clock: Clock,
-): Promise<LedgerOutlook & { readonly refuseBytes: number; readonly warnBytes: number }> {
-  const name = config.ledger.slot ?? FIRST_SLOT
+  { slot: name, trust, clock }: InspectedLog,
+): Promise<(LedgerOutlook & { readonly refuseBytes: number; readonly warnBytes: number }) | null> {
   const slot = parseTrust(trust).slots.find((each) => each.slot === name)
-  if (slot === undefined) throw new Error(`the trust file does not list the log slot ${name}`)
+  if (slot === undefined) return null
   const { origin, vkey } = slot
   const jwk = { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(parseVkey(vkey).publicKey) }
   const key = new CheckpointVerifier(origin, createPublicKey({ key: jwk, format: 'jwk' }))

@@ -9,7 +9,7 @@ import {
   trustFingerprint,
 } from '@countersign/protocol'
 import { createOtherSlots, type OtherSlots, type SlotHolder } from '../ledger/other-slots.ts'
-import type { Stores } from './stores.ts'
+import type { Environment, Stores } from './stores.ts'
 
 /** The note that the holder of a log slot publishes with its lease. */
 interface SlotNote {
@@ -46,18 +46,24 @@ async function certifiedSlots({ slot }: Pick<Stores, 'slot'>): Promise<readonly 
   return notes.flatMap((note) => (note === null ? [] : [note.slot]))
 }
 
-async function findSlotHolder(
-  { slot }: Pick<Stores, 'slot'>,
-  name: string,
-): Promise<SlotHolder | null> {
-  const row = (await slot.slots()).find((each) => each.name === name)
-  if (row === undefined) return null
-  return { slot: name, isHeld: row.isHeld, address: parseNote(row.note)?.address ?? '' }
+/** The holder of each slot that was ever taken, by name. */
+export async function listSlotHolders({
+  slot,
+}: Pick<Stores, 'slot'>): Promise<readonly SlotHolder[]> {
+  return (await slot.slots()).map(({ name, isHeld, note }) => ({
+    ...{ slot: name, isHeld, address: parseNote(note)?.address ?? '' },
+  }))
 }
 
-export function composeOtherSlots(stores: Pick<Stores, 'slot'>, origin: () => string): OtherSlots {
-  const findHolder = (slot: string) => findSlotHolder(stores, slot)
-  return createOtherSlots({ slot: stores.slot.name, findHolder, origin })
+export function composeOtherSlots(
+  { clock }: Pick<Environment, 'clock'>,
+  stores: Pick<Stores, 'slot'>,
+  origin: () => string,
+): OtherSlots {
+  return createOtherSlots({
+    ...{ slot: stores.slot.name, origin, monotonic: () => clock.monotonic() },
+    listHolders: () => listSlotHolders(stores),
+  })
 }
 
 /** The document of `GET /v1/trust`. */

@@ -1,5 +1,5 @@
 import { createExchangeId } from '@countersign/protocol'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { createOtherSlots, type SlotHolder } from './other-slots.ts'
 
 const exchangeOf = (slot: string) => createExchangeId(slot, 0, new Uint8Array(10))
@@ -8,8 +8,8 @@ const origin = 'https://replica-a.test:8443'
 function slotsWith(holder: SlotHolder | null) {
   return createOtherSlots({
     slot: 'a',
-    findHolder: () => Promise.resolve(holder),
-    origin: () => origin,
+    listHolders: () => Promise.resolve(holder === null ? [] : [holder]),
+    ...{ origin: () => origin, monotonic: () => 0 },
   })
 }
 
@@ -42,8 +42,30 @@ describe('an exchange', () => {
   })
 
   test('is undecided while the leases cannot be read', async () => {
-    const findHolder = () => Promise.reject(new Error('no database'))
-    const slots = createOtherSlots({ slot: 'a', findHolder, origin: () => origin })
+    const slots = createOtherSlots({
+      listHolders: () => Promise.reject(new Error('no database')),
+      ...{ slot: 'a', origin: () => origin, monotonic: () => 0 },
+    })
     expect(await slots.refusalOf(exchangeOf('b'))).toMatchObject({ code: 'UNDECIDED' })
+    expect(await slots.addressOf('b')).toBeNull()
   })
+})
+
+test('addresses are read once a second, however many clients ask for them', async () => {
+  const address = 'https://replica-b.test:8443'
+  const listHolders = vi.fn<() => Promise<readonly SlotHolder[]>>(async () => [
+    { slot: 'b', isHeld: true, address },
+  ])
+  let now = 0
+  const slots = createOtherSlots({
+    ...{ slot: 'a', listHolders, origin: () => origin, monotonic: () => now },
+  })
+  const asked = Array.from({ length: 20 }, () => slots.addressOf('b'))
+  expect(new Set(await Promise.all(asked))).toEqual(new Set([address]))
+  expect(await slots.addressOf('a')).toBeNull()
+  expect(await slots.addressOf('zz')).toBeNull()
+  expect(listHolders).toHaveBeenCalledOnce()
+  now = 1_000
+  expect(await slots.addressOf('b')).toBe(address)
+  expect(listHolders).toHaveBeenCalledTimes(2)
 })

@@ -16,36 +16,61 @@ export interface OtherSlots {
    * has an exchange of it. Never rejects.
    */
   refusalOf(exchange: string): Promise<Refusal | null>
+  /**
+   * The address of the holder of another slot; null where there is none to ask. For unauthenticated
+   * clients, so that the store is read once a second at most.
+   */
+  addressOf(slot: string): Promise<string | null>
 }
 
 export interface OtherSlotsOptions {
   /** The slot of this process. */
   readonly slot: string
-  /** Null for a slot that was never taken. */
-  findHolder(slot: string): Promise<SlotHolder | null>
+  /** Every slot that was ever taken. */
+  listHolders(): Promise<readonly SlotHolder[]>
   /** The address of this process. */
   origin(): string
+  monotonic(): number
 }
+
+const addressesMs = 1_000
 
 /**
  * A replica answers for its own log alone, and names the holder of any other: its caller asks that
  * one with its own credential. Replicas do not ask each other, so none of them has the right to
  * speak for a caller, and no request can circle between them.
  */
-export function createOtherSlots({ slot: own, findHolder, origin }: OtherSlotsOptions): OtherSlots {
+export function createOtherSlots(options: OtherSlotsOptions): OtherSlots {
+  const { slot: own, listHolders, origin, monotonic } = options
+  let holders: Promise<readonly SlotHolder[]> = Promise.resolve([])
+  let readAt = Number.NEGATIVE_INFINITY
+  const sharedHolders = (): Promise<readonly SlotHolder[]> => {
+    const now = monotonic()
+    if (now - readAt < addressesMs) return holders
+    readAt = now
+    holders = listHolders().catch(() => [])
+    return holders
+  }
   return {
+    async addressOf(slot) {
+      const holder = slot === own ? undefined : findIn(await sharedHolders(), slot)
+      return holder === undefined ? null : addressed(holder, origin()).address
+    },
     async refusalOf(exchange) {
       const slot = slotOfExchange(exchange)
       if (slot === null || slot === own) return null
       try {
-        const holder = await findHolder(slot)
-        return holder === null ? null : elsewhere(exchange, addressed(holder, origin()))
+        const holder = findIn(await listHolders(), slot)
+        return holder === undefined ? null : elsewhere(exchange, addressed(holder, origin()))
       } catch (cause) {
         return undecided(cause)
       }
     },
   }
 }
+
+const findIn = (holders: readonly SlotHolder[], slot: string): SlotHolder | undefined =>
+  holders.find((each) => each.slot === slot)
 
 function elsewhere(exchange: string, holder: ExchangeHolder): Refusal {
   const { slot, address } = holder

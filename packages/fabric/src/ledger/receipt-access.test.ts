@@ -23,7 +23,10 @@ function accessTo(kind: OpenedEntry['kind'], facts: OpenedEntry['facts']) {
     explain: (exchange: string) => Promise.resolve(exchange === 'exc_1' ? [entry] : []),
     findReceipt: () => Promise.resolve(null),
   }
-  return createReceiptAccess(ledger, { refusalOf: () => Promise.resolve(null) })
+  return createReceiptAccess(ledger, {
+    refusalOf: () => Promise.resolve(null),
+    addressOf: () => Promise.resolve(null),
+  })
 }
 
 const called = { caller: ann.principal, receiver: 'bob', protocol: 'a2a' }

@@ -9,11 +9,22 @@ import {
 } from './admin-reader.ts'
 import type { RouteSettings } from './route-reliability.ts'
 
+export interface SlotView {
+  readonly slot: string
+  /** False while no process has its lease. */
+  readonly isHeld: boolean
+  /** `https://host:port` of its holder, or of the last one; empty where it is not known. */
+  readonly address: string
+}
+
 export interface FabricStatus {
   readonly version: string
   readonly trustDomain: string
   readonly origin: string
-  readonly ledger: { readonly size: number; readonly vkey: string }
+  /** The log of this process. */
+  readonly ledger: { readonly slot: string; readonly size: number; readonly vkey: string }
+  /** Every log slot of the fabric. */
+  readonly slots: readonly SlotView[]
   /** As `countersign up` and `countersign verify` print it. */
   readonly trustFingerprint: string
   readonly policyVersion: string
@@ -55,7 +66,8 @@ export const readFabricStatus: Reader<FabricStatus> = readObject<FabricStatus>({
   version: readText,
   trustDomain: readText,
   origin: readText,
-  ledger: readObject({ size: readWhole, vkey: readText }),
+  ledger: readObject({ slot: readText, size: readWhole, vkey: readText }),
+  slots: readList(readObject<SlotView>({ slot: readText, isHeld: readFlag, address: readText })),
   trustFingerprint: readText,
   policyVersion: readText,
   agents: readWhole,

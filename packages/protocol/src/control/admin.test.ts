@@ -56,7 +56,8 @@ const approval = {
 const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
   status: {
     ...{ version: '1.0.0', trustDomain: 'a.example', origin: 'https://127.0.0.1:1' },
-    ...{ ledger: { size: 9, vkey: 'key' }, trustFingerprint: 'f', policyVersion: 'v' },
+    ...{ slots: [{ slot: 'b', isHeld: true, address: 'https://b.test:1' }] },
+    ...{ ledger: { slot: 'a', size: 9, vkey: 'key' }, trustFingerprint: 'f', policyVersion: 'v' },
     ...{ agents: 2, memoryBytes: 3, uptimeMs: 4 },
   },
   'agent.list': [agent],

@@ -1,3 +1,4 @@
+import type { FabricStatus } from '@countersign/protocol'
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { withFabric } from '../fabric-client.ts'
@@ -17,6 +18,8 @@ export function addStatusCommand(program: Command, context: CliContext): void {
           ['up for', formatDuration(status.uptimeMs)],
           ['memory', formatMebibytes(status.memoryBytes)],
           ['agents', status.agents],
+          ['log slot', status.ledger.slot],
+          ...otherSlots(status),
           ['ledger entries', status.ledger.size],
           ['ledger key', status.ledger.vkey],
           ['trust', status.trustFingerprint],
@@ -25,4 +28,14 @@ export function addStatusCommand(program: Command, context: CliContext): void {
       )
     })
   })
+}
+
+/** Only of a fabric with several logs, which few have. */
+function otherSlots({ ledger, slots }: FabricStatus): readonly (readonly [string, string])[] {
+  return slots
+    .filter(({ slot }) => slot !== ledger.slot)
+    .map(({ slot, isHeld, address }) => [
+      `log slot ${slot}`,
+      isHeld ? `held at ${address === '' ? 'an unknown address' : address}` : 'not held',
+    ])
 }

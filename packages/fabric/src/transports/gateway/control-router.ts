@@ -39,6 +39,8 @@ export interface ControlOptions {
   readonly deps: PipelineDeps
   readonly entries: EntryAdmission
   readonly receipts: ReceiptAccess
+  /** The log slot of this process. */
+  readonly slot: string
   readonly endpoints: EndpointRegistry
   /** Uses an approval for a connector, or states what it waits for. */
   claimApproval(claim: MeshApprovalClaim, connector: Caller): Promise<MeshApprovalAnswer | Refusal>
@@ -125,7 +127,10 @@ const meshState: MeshAnswer = async (options, context) => {
     const reader = { identity: caller.principal, signal: context.signal }
     // Those who wait have a limit of their own (`mesh.stateReaders`).
     context.received.begun()
-    const bytes = await options.state.wait(after ?? -1, longPollMs, reader)
+    // Each replica counts by itself, so that two states can have one sequence.
+    const isOwn = (context.query.get('slot') ?? options.slot) === options.slot
+    const known = isOwn ? (after ?? -1) : -1
+    const bytes = await options.state.wait(known, longPollMs, reader)
     return bytes instanceof Refusal ? bytes : { ...jsonBytesReply(bytes), isShared: true, still }
   })
 }

@@ -13,6 +13,9 @@ const page = new TextEncoder().encode('<!doctype html><title>page</title>')
 const options = {
   trust: () => Promise.resolve('{"v":2}'),
   trustFingerprint: 'SHA256:x',
+  slot: 'a',
+  addressOfLog: (slot: string) =>
+    Promise.resolve(slot === 'b' ? 'https://replica-b.test:8443' : null),
   findLogResource: (path: string) => {
     loads += 1
     return Promise.resolve(path === 'none' ? null : new TextEncoder().encode(path))
@@ -148,5 +151,34 @@ describe('shared resources', () => {
     expect(isKnown(undefined, resource)).toBe(false)
     expect(isKnown(`"x", W/${resource.etag}`, resource)).toBe(true)
     expect(isKnown('*x', resource)).toBe(false)
+  })
+})
+
+describe('a resource of a log slot', () => {
+  const ask = (path: string) => fetch(`${origin}${path}`, { redirect: 'manual' })
+
+  test('is that of this log under its own slot and without one', async () => {
+    for (const path of ['/log/checkpoint', '/log/a/checkpoint']) {
+      expect(await (await ask(path)).text(), path).toBe('checkpoint')
+    }
+    expect(await (await ask('/log/a/tile/0/000')).text()).toBe('tile/0/000')
+  })
+
+  test('of another replica is one redirect away, at that replica alone', async () => {
+    for (const [path, there] of [
+      ['/log/b/checkpoint', '/log/b/checkpoint'],
+      ['/log/b/tile/0/000', '/log/b/tile/0/000'],
+      ['/log/b//evil.test/x', '/log/b//evil.test/x'],
+    ] as const) {
+      const answer = await ask(path)
+      expect(answer.status, path).toBe(307)
+      expect(answer.headers.get('location'), path).toBe(`https://replica-b.test:8443${there}`)
+    }
+  })
+
+  test('that no process holds is not there', async () => {
+    for (const path of ['/log/c/checkpoint', '/log/zz']) {
+      expect((await ask(path)).status, path).toBe(404)
+    }
   })
 })

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { utf8 } from '@countersign/protocol'
+import { isSlotName, utf8 } from '@countersign/protocol'
 import { sendBytes } from '@countersign/protocol/tls'
 import type { Presented } from '../../identity/caller.ts'
 import { Refusal } from '../../lib/refusal.ts'
@@ -20,6 +20,10 @@ export interface PublicOptions {
   renew(presented: Presented, body: unknown): Promise<object | Refusal>
   /** Records a refusal of `operation`, and returns the reply to it. */
   refuse(request: NodeRequest, refusal: Refusal, operation: string): Promise<Reply>
+  /** The log slot of this process. */
+  readonly slot: string
+  /** Returns the address that serves the log of another slot; null where none is known. */
+  addressOfLog(slot: string): Promise<string | null>
   findLogResource(path: string): Promise<Uint8Array | null>
   /** A page as HTML, or null. */
   findPage(name: 'verify' | 'console'): Promise<Uint8Array | null>
@@ -218,10 +222,14 @@ async function logResource(
   response: NodeResponse,
   rest: string,
 ): Promise<void> {
-  const path = rest.slice(1)
+  const [first = '', ...below] = rest.slice(1).split('/')
+  const path = isSlotName(first) ? below.join('/') : rest.slice(1)
   if (!reading.has(request.method ?? '')) {
     const unknown = new Refusal('OPERATION_UNKNOWN', `${request.method ?? ''} of the log`)
     return writeReply(response, await options.refuse(request, unknown, 'unread'))
+  }
+  if (isSlotName(first) && first !== options.slot) {
+    return logElsewhere(response, `${first}/${path}`, await options.addressOfLog(first))
   }
   if (path === 'checkpoint') {
     const body = await options.findLogResource(path)
@@ -239,6 +247,13 @@ async function logResource(
     'cache-control': 'public, max-age=31536000, immutable',
   }
   return sendShared(request, response, { resource, headers })
+}
+
+/** To the holder of the log alone, which answers by itself and never sends a client further. */
+function logElsewhere(response: NodeResponse, path: string, address: string | null): Promise<void> {
+  if (address === null) return noResource(response, 'no process is known to hold that log\n')
+  const headers = { location: `${address}/log/${path}`, 'cache-control': 'no-store' }
+  return send(response, { status: 307, headers, body: new Uint8Array(0) })
 }
 
 function noResource(response: NodeResponse, text: string): Promise<void> {

@@ -39,9 +39,37 @@ test('a sequence alone means that nothing has changed, and is news of the fabric
   })
   await last.promise
   expect(applied).toEqual([7, 8])
-  expect(paths.map((path) => path.split('=')[1])).toEqual(['-1', '7', '7', '7', '8'])
+  const queries = paths.map((path) => path.split('?')[1])
+  const seven = 'after=7&slot=a'
+  expect(queries).toEqual(['after=-1', seven, seven, seven, 'after=8&slot=a'])
   // Three minutes have passed in all, and never more than one of them without an answer.
   expect(follower.current().sequence).toBe(8)
+  follower.close()
+})
+
+test('the state of another replica is another one, whatever its sequence', async () => {
+  const answers: unknown[] = [state(7), { ...state(7), slot: 'b' }]
+  const paths: string[] = []
+  const last = Promise.withResolvers<void>()
+  const agent = {
+    request: async ({ path }: { readonly path: string }) => {
+      paths.push(path)
+      const answer = answers.shift()
+      if (answer !== undefined) {
+        return { status: 200, headers: [], body: utf8(JSON.stringify(answer)) }
+      }
+      last.resolve()
+      return new Promise<never>(() => undefined)
+    },
+  }
+  const applied: string[] = []
+  const clock = { now: () => 0, monotonic: () => 0 }
+  const follower = await followMeshState(agent, clock, async ({ slot }) => {
+    applied.push(slot)
+  })
+  await last.promise
+  expect(applied).toEqual(['a', 'b'])
+  expect(paths.at(-1)).toBe('/v1/mesh/state?after=7&slot=b')
   follower.close()
 })
 
@@ -88,7 +116,7 @@ test('a request for the present state gets that of a poll which began afterwards
         signal?.addEventListener('abort', () => reject(new Error('interrupted')))
         const answer = (value: unknown) =>
           resolve({ status: 200, headers: [], body: utf8(JSON.stringify(value)) })
-        polls.push({ after: path.split('=')[1] ?? '', answer })
+        polls.push({ after: path.split(/[=&]/)[1] ?? '', answer })
       }),
   }
   const clock = { now: () => 0, monotonic: () => 0 }

@@ -35,7 +35,7 @@ export async function followMeshState(
   apply: (state: MeshState) => Promise<void>,
 ): Promise<StateFollower> {
   const closing = new AbortController()
-  const first = await poll(agent, -1, closing.signal)
+  const first = await poll(agent, null, closing.signal)
   if (first === null) throw new Error('the fabric gave no state')
   let state = first
   await apply(state)
@@ -50,9 +50,11 @@ export async function followMeshState(
   async function next(wanted: PromiseWithResolvers<void> | null): Promise<void> {
     // One that is wanted is not interrupted: who wants another waits for the poll after it.
     const signals = wanted === null ? [closing.signal, interrupt.signal] : [closing.signal]
-    const after = wanted === null ? state.sequence : -1
+    const after = wanted === null ? state : null
     const told = await poll(agent, after, AbortSignal.any(signals))
-    if (told !== null && told.sequence !== state.sequence) {
+    // A load balancer can lead to another replica, whose log records from now on.
+    const isSame = told?.sequence === state.sequence && told.slot === state.slot
+    if (told !== null && !isSame) {
       await apply(told)
       state = told
     }
@@ -105,14 +107,16 @@ function inTime(promise: Promise<void>): Promise<boolean> {
   })
 }
 
-/** Null if the state is still the one of `after`. */
+/** Null if the state is still the one that is known. */
 async function poll(
   agent: Pick<ConnectorAgent, 'request'>,
-  after: number,
+  known: Pick<MeshState, 'sequence' | 'slot'> | null,
   closing: AbortSignal,
 ): Promise<MeshState | null> {
   const signal = AbortSignal.any([closing, AbortSignal.timeout(pollTimeoutMs)])
-  const path = `/v1/mesh/state?after=${after}`
+  const after = known?.sequence ?? -1
+  const slot = known === null ? '' : `&slot=${known.slot}`
+  const path = `/v1/mesh/state?after=${after}${slot}`
   const answer = await agent.request({ method: 'GET', path, body: null, signal })
   if (answer.status !== 200) throw new Error(`the fabric answered ${answer.status}`)
   const value: unknown = JSON.parse(parseUtf8(answer.body))

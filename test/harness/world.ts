@@ -59,6 +59,8 @@ export interface WorldOptions {
    * Receivers of `countersign.yaml`, which never enrol, by name; the echo answers for all of them.
    */
   readonly configured?: Readonly<Record<string, { readonly roles: readonly string[] }>>
+  /** `identity.issuers` of `countersign.yaml`. */
+  readonly issuers?: readonly object[]
   /** Receives a notification of each request for an approval. */
   readonly webhook?: string
   /** Lets a second fabric run on its data folder. */
@@ -81,6 +83,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     replica: options.replica ?? false,
     agents: Object.fromEntries(agents),
     routes: options.routes ?? {},
+    identity: { issuers: options.issuers ?? [] },
     approvals: options.webhook === undefined ? {} : { webhook: options.webhook },
   })
   const checkEntries = watchEntries(fabric)
@@ -162,6 +165,7 @@ interface TestFabricOptions extends Pick<Parameters<typeof openFabric>[0], 'acce
   readonly agents?: object
   readonly approvals?: object
   readonly routes?: object
+  readonly identity?: object
   readonly engines?: object
   /** Takes the next log slot of the data folder, next to a fabric that runs on it. */
   readonly replica?: boolean
@@ -174,7 +178,7 @@ export async function openTestFabric(
   limits: Readonly<Record<string, number>>,
   { replica = false, agents = {}, routes = {}, engines = {}, ...others }: TestFabricOptions = {},
 ): Promise<Fabric> {
-  const { approvals = {}, ...once } = others
+  const { approvals = {}, identity = {}, ...once } = others
   const text = JSON.stringify({
     replica,
     masterKey: { from: 'key-file', path: join(dir, 'master.key') },
@@ -183,6 +187,7 @@ export async function openTestFabric(
     routes,
     engines,
     approvals,
+    identity,
   })
   const file = { path: 'countersign.yaml', text }
   return openFabric({

@@ -9,6 +9,7 @@ import {
   isExchangeId,
   isFormerExchangeId,
   isId,
+  isPrincipalKey,
   isReservedName,
   isRouteSettings,
   type RouteSettings,
@@ -40,6 +41,10 @@ export interface AdminRequest {
 }
 
 const name = z.string().refine(isAgentName, 'a name has lower-case letters, digits, . - _')
+/** A principal of another issuer has its canonical form for a name. */
+const principal = z
+  .string()
+  .refine((text) => isAgentName(text) || isPrincipalKey(text), 'a name, or a canonical form')
 /** Of what an operation creates: a principal, a route, a channel. */
 const assignable = name.refine((text) => !isReservedName(text), 'a reserved name')
 const upstream = z.url({ protocol: /^https?$/ }).refine(isReachable, 'plain http is for loopback')
@@ -82,7 +87,7 @@ export const OPERATIONS = {
   }),
   'agent.show': operation({
     action: 'read',
-    args: z.strictObject({ name }),
+    args: z.strictObject({ name: principal }),
     object: ['name'],
     run: (deps, { name: agent }) => {
       const found = deps.agents.find(agent)
@@ -272,7 +277,7 @@ export function isOperation(operation: string): operation is keyof typeof OPERAT
 function statusOperation(status: 'active' | 'quarantined' | 'revoked') {
   return operation({
     action: 'administer',
-    args: z.strictObject({ name, reason: z.string().min(1).max(500) }),
+    args: z.strictObject({ name: principal, reason: z.string().min(1).max(500) }),
     object: ['name'],
     run: async (deps, { name: agent, reason }) => {
       const now = await deps.agents.setStatus(agent, status, reason)

@@ -1,6 +1,7 @@
 import {
   isAgentName,
   isConfidential,
+  isPrincipalKey,
   isReservedName,
   loopbackHostnames,
 } from '@countersign/protocol'
@@ -61,6 +62,11 @@ export function parseName(text: string): string {
   throw new InvalidArgumentError(
     'A name has lower-case letters, digits, dot, dash and underscore, 63 at most, and begins and ends with a letter or digit.',
   )
+}
+
+/** The name of a principal, or the canonical form of one of another issuer. */
+export function parsePrincipalName(text: string): string {
+  return isPrincipalKey(text) ? text : parseName(text)
 }
 
 /** The name of a principal, route or channel that is to be made or spoken for. */

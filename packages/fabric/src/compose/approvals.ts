@@ -34,8 +34,11 @@ export function composeApprovals(
     ...{ clock, random, pendingMs: pendingMinutes * 60_000 },
     ...(notify === null ? {} : { notify }),
     records: stores.records,
-    isActive: (principal) =>
-      findPrincipal(directory, principalKey(principal), trustDomain)?.status === 'active',
+    isActive(principal) {
+      const key = principalKey(principal)
+      const record = findPrincipal(directory, key, trustDomain)
+      return record === null ? stores.identity.vouchesFor(key) : record.status === 'active'
+    },
     record: recordApproval(environment, stores.feed),
   })
 }

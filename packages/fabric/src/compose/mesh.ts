@@ -1,6 +1,6 @@
 import { type MeshAgent, type MeshState, toBase64 } from '@countersign/protocol'
 import type { AgentRecord } from '../identity/directory.ts'
-import { principalOfRecord } from '../identity/principals.ts'
+import { isForeignName, principalOfRecord } from '../identity/principals.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { EndpointRegistry } from '../routes/endpoint-registry.ts'
 import {
@@ -57,6 +57,8 @@ function readMeshState(
     policies: policy.policySources(),
     agents: identity.directory
       .list()
+      // Connectors know callers by certificate, which principals of other issuers do not have.
+      .filter(({ name }) => !isForeignName(name))
       .map((record) =>
         toMeshAgent(
           record,

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { createCedarParser } from '../adapters/cedar/cedar-parser.ts'
+import { oidcIssuer } from '../adapters/oidc/issuer-tokens.ts'
 import { oidcTokenServer } from '../adapters/oidc/token-server.ts'
 import { storedKeys } from '../adapters/stored-keys/key-provider.ts'
 import { derCertificateWriter } from '../adapters/x509/der-certificate-writer.ts'
@@ -121,6 +122,7 @@ export async function openStores(environment: Environment, origin: () => string)
       certificateWriter: derCertificateWriter(),
       replayGuard: counters.guard,
       openTokenServer: oidcTokenServer,
+      issuers: config.identity.issuers.map((terms) => oidcIssuer(terms, clock)),
       record: recordCertificates(environment, { feed, ledger }),
       findNoRoom: findNoRoomForEnrolment({ ledger }),
       clock,

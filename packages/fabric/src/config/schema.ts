@@ -8,6 +8,7 @@ import {
 import { CONNECTION_LIMITS } from '@countersign/protocol/tls'
 import { z } from 'zod'
 import { engines } from './engines.ts'
+import { issuers } from './issuers-schema.ts'
 import { routeSchema } from './route-schema.ts'
 
 const agentName = z
@@ -188,6 +189,7 @@ export const configSchema = z.strictObject({
     .default('countersign.local'),
   dataDir: z.string().min(1).default('.countersign'),
   policyDir: z.string().min(1).optional().describe('Default: the folder `policies` in dataDir.'),
+  identity: z.strictObject({ issuers }).prefault({}),
   listen,
   masterKey,
   engines,

@@ -1,5 +1,6 @@
 import type { PrincipalKey } from '@countersign/protocol'
 import type { Refusal } from '../lib/refusal.ts'
+import type { Claimed } from './issuers.ts'
 
 /**
  * The credentials that a peer presented, none of them checked except that `peer` completed a TLS
@@ -37,6 +38,11 @@ export interface Caller {
   readonly scopes: readonly string[] | null
   /** Unix milliseconds after which this proof is worth nothing, streams included. */
   readonly expiresAt: number
+  /**
+   * The properties that a token of another issuer gives its principal, with a record or without.
+   * Absent for principals of this fabric, which need a record.
+   */
+  readonly claimed?: Claimed
   /** The enrolment that the proof came from; absent for an API key, which outlives enrolments. */
   readonly generation?: number
 }

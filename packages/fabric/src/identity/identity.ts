@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import type { EnrollmentGrant } from '@countersign/protocol'
+import { type EnrollmentGrant, type PrincipalKey, parsePrincipal } from '@countersign/protocol'
 import type { TrustBundles } from '@countersign/protocol/tls'
 import type { KeyProvider } from '../keys/key-provider.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -11,6 +11,7 @@ import type { StateStream } from '../state/state-stream.ts'
 import { type ApiKeys, createApiKeys } from './api-keys.ts'
 import { authenticateByApiKey } from './authenticate-by-api-key.ts'
 import { authenticateByCertificate } from './authenticate-by-certificate.ts'
+import { authenticateByIssuer } from './authenticate-by-issuer.ts'
 import { authenticateByToken } from './authenticate-by-token.ts'
 import type { Authenticator, Caller, Presented } from './caller.ts'
 import { type Authority, openAuthority } from './certificate-authority.ts'
@@ -23,6 +24,7 @@ import {
   type RecordCertificate,
 } from './enrollment.ts'
 import { createGuards } from './guards.ts'
+import { type IssuerTerms, type IssuerTokens, vouchesFor } from './issuers.ts'
 import { createJoinTokens, type JoinTokens } from './join-tokens.ts'
 import { createMessageSignatures } from './message-signature.ts'
 import type { MessageSignatures } from './message-signatures.ts'
@@ -44,6 +46,8 @@ export interface IdentityOptions {
   readonly certificateWriter: CertificateWriter
   readonly replayGuard: ReplayGuard
   readonly openTokenServer: OpenTokenServer
+  /** Other issuers, whose principals need no record. */
+  readonly issuers?: readonly IssuerTokens[]
   /** Called before an agent receives a certificate, which waits for it. */
   readonly record: RecordCertificate
   /** Called before an enrolment begins. */
@@ -88,9 +92,12 @@ export interface Identity {
   readonly authenticators: readonly Authenticator[]
   authenticatorOf(method: Caller['method']): Authenticator
   readonly signatures: MessageSignatures
+  /** Reports whether a configured issuer stands for the principal, which then needs no record. */
+  vouchesFor(principal: PrincipalKey): boolean
   /**
    * Quarantines, revokes or restores; null for an unknown name. A revoked one stays
-   * revoked, whatever is asked: its keys are in other hands.
+   * revoked, whatever is asked: its keys are in other hands. A principal of a configured issuer
+   * gets a record by it.
    */
   setStatus(name: string, status: AgentStatus, reason: string): Promise<AgentRecord | null>
   /** Makes a record for a caller that will hold nothing but an API key, where there is none. */
@@ -118,15 +125,17 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     ...{ ...options, directory, bundles },
     isCurrent: (peer) => isCurrent(directory, peer),
   })
-  const deps = { trustDomain, directory, clock, bundles, apiKeys, tokens }
+  const issuers = options.issuers ?? []
+  const deps = { trustDomain, directory, clock, bundles, apiKeys, tokens, issuers }
   // An agent may have been enrolled by another process a moment ago.
   const newcomers: Newcomers = (name, generation) =>
     isUnheard(directory.find(name), generation) ? stream.refresh() : null
   const by: Readonly<Record<Caller['method'], Authenticator>> = {
     certificate: whenFresh(stream, authenticateByCertificate({ ...deps, newcomers })),
-    token: whenFresh(stream, authenticateByToken(deps)),
+    token: whenFresh(stream, authenticateByAnyToken(deps)),
     'api-key': whenFresh(stream, authenticateByApiKey(deps)),
   }
+  const terms = issuers.map((each) => each.terms)
   const enrollment = createEnrollment({
     ...{ authority, directory, joinTokens, enrollmentKey, renewals, clock },
     ...{ record: options.record, findNoRoom: options.findNoRoom },
@@ -152,7 +161,8 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     authenticators: [by.certificate, by.token, by['api-key']],
     authenticatorOf: (method) => by[method],
     signatures: createMessageSignatures({ directory, replayGuard, clock }),
-    setStatus: (...order) => setStatus({ directory, joinTokens }, ...order),
+    vouchesFor: (principal) => vouchesFor(terms, principal),
+    setStatus: (...order) => setStatus({ directory, joinTokens, clock, terms }, ...order),
     async admitKeyHolder(name) {
       // In the turn of the records: an agent that enrols meanwhile is not replaced by one without
       // keys.
@@ -177,6 +187,16 @@ function decidingFresh(stream: StateStream, { enroll, renew }: Enrollment): Enro
   return { enroll: within(enroll), renew: within(renew) }
 }
 
+/** A token of a configured issuer is asked about there, and each other one here. */
+function authenticateByAnyToken(
+  deps: Parameters<typeof authenticateByToken>[0] & Parameters<typeof authenticateByIssuer>[0],
+): Authenticator {
+  const byToken = authenticateByToken(deps)
+  if (deps.issuers.length === 0) return byToken
+  const byIssuer = authenticateByIssuer(deps)
+  return (presented) => byIssuer(presented) ?? byToken(presented)
+}
+
 function renewalBy(byCertificate: Authenticator, enrollment: Enrollment): Identity['renew'] {
   return async (presented, body) => {
     const shown = { ...presented, bearer: null, apiKey: null }
@@ -187,7 +207,7 @@ function renewalBy(byCertificate: Authenticator, enrollment: Enrollment): Identi
 }
 
 async function setStatus(
-  { directory, joinTokens }: Pick<Identity, 'directory' | 'joinTokens'>,
+  { directory, joinTokens, clock, terms }: StatusDeps,
   ...[name, status, reason]: Parameters<Identity['setStatus']>
 ): Promise<AgentRecord | null> {
   const statusReason = status === 'active' ? '' : reason
@@ -195,7 +215,8 @@ async function setStatus(
     name,
     (record) => {
       if (record?.status === 'revoked' && status !== 'revoked') return record
-      return record && { ...record, status, statusReason }
+      const present = record ?? vouched(name, terms, clock.now())
+      return present && { ...present, status, statusReason }
     },
     // Or an agent that is restored could be enrolled with what was handed out before.
     () =>
@@ -204,6 +225,22 @@ async function setStatus(
         : joinTokens.endings(name, `the agent was ${status} since it was made`),
   )
   return directory.find(name)
+}
+
+interface StatusDeps extends Pick<Identity, 'directory' | 'joinTokens'> {
+  readonly clock: Clock
+  readonly terms: readonly IssuerTerms[]
+}
+
+/** Without roles of its own: it has those of its claims. */
+function vouched(
+  name: string,
+  terms: readonly IssuerTerms[],
+  createdAt: number,
+): AgentRecord | null {
+  const principal = vouchesFor(terms, name) ? parsePrincipal(name) : null
+  if (principal === null || principal.kind === 'fabric') return null
+  return { ...keyHolder(name, createdAt), kind: principal.kind }
 }
 
 /** It can neither sign nor be called. */

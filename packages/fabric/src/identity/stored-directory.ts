@@ -1,8 +1,10 @@
 import {
   isAgentName,
+  isIssuerUrl,
   isReservedName,
   ListenerSet,
   parseBase64Url,
+  parsePrincipal,
   toBase64Url,
 } from '@countersign/protocol'
 import { z } from 'zod'
@@ -90,12 +92,18 @@ export function createDirectory(
   }
 }
 
+/** The bare name of a principal of this fabric, or the canonical form of one of another issuer. */
+function isRecordName(name: string): boolean {
+  if (isAgentName(name)) return true
+  return isIssuerUrl(parsePrincipal(name)?.issuer)
+}
+
 function assertAdmissible(
   { name, keys }: AgentRecord,
   records: Projection<AgentRecord>,
   guards: Guards,
 ): void {
-  if (!isAgentName(name)) throw new TypeError('not an agent name')
+  if (!isRecordName(name)) throw new TypeError('not a name of a principal')
   if (isReservedName(name)) throw new TypeError(`${name} is reserved`)
   if (records.find(name) === null && records.size >= agentsMax) throw new Error('directory is full')
   const holder = keys === null ? null : guards.find(ownerOf(keys.signing.keyId))
@@ -125,7 +133,7 @@ function keyChanges(
 
 const keySchema = z.strictObject({ keyId: z.string().min(1), publicKey: z.string() })
 const recordSchema = z.strictObject({
-  name: z.string().refine((text) => isAgentName(text)),
+  name: z.string().refine(isRecordName),
   kind: z.enum(['agent', 'user']),
   roles: z.array(z.string()),
   segment: z.string(),
@@ -153,6 +161,8 @@ function formatRecord(record: AgentRecord): string {
 function parseRow(name: string, text: string): AgentRecord {
   const record = parseRecord(text)
   if (record.name !== name) throw new TypeError(`the record of ${name} is that of ${record.name}`)
+  const kind = parsePrincipal(name)?.kind ?? record.kind
+  if (record.kind !== kind) throw new TypeError(`the record of ${name} is that of another kind`)
   return record
 }
 

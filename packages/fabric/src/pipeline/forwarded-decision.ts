@@ -1,5 +1,6 @@
 import { parseBase64Url, parseUtf8, toBase64Url, utf8 } from '@countersign/protocol'
-import type { Decision, PolicyContext } from '../policy/policy.ts'
+import type { Claimed } from '../identity/issuers.ts'
+import type { Decision, PolicyContext, PolicyRequest } from '../policy/policy.ts'
 import type { Authorized } from './authorize.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -23,6 +24,8 @@ export interface ForwardedDecision extends Asked {
    * asked for each.
    */
   readonly taskOwners: readonly string[]
+  /** A caller of another issuer, which no directory describes; null for all others. */
+  readonly vouched: (Claimed & { readonly risk: number }) | null
 }
 
 /**
@@ -41,10 +44,17 @@ export function formatDecision({
   const { mask, block, signedResponse, approval } = decision.obligations
   const obligations = { mask, block, signedResponse, approval }
   const taskOwners = [...(target.foreignOwners?.of(caller.principal) ?? [])]
+  const vouched = caller.claimed === undefined ? null : describedCaller(question)
   const told: ForwardedDecision = {
     ...{ policyVersion, protocol, operation, tool, method, signed, obligations, taskOwners },
+    vouched,
   }
   return toBase64Url(utf8(JSON.stringify(told)))
+}
+
+function describedCaller({ principal, context }: PolicyRequest): ForwardedDecision['vouched'] {
+  const { roles, segment, attributes } = principal
+  return { roles, segment, attributes, risk: context.risk }
 }
 
 /** Null for what no gateway of this version writes. */
@@ -75,10 +85,24 @@ function isDecision(value: unknown): value is ForwardedDecision {
     methods.includes(method) &&
     typeof signed === 'boolean' &&
     isTexts(value['taskOwners']) &&
+    isVouched(value['vouched']) &&
     isTexts(obligations['mask']) &&
     isTexts(obligations['block']) &&
     typeof obligations['signedResponse'] === 'boolean' &&
     (obligations['approval'] === null || typeof obligations['approval'] === 'string')
+  )
+}
+
+function isVouched(value: unknown): boolean {
+  if (value === null) return true
+  if (!isObject(value) || !isObject(value['attributes'])) return false
+  const { roles, segment, attributes, risk } = value
+  const isScalar = (each: unknown) => ['string', 'number', 'boolean'].includes(typeof each)
+  return (
+    isTexts(roles) &&
+    typeof segment === 'string' &&
+    Object.values(attributes).every(isScalar) &&
+    typeof risk === 'number'
   )
 }
 

@@ -15,6 +15,7 @@ const decided: ForwardedDecision = {
   ...{ method: 'token', signed: false },
   obligations: { mask: ['email'], block: [], signedResponse: false, approval: 'boss' },
   taskOwners: [],
+  vouched: null,
 }
 
 const caller = {
@@ -86,8 +87,10 @@ function openRecheck(
       },
     },
   } as const
-  const recheck = (given: ForwardedDecision | null = decided) => {
-    const from = 'spiffe://a.test/agent/caller'
+  const recheck = (
+    given: ForwardedDecision | null = decided,
+    from: string = 'spiffe://a.test/agent/caller',
+  ) => {
     const call = { from, receiver: 'b', decided: given, changesAtReceipt: 1 }
     return recheckForwarded(deps as Parameters<typeof recheckForwarded>[0], call)
   }
@@ -117,6 +120,27 @@ test('another set is asked the question that the gateway was asked', async () =>
       ...{ method: 'token', signed: false },
     },
   })
+})
+
+const vouched = { roles: ['payer'], segment: 'eu', attributes: { team: 'a' }, risk: 7 }
+
+test('a caller of another issuer is asked about as the gateway describes it', async () => {
+  const { recheck, asked } = openRecheck(setOf('two', {}), { known: false })
+  const from = 'https://login.example.com#user/bob'
+  expect(await verdictOf(recheck({ ...decided, vouched }, from))).toBeNull()
+  const { risk, ...described } = vouched
+  expect(asked[0]?.principal).toEqual({ kind: 'user', name: from, ...described })
+  expect(asked[0]?.context.risk).toBe(risk)
+})
+
+test.each([
+  ['spiffe://a.test/agent/caller', vouched, 'UNDECIDED'],
+  ['spiffe://b.test/agent/caller', vouched, 'UNDECIDED'],
+  ['https://login.example.com#user/bob', null, 'UNDECIDED'],
+  ['caller', vouched, 'MESSAGE_MALFORMED'],
+])('a caller that is not known is refused: %s', async (from, described, code) => {
+  const { recheck } = openRecheck(setOf('one', {}), { known: false })
+  expect(await verdictOf(recheck({ ...decided, vouched: described }, from))).toBe(code)
 })
 
 test('news that came since the head of the call are reason enough to ask', async () => {

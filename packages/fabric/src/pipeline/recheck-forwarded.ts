@@ -1,4 +1,9 @@
-import { isPrincipalKey, type PrincipalKey } from '@countersign/protocol'
+import {
+  isPrincipalKey,
+  isTrustDomain,
+  type PrincipalKey,
+  parsePrincipal,
+} from '@countersign/protocol'
 import type { News } from '../identity/newcomers.ts'
 import { nameOfPrincipal } from '../identity/principals.ts'
 import { Refusal, Withdrawal } from '../lib/refusal.ts'
@@ -105,10 +110,9 @@ function decideAgain({ authorization, news }: RecheckDeps, call: Asked): Verdict
   const { decided, changesAtReceipt, from, receiver } = call
   // Throws when the state is stale, also where nothing else would be asked.
   const set = authorization.policy()
-  const principal = authorization.findPrincipal(from)
-  if (principal === null) return new Unheard(`${from} is unknown here`)
-  const reason = reasonOfStatus[principal.status]
-  if (reason !== null) return new Withdrawal(reason, `${from} is ${principal.status}`)
+  const known = knownCaller(authorization, call)
+  if (known === null) return new Unheard(`${from} is unknown here`)
+  if (known instanceof Withdrawal) return known
   const resource = authorization.findReceiver('agent', receiver)
   if (resource === null) return new Withdrawal('receiver-gone', 'the receiver is gone')
   const isSameSet = set.version === decided.policyVersion
@@ -116,10 +120,10 @@ function decideAgain({ authorization, news }: RecheckDeps, call: Asked): Verdict
   const now = authorization.now()
   const { protocol, operation, tool, method, signed } = decided
   const request: PolicyRequest = {
-    ...{ principal: principalOf(principal), action: 'call', resource },
+    ...{ principal: known.principal, action: 'call', resource },
     context: {
       ...{ transport: 'gateway', protocol, operation, tool, method, signed, labels: [] },
-      risk: authorization.riskOf(from, now),
+      risk: known.risk ?? authorization.riskOf(from, now),
       time: Math.floor(now / 1000),
     },
   }
@@ -129,6 +133,30 @@ function decideAgain({ authorization, news }: RecheckDeps, call: Asked): Verdict
   if (lost === null) return null
   const mayBeNewer = !isSameSet && !news.hasHad(decided.policyVersion)
   return mayBeNewer ? new Unheard(`not permitted by ${set.version}, which may be old`) : lost
+}
+
+interface KnownCaller {
+  readonly principal: PolicyRequest['principal']
+  /** Null for a caller that the state of the fabric describes. */
+  readonly risk: number | null
+}
+
+/** Only of a principal of another issuer, the gateway's description counts: no directory has it. */
+function knownCaller(
+  authorization: Room,
+  { from, decided: { vouched } }: Asked,
+): KnownCaller | Withdrawal | null {
+  const record = authorization.findPrincipal(from)
+  if (record !== null) {
+    const reason = reasonOfStatus[record.status]
+    if (reason !== null) return new Withdrawal(reason, `${from} is ${record.status}`)
+    return { principal: principalOf(record), risk: null }
+  }
+  const parsed = vouched === null ? null : parsePrincipal(from)
+  if (vouched === null || parsed === null || isTrustDomain(parsed.issuer)) return null
+  if (parsed.kind === 'fabric') return null
+  const { risk, ...described } = vouched
+  return { principal: { kind: parsed.kind, name: from, ...described }, risk }
 }
 
 /** The permit to call is not enough where the call is about tasks of others. */

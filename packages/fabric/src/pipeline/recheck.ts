@@ -1,4 +1,6 @@
 import type { WithdrawalReason } from '@countersign/protocol'
+import type { Caller } from '../identity/caller.ts'
+import { withRecord } from '../identity/claims.ts'
 import type { AgentRecord, AgentStatus } from '../identity/directory.ts'
 import { nameOfPrincipal } from '../identity/principals.ts'
 import { isOutlived } from '../identity/status.ts'
@@ -99,10 +101,10 @@ export function mayReachTask(
 ): boolean {
   const { caller, target } = exchange
   try {
-    const principal = deps.findPrincipal(caller.principal)
+    const principal = presentPrincipal(caller, deps.findPrincipal(caller.principal))
     const resource = deps.findReceiver(target.kind, target.name)
     if (principal === null || resource === null) return false
-    const asked = policyRequest(exchange, { principal: principalOf(principal), resource }, deps)
+    const asked = policyRequest(exchange, { principal, resource }, deps)
     const taskOwner = nameOfPrincipal(owner, deps.trustDomain)
     const context = { ...asked.context, taskOwner }
     const decision = deps.policy().decide({ ...asked, action: 'administer', context })
@@ -136,16 +138,20 @@ function decideAgain(
     return new Withdrawal('credential-expired', 'the credential has expired')
   }
   const record = deps.findPrincipal(caller.principal)
-  if (record === null) return new Withdrawal('caller-unknown', `${caller.name} is unknown`)
-  const reason = reasonOfStatus[record.status]
-  if (reason !== null) return new Withdrawal(reason, `${caller.name} is ${record.status}`)
-  if (isOutlived(record, caller) || deps.credentialStands?.(caller) === false) {
+  const principal = presentPrincipal(caller, record)
+  if (principal === null) return new Withdrawal('caller-unknown', `${caller.name} is unknown`)
+  const reason = reasonOfStatus[record?.status ?? 'active']
+  if (reason !== null) return new Withdrawal(reason, `${caller.name} is ${record?.status}`)
+  if (
+    (record !== null && isOutlived(record, caller)) ||
+    deps.credentialStands?.(caller) === false
+  ) {
     const detail = `the ${caller.method} ${caller.credentialId} was taken back`
     return new Withdrawal('credential-revoked', detail)
   }
   const resource = deps.findReceiver(target.kind, target.name)
   if (resource === null) return new Withdrawal('receiver-gone', 'the receiver is gone')
-  const asked = policyRequest(exchange, { principal: principalOf(record), resource }, deps)
+  const asked = policyRequest(exchange, { principal, resource }, deps)
   const request = labels === null ? asked : { ...asked, context: { ...asked.context, labels } }
   const decision = deps.policy().decide(request)
   return decision.effect === 'permit'
@@ -174,6 +180,15 @@ export const proofs = (['certificate', 'token', 'api-key'] as const).flatMap((me
 export function principalOf(record: AgentRecord): PolicyRequest['principal'] {
   const { kind, name, roles, segment, attributes } = record
   return { kind, name, roles, segment, attributes }
+}
+
+/** The caller as it is now; null without a record, unless its issuer vouches for it. */
+function presentPrincipal(
+  { kind, name, claimed }: Caller,
+  record: AgentRecord | null,
+): PolicyRequest['principal'] | null {
+  if (claimed === undefined) return record && principalOf(record)
+  return { kind, name, ...withRecord(claimed, record) }
 }
 
 /** Reports whether a permit requires more than was met under an earlier one. */

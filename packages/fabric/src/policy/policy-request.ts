@@ -1,4 +1,10 @@
-import { isAgentName, type JsonValue, parseSpiffeId, parseStrictJson } from '@countersign/protocol'
+import {
+  isAgentName,
+  isPrincipalKey,
+  type JsonValue,
+  parseSpiffeId,
+  parseStrictJson,
+} from '@countersign/protocol'
 import { POLICY_ACTIONS, type PolicyRequest } from './policy.ts'
 
 type Test = (value: unknown) => boolean
@@ -33,7 +39,7 @@ const isAttributes: Test = (value) =>
 const party = (...kinds: readonly string[]): Test =>
   shape({
     kind: oneOf(...kinds),
-    name: isAgentName,
+    name: (value) => isAgentName(value) || isPrincipalKey(value),
     roles: listOf(isAgentName),
     segment: (value) => value === '' || isAgentName(value),
     attributes: isAttributes,

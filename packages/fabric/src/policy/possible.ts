@@ -1,4 +1,10 @@
-import { isAgentName, isAssignableName, isLegible, isSealedLabel } from '@countersign/protocol'
+import {
+  isAgentName,
+  isAssignableName,
+  isLegible,
+  isSealedLabel,
+  parsePrincipal,
+} from '@countersign/protocol'
 import type { PolicyAction, PolicyContext, PolicyRequest } from './policy.ts'
 import { RESOURCES_OF_ACTION } from './schema.ts'
 
@@ -109,9 +115,20 @@ export function isToolName(text: string): boolean {
   return text.length <= toolLengthMax && isLegible(text)
 }
 
+/** A principal of another issuer has its canonical form for a name. */
+function isForeign(kind: string, name: string): boolean {
+  return name.startsWith('https://') && parsePrincipal(name)?.kind === kind
+}
+
 /** Of a principal or a resource of this kind. */
 export function canBeCalled(kind: PolicyRequest['principal']['kind'] | ResourceKind, name: string) {
-  return kind === 'fabric' ? name === 'fabric' : isAssignableName(name)
+  if (kind === 'fabric') return name === 'fabric'
+  return isAssignableName(name) || isForeign(kind, name)
+}
+
+/** Reports whether a principal of either kind can have this name. */
+export function isOwner(name: string): boolean {
+  return canBeCalled('agent', name) || canBeCalled('user', name)
 }
 
 export function isSegmentName(name: string): boolean {
@@ -205,7 +222,7 @@ function faultOfKind(
     [
       'taskOwner',
       `${action} is of no task of ${quote(taskOwner)}`,
-      (kind) => taskOwner === '' || (kind.ofTask && isAssignableName(taskOwner)),
+      (kind) => taskOwner === '' || (kind.ofTask && isOwner(taskOwner)),
     ],
   ]
   let left = kinds.filter((kind) => kind.action === action && kind.resource === resource.kind)

@@ -1,8 +1,8 @@
 import {
   isAgentName,
-  isAssignableName,
   isLegible,
   isSealedLabel,
+  PRINCIPAL_KEY_LENGTH_MAX,
   SEALED_LABELS_MAX,
 } from '@countersign/protocol'
 import {
@@ -18,6 +18,7 @@ import {
 import type { PolicyContext, PolicyRequest } from './policy.ts'
 import {
   canBeCalled,
+  isOwner,
   isSegmentName,
   isToolName,
   type RequestKind,
@@ -38,10 +39,25 @@ function grammarOf(fits: (text: string) => boolean, letters: RegExp, lengthMax: 
 }
 
 const nameLetters = /^[a-z0-9._-]*$/
-const nameOrNone = (text: string) => text === '' || isAssignableName(text)
+const nameOrNone = (text: string) => text === '' || isOwner(text)
+
+const scheme = 'https://'
+
+/** A bare name, or the canonical form of a principal of another issuer. */
+function principalGrammar(fits: (text: string) => boolean): Grammar {
+  return {
+    fits,
+    canHold: (piece, at) =>
+      nameLetters.test(piece) ||
+      (at === 'start'
+        ? piece.startsWith(scheme) || scheme.startsWith(piece)
+        : /^[\x21-\x7e]*$/.test(piece)),
+    lengthMax: PRINCIPAL_KEY_LENGTH_MAX,
+  }
+}
 
 const grammars = {
-  owner: grammarOf(nameOrNone, nameLetters, nameLengthMax),
+  owner: principalGrammar(nameOrNone),
   tool: {
     fits: isToolName,
     // Next to letters, a piece has the neighbours that forbid it least.
@@ -93,7 +109,11 @@ export function domainsOf(
 }
 
 function subject(part: string, kind: PolicyRequest['principal']['kind'] | RequestKind['resource']) {
-  const grammar = grammarOf((name) => canBeCalled(kind, name), nameLetters, nameLengthMax)
+  const fits = (name: string) => canBeCalled(kind, name)
+  const grammar =
+    part === 'principal'
+      ? principalGrammar(fits)
+      : grammarOf((name) => fits(name) && isAgentName(name), nameLetters, nameLengthMax)
   return [
     [typeOf(part), oneOf([ENTITY_TYPES[kind]])],
     [`${part}.name`, kind === 'fabric' ? oneOf(['"fabric"']) : spelt(grammar)],

@@ -141,7 +141,8 @@ describe('a forbid that no request of its action meets is reported', () => {
       'a beginning that is excluded',
       ofCall('context.tool like "ab*" && !(context.tool like "a*")'),
     ],
-    ['a beginning that names cannot have', ofCall('principal.name like "-*Shop"')],
+    ['letters that names of receivers cannot have', ofCall('resource.name like "-*Shop"')],
+    ['a beginning that names cannot have', ofCall('principal.name like "Shop*"')],
     ['a label in capitals', ofCall('context.labels.contains("PII")', publish)],
     [
       'a label that is asked for and excluded',

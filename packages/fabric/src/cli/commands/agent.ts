@@ -8,6 +8,7 @@ import {
   collectNames,
   parseAssignableName,
   parseName,
+  parsePrincipalName,
   timeOption,
 } from '../option-values.ts'
 import type { Style } from '../output/paint.ts'
@@ -33,7 +34,10 @@ export function addAgentCommands(program: Command, context: CliContext): void {
     (options: ClientOptions) => listAgents(context, options),
   )
   addClientOptions(
-    agent.command('show').argument('<name>', 'its name', parseName).description('one of them'),
+    agent
+      .command('show')
+      .argument('<name>', 'its name', parsePrincipalName)
+      .description('one of them'),
   ).action((name: string, options: ClientOptions) => showAgent(context, name, options))
   addClientOptions(
     agent
@@ -73,7 +77,7 @@ function addStatusCommands(agent: Command, context: CliContext): void {
     addClientOptions(
       agent
         .command(verb)
-        .argument('<name>', 'its name', parseName)
+        .argument('<name>', 'its name', parsePrincipalName)
         .description(description)
         .option('--reason <text>', 'for the ledger and for `agent show`', 'by the operator'),
     ).action(async (name: string, options: StatusOptions) => {

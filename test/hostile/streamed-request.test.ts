@@ -11,7 +11,7 @@ import { compareFrames, compareMessage, verifyReceipt } from '@countersign/proto
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sha256 } from '../../packages/fabric/src/lib/sha256.ts'
 import { deadline } from '../harness/deadline.ts'
-import { send } from '../harness/doors.ts'
+import { refusalOf, send, sendAll } from '../harness/doors.ts'
 import { openWorld, type World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -398,6 +398,59 @@ describe(
       await world.admin('policy.put', { name: 'later.cedar', text: without })
       expect(given.headers).toMatchObject(refusal('WITHDRAWN', true))
     })
+  },
+)
+
+describe(verifies(['stream:requests@gateway'], 'two readings of where a stream ends'), () => {
+  const draft = { to: 'echo', contentType: 'application/x-ndjson' } as const
+  const key1 = (): readonly (readonly [string, string])[] => [['X-Api-Key', key]]
+  const hidden = 'POST /agents/echo/hidden HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n'
+
+  test('by two lengths, no byte of it is delivered', async () => {
+    const answers = await sendAll(world.gateway, {
+      ...draft,
+      headers: [...key1(), ['Transfer-Encoding', 'chunked']],
+      payload: [`8\r\n{"n":0}\n\r\n0\r\n\r\n${hidden}`],
+    })
+    expect(answers.map(refusalOf)).toEqual(['MESSAGE_MALFORMED'])
+    expect(taken).toEqual([])
+  })
+
+  test('by a chunk of another size, the receiver sees a request that broke off', async () => {
+    await sendAll(world.gateway, {
+      ...draft,
+      headers: key1(),
+      edit: (lines) => [
+        ...lines.filter((line) => !line.startsWith('Content-Length')),
+        'Transfer-Encoding: chunked',
+      ],
+      payload: ['8\r\n{"n":0}\n\r\n', `5\r\n{"n":1}\n\r\n0\r\n\r\n${hidden}`],
+    }).catch(() => [])
+    expect(ended).not.toContain('whole')
+    expect(taken.join('')).not.toContain('hidden')
+  })
+
+  test('by a length that HTTP/2 contradicts, the receiver sees a request that broke off', async () => {
+    const { stream, response } = open('slow', undefined, { 'content-length': '100' })
+    stream.write('{"n":0}\n')
+    await lines(1)
+    stream.end()
+    await expect(response).rejects.toThrow()
+    await expect.poll(() => ended).toEqual(['broken'])
+  })
+})
+
+test(
+  verifies(['stream:requests@gateway'], 'a connector does not carry a stream as one message'),
+  async () => {
+    const { port, path } = await world.connectors.loopback('caller', 'echo', '/')
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-ndjson' },
+      body: '{"n":0}\n{"n":1}\n',
+    })
+    expect(response.headers.get('countersign-refusal')).toBe('CONTENT_UNSUPPORTED')
+    expect(taken).toEqual([])
   },
 )
 

@@ -33,17 +33,36 @@ export function streamedCodec(
   route: Route | null,
   { method, headers }: Head,
 ): FrameCodec | null | Refusal {
-  if (route === null || !permitsRequests(route) || !withBody.has(method)) return null
-  if (headers.get('content-length') === '0') return null
-  const codec = codecOf(headers.get('content-type'))
-  if (codec === null) return null
+  const codec = route === null ? null : permittedCodec(route, { method, headers })
+  if (route === null || codec === null) return null
   if (route.protocol !== 'http') {
     const detail = `a streamed request needs a route of the protocol http, not ${route.protocol}`
     return new Refusal('CONTENT_UNSUPPORTED', detail)
   }
-  return route.endpoints.some(({ connector }) => connector === true)
-    ? new Refusal('CONTENT_UNSUPPORTED', 'connectors carry no streamed requests')
-    : codec
+  return route.endpoints.some(({ connector }) => connector === true) ? unstreamed() : codec
+}
+
+/**
+ * The refusal of a request that its route permits to be a stream, where only whole messages are
+ * carried: by connectors. Read whole there, its signature would be one of another kind.
+ */
+export function streamFault(
+  route: Pick<Route, 'reliability'>,
+  head: Pick<Head, 'method' | 'headers'>,
+): Refusal | null {
+  return permittedCodec(route, head) === null ? null : unstreamed()
+}
+
+function unstreamed(): Refusal {
+  return new Refusal('CONTENT_UNSUPPORTED', 'connectors carry no streamed requests')
+}
+
+function permittedCodec(
+  route: Pick<Route, 'reliability'>,
+  { method, headers }: Pick<Head, 'method' | 'headers'>,
+): FrameCodec | null {
+  if (!permitsRequests(route) || !withBody.has(method)) return null
+  return headers.get('content-length') === '0' ? null : codecOf(headers.get('content-type'))
 }
 
 /** The codec of the response to a streamed request; null for one that is whole, or of events. */
@@ -51,6 +70,6 @@ export function answeringCodec(route: Route, contentType: string): FrameCodec | 
   return reliabilityOf(route).streams.permit === 'both' ? codecOf(contentType) : null
 }
 
-function permitsRequests(route: Route): boolean {
+function permitsRequests(route: Pick<Route, 'reliability'>): boolean {
   return reliabilityOf(route).streams.permit !== 'response'
 }

@@ -17,6 +17,7 @@ import {
 } from '../../pipeline/unchecked-request.ts'
 import type { Classified } from '../../protocols/classify.ts'
 import { forwardedHeaders } from '../../protocols/reading/head.ts'
+import { streamFault } from '../../protocols/request-streams.ts'
 import { readCallerDeadline } from '../http/caller-deadline.ts'
 import { PathRoutes } from '../http/path-routes.ts'
 import { headIn, type ReceivedRequest } from '../http/received-request.ts'
@@ -50,6 +51,8 @@ export async function readOutbound(
   if (!isAssignableName(name)) return new Refusal('RECEIVER_UNKNOWN', 'the path names no agent')
   const route = options.findRoute(name)
   if (route === null) return new Refusal('RECEIVER_UNKNOWN', `${name} is not in the directory`)
+  const streamed = streamFault(route, received.head)
+  if (streamed !== null) return streamed
   const inner = rest || '/'
   const classified = await options.classify(received, inner, route.protocol)
   if (classified instanceof Refusal) return classified

@@ -1,0 +1,103 @@
+import { PassThrough } from 'node:stream'
+import { ROUTE_DEFAULTS } from '@countersign/protocol'
+import { expect, test, vi } from 'vitest'
+import type { Admission } from '../../budgets/admission.ts'
+import { BodyBudget } from '../../budgets/body-budget.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import { lines } from '../../protocols/ndjson/lines.ts'
+import type { Head } from '../../protocols/reading/head.ts'
+import { ArrivingBody } from './arriving-body.ts'
+import type { NodeRequest } from './received-request.ts'
+import { ArrivingFrames } from './request-frames.ts'
+
+const mebibyte = 1024 * 1024
+
+function arriving(bounds: Partial<(typeof ROUTE_DEFAULTS)['streams']> = {}, length?: string) {
+  const request = Object.assign(new PassThrough(), { headers: {}, httpVersionMajor: 1 })
+  const budget = new BodyBudget({
+    name: 'limits.requestMemoryBytes',
+    ...{ totalBytesMax: mebibyte, identityBytesMax: mebibyte, addressBytesMax: mebibyte },
+    ...{ floorBytes: 0, timeoutMs: 1_000, now: () => performance.now() },
+  })
+  const share = budget.open('agent/caller', '127.0.0.1')
+  const body = new ArrivingBody(request as unknown as NodeRequest)
+  const headers = new Map(length === undefined ? [] : [['content-length', length] as const])
+  const head = { method: 'POST', path: '/', authority: 'a', headers } as Head
+  const streams = { ...ROUTE_DEFAULTS.streams, ...bounds }
+  const admission = { share } as unknown as Admission
+  const opening = ArrivingFrames.open(body, head, admission, { codec: lines, bounds: streams })
+  return { request, share, opening }
+}
+
+async function opened(bounds: Partial<(typeof ROUTE_DEFAULTS)['streams']> = {}) {
+  const { opening, ...rest } = arriving(bounds)
+  rest.request.write('{"n":0}\n')
+  const frames = await opening
+  if (frames === null || frames instanceof Refusal) throw new Error('no first frame')
+  return { ...rest, frames }
+}
+
+const textOf = (frame: unknown): string =>
+  Buffer.from((frame as { data: Uint8Array }).data).toString()
+
+test('nothing is read before it is asked for, and the end comes after the last frame', async () => {
+  const { request, frames } = await opened()
+  expect(textOf(frames.first)).toBe('{"n":0}')
+  request.write('{"n":1}\n')
+  request.end('{"n":2}')
+  expect(request.readableFlowing).toBe(false)
+  expect(textOf(await frames.next())).toBe('{"n":1}')
+  expect(textOf(await frames.next())).toBe('{"n":2}')
+  expect(await frames.next()).toBeNull()
+})
+
+test('a head without a frame is given up, and so is a frame that does not become whole', async () => {
+  vi.useFakeTimers()
+  try {
+    const head = arriving()
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(await head.opening).toMatchObject({ code: 'OVERLOADED', limit: 'http.bodyMs, 1 s' })
+    const { request, frames } = await opened({ idleMs: 300 })
+    const next = frames.next()
+    request.write('{')
+    await vi.advanceTimersByTimeAsync(200)
+    request.write('"')
+    await vi.advanceTimersByTimeAsync(100)
+    expect(await next).toMatchObject({ code: 'OVERLOADED', limit: 'stream.idleMs, 300 ms' })
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
+test('a request without a frame is an empty one', async () => {
+  const { request, opening } = arriving()
+  request.end('\n\n')
+  expect(await opening).toBeNull()
+})
+
+test('a size above the limit is refused by the head, and by what comes', async () => {
+  const stated = await arriving({ bytes: 1_024 }, '2048').opening
+  expect(stated).toMatchObject({ code: 'MESSAGE_TOO_LARGE', limit: 'stream.bytes, 1 KiB' })
+  const { request, frames } = await opened({ bytes: 1_024 })
+  request.write(`"${'x'.repeat(1_020)}"\n`)
+  expect(await frames.next()).toMatchObject({ code: 'MESSAGE_TOO_LARGE' })
+})
+
+test('a request that breaks off is never one that has ended', async () => {
+  const { request, frames } = await opened()
+  const next = frames.next()
+  request.destroy()
+  await expect(next).rejects.toThrow('broke off')
+  await expect(frames.next()).rejects.toThrow('broke off')
+})
+
+test('bytes are counted while they are held, and not once it is stopped', async () => {
+  const { request, share, frames } = await opened()
+  const idle = share.bytes
+  const next = frames.next()
+  request.write(`"${'x'.repeat(10_000)}`)
+  await expect.poll(() => share.bytes).toBeGreaterThan(idle + 9_000)
+  frames.stop()
+  expect(share.bytes).toBeLessThan(idle + 100)
+  void next
+})

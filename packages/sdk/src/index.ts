@@ -1,4 +1,5 @@
 export {
+  compareFrames,
   describeSource,
   parseTrust,
   RECEIPT_FAULTS,

@@ -6,10 +6,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
 import { type Connector, openConnector } from '../../packages/fabric/src/compose/connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { field, send } from '../harness/doors.ts'
+import { issuerAudience, issuerUrl, openTestIssuer, type TestIssuer } from '../harness/issuer.ts'
 import { policyParser } from '../harness/policies.ts'
 import { openWorld, type World } from '../harness/world.ts'
 
 let world: World
+let issuer: TestIssuer
 let agent: Server
 let connector: Connector
 let caller: Agent
@@ -59,7 +62,12 @@ const register = (registration: object) =>
   })
 
 beforeAll(async () => {
-  world = await openWorld()
+  issuer = await openTestIssuer()
+  const terms = {
+    ...{ issuer: issuerUrl, audience: issuerAudience, keyFile: issuer.keyFile },
+    roles: [{ claim: 'groups', value: 'callers', role: 'caller' }],
+  }
+  world = await openWorld({ issuers: [terms] })
   agent = await listen((request, response) => {
     if (request.url === '/stream') {
       response.setHeader('content-type', 'text/event-stream')
@@ -73,8 +81,8 @@ beforeAll(async () => {
   hidden = await world.agent('hidden', ['countersigned'])
   connector = await connect(agent)
   const order = { segment: '', attributes: {}, ttlSeconds: 900 }
-  const terms = { ...order, name: 'outside', kind: 'agent', roles: ['caller'] } as const
-  const { join: line } = await world.fabric.invite(terms)
+  const invited = { ...order, name: 'outside', kind: 'agent', roles: ['caller'] } as const
+  const { join: line } = await world.fabric.invite(invited)
   caller = await openAgent({ join: line, dir: join(world.dir, 'outside') })
 })
 
@@ -117,6 +125,21 @@ describe('an agent behind a connector, called through the gateway', () => {
     await register({ instance: url, endpoints: [] })
     await second.close()
     other.close()
+  })
+
+  test('answers a caller of another issuer, which its connector does not know', async () => {
+    const claims = { sub: 'hidden', groups: ['callers'] }
+    const headers = [['Authorization', `Bearer ${await issuer.token(claims)}`]] as const
+    const draft = { to: 'hidden', method: 'GET', path: '/here', body: null, as: null, headers }
+    const heard = await send(world.gateway, draft)
+    expect(heard.status).toBe(200)
+    const from = `${issuerUrl}#user/hidden`
+    expect(JSON.parse(heard.body.toString())).toEqual({ from, url: '/here' })
+    const [intent] = await world.explain(field(heard, 'countersign-exchange') ?? '')
+    expect(intent?.facts['caller']).toBe(from)
+    // The gateway refuses: the connector has no record of such a caller.
+    await world.admin('agent.quarantine', { name: from, reason: 'told to' })
+    expect(field(await send(world.gateway, draft), 'countersign-refusal')).toBe('AGENT_QUARANTINED')
   })
 
   test('is recorded once, by the gateway', async () => {

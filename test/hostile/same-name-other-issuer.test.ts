@@ -91,6 +91,16 @@ attack(
         },
         { requestsPerMinute: 3 },
       ),
+      'the risk of an agent of its name': withIssuer(async (world, outsider) => {
+        const denied = await outsider('caller', {})
+        for (let i = 0; i < 80; i++) await send(world.gateway, denied)
+        const shown = (await world.admin('agent.show', { name: 'caller' })) as { risk: number }
+        expect(shown.risk).toBe(0)
+        await world.admin('agent.quarantine', { name: keyOf('caller'), reason: 'told to' })
+        const own = await world.admin('agent.show', { name: keyOf('caller') })
+        expect((own as { risk: number }).risk).toBeGreaterThanOrEqual(50)
+        expect((await send(world.gateway, {})).status).toBe(200)
+      }),
       'a task of an agent of its name': withIssuer(async (world, outsider) => {
         const id = 'task-of-the-agent-caller'
         const task = { id, contextId: 'c', status: { state: 'TASK_STATE_WORKING' } }

@@ -277,6 +277,11 @@ export const REQUIREMENTS = {
     on: fabric,
     attacks: ['half-taken-policy'],
   },
+  'authorize:one-set': {
+    promise:
+      'Processes that share a state decide by one set of policies; one that cannot compile it decides nothing.',
+    on: fabric,
+  },
   'authorize:no-policy': {
     promise: 'A fabric without a valid policy refuses to serve, and says which part is missing.',
     on: fabric,

@@ -14,6 +14,9 @@ const rpc = (method: string, params: object = {}): string =>
   JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })
 const result = (value: object) => ({ jsonrpc: '2.0', id: 1, result: value })
 
+const forbidden = (name: string): string =>
+  `@id("denied") forbid(principal == Agent::"${name}", action, resource);`
+
 type As = Pick<Draft, 'as'>
 
 /** The contract of two processes of one fabric with agents and operators, on any engines. */
@@ -49,6 +52,14 @@ export function twoReplicas(engines: string, open: () => Promise<Replicas>): voi
       )
       expect(heard.headers.get('mcp-session-id')).toEqual([id])
       return id
+    }
+
+    /** Calls of `as` end in that way at both, once both know of the last change. */
+    async function expectAtBoth(as: Draft['as'], code: string | null): Promise<void> {
+      for (const { door } of both()) {
+        const refused = async () => refusalOf(await send(door, as === undefined ? {} : { as }))
+        await expect.poll(refused, deadline).toBe(code)
+      }
     }
 
     /** The owner reaches the receiver through `at`, and the agent of `thief` does not. */
@@ -142,21 +153,21 @@ export function twoReplicas(engines: string, open: () => Promise<Replicas>): voi
       },
     )
 
-    test('a policy that is put at one denies at the other, also after either was killed', async () => {
-      const { enrol, one } = replicas
-      const as = (await enrol(one, 'denied', ['caller'])).credential()
-      const refused = (at: Replica) => async () => refusalOf(await send(at.door, { as }))
-      const text = '@id("denied") forbid(principal == Agent::"denied", action, resource);'
-      for (const at of both()) await expect.poll(refused(at), deadline).toBeNull()
-      for (const by of both()) {
-        const put = { name: 'denied.cedar', text }
-        expect(await by.admin('policy.put', put)).toMatchObject({ taken: true })
-        await by.restart('SIGKILL')
-        for (const at of both()) await expect.poll(refused(at), deadline).toBe('NOT_PERMITTED')
-        expect(await by.admin('policy.put', { ...put, text: '' })).toMatchObject({ taken: true })
-        for (const at of both()) await expect.poll(refused(at), deadline).toBeNull()
-      }
-    })
+    const denied = { name: 'denied.cedar', text: forbidden('denied') }
+
+    test(
+      verifies(['authorize:one-set'], 'a policy that is put at either decides at both'),
+      async () => {
+        const as = (await replicas.enrol(replicas.one, 'denied', ['caller'])).credential()
+        for (const by of both()) {
+          expect(await by.admin('policy.put', denied)).toMatchObject({ taken: true })
+          await expectAtBoth(as, 'NOT_PERMITTED')
+          const lifted = { ...denied, text: '' }
+          expect(await by.admin('policy.put', lifted)).toMatchObject({ taken: true })
+          await expectAtBoth(as, null)
+        }
+      },
+    )
 
     test('a restart and a change of the replica leave tasks, sessions and used requests as they are', async () => {
       const { one, two, caller, echo } = replicas
@@ -168,7 +179,10 @@ export function twoReplicas(engines: string, open: () => Promise<Replicas>): voi
       const place = await one.door.place('echo', '/')
       const used = await signed(one.door, caller)
       expect((await send(one.door, used)).status).toBe(200)
+      await one.admin('policy.put', { ...denied, text: forbidden('shut-out') })
+      const shut = (await replicas.enrol(two, 'shut-out', ['caller'])).credential()
       await one.restart('SIGKILL')
+      await expectAtBoth(shut, 'NOT_PERMITTED')
       for (const at of both()) {
         for (const draft of drafts) await expectOwned(at, draft, thief)
         const { port } = await at.door.place('echo', '/')

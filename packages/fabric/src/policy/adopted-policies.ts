@@ -120,8 +120,10 @@ export class AdoptedPolicies {
       if (this.#rows.stored?.version === set.version) this.#take(set)
     } catch (cause) {
       if (cause instanceof PoliciesRejected) this.#reject(stored, cause)
-      if (String(cause) !== this.#complaint) this.#options.onFault(cause)
-      this.#complaint = String(cause)
+      const message = this.fault() ?? `the policies of the state are not compiled: ${String(cause)}`
+      if (message === this.#complaint) return
+      this.#complaint = message
+      this.#options.onFault(new PoliciesNotAdopted(message, { cause }))
     }
   }
 

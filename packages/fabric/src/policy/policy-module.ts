@@ -131,7 +131,8 @@ class StatePolicies implements OpenPolicyModule {
     this.#mirror = mirror
     this.#adopted = new AdoptedPolicies(rows, set, {
       clock: options.clock,
-      compile: (sources) => compilePolicies(sources, options),
+      // The process that made the change has searched it for warnings, which takes seconds.
+      compile: (sources) => compilePolicies(sources, { ...options, isLinted: false }),
       onFault: options.onRejected,
       onRecovered: options.onRepaired,
     })

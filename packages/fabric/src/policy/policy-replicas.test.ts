@@ -209,7 +209,7 @@ describe('of two changes at once', () => {
 const isSamePair = ([a, b]: readonly (readonly string[])[]): boolean => a?.join() === b?.join()
 
 describe('a set that another process committed', () => {
-  test('and that does not compile here ends all decisions, until it is replaced', async () => {
+  test('and that does not compile here ends all decisions, until it is replaced [authorize:one-set]', async () => {
     const one = await openReplica('one')
     const old = await openReplica('two', { parser: parserOf(['permit']) })
     await one.put('a.cedar', 'permit;')

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { ShiftedClock } from '../../../../test/harness/clock.ts'
 import { cutOffState } from '../../../../test/harness/cut-off-state.ts'
@@ -318,6 +319,73 @@ describe('a folder', () => {
     await two.policies.reload()
     expect(await two.read('a.cedar')).toBe('forbid;')
   })
+})
+
+const step = fc.record({
+  kind: fc.constantFrom('put', 'put at both', 'edit', 'remove', 'restart'),
+  at: fc.constantFrom('one', 'two'),
+  file: fc.constantFrom('a.cedar', 'b.cedar'),
+})
+
+test('all decide by one set in the end, which each folder holds, and no edit is lost [property]', async () => {
+  let run = 0
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 9 }), async (steps) => {
+      memory = new StateMemory()
+      run += 1
+      const open = {
+        one: await openReplica(`${run}/one`),
+        two: await openReplica(`${run}/two`),
+      }
+      const committed = new Set<string>()
+      const watch = ({ policies }: Awaited<ReturnType<typeof openReplica>>) =>
+        policies.onChange(() => {
+          for (const { text } of policies.current.sources) committed.add(text)
+        })
+      const edits = new Map<string, string>()
+      for (const replica of Object.values(open)) watch(replica)
+      for (const [n, { kind, at, file }] of steps.entries()) {
+        const text = `// ${n}`
+        if (kind === 'put') await open[at].put(file, text).catch(() => undefined)
+        else if (kind === 'put at both') {
+          const puts = Object.values(open).map((replica) => replica.put(file, `${text} of many`))
+          await Promise.allSettled(puts)
+        } else if (kind === 'edit') {
+          await open[at].edit(file, text)
+          edits.set(`${at} ${file}`, text)
+        } else if (kind === 'remove') await rm(join(open[at].dir, file), { force: true })
+        else {
+          await open[at].close()
+          open[at] = await openReplica(`${run}/${at}`)
+          watch(open[at])
+        }
+        // An edit that is removed by hand is gone.
+        if (kind === 'remove') edits.delete(`${at} ${file}`)
+      }
+      const all = Object.values(open)
+      const states = async () => {
+        await Promise.all(all.map(({ policies }) => policies.reload().catch(() => undefined)))
+        return Promise.all(
+          all.map(async ({ decides, files, read }) => {
+            const present = (await files()).filter((name) => name.endsWith('.cedar'))
+            const folder = await Promise.all(
+              present.map(async (name) => `${name} ${await read(name)}`),
+            )
+            return [decides(), folder]
+          }),
+        )
+      }
+      const isOne = (found: Awaited<ReturnType<typeof states>>) =>
+        new Set(found.flat().map((each) => each.join('\n'))).size === 1
+      await expect.poll(states, deadline).toSatisfy(isOne)
+      for (const { dir, files, close } of all) {
+        await close()
+        for (const name of await files()) committed.add(await readFile(join(dir, name), 'utf8'))
+      }
+      expect([...edits.values()].filter((text) => !committed.has(text))).toEqual([])
+    }),
+    { numRuns: 12 },
+  )
 })
 
 describe('processes that share a folder', () => {

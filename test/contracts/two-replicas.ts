@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { slotOfExchange } from '@countersign/protocol'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { fetchReceipt, type Receipt } from '../../packages/sdk/src/call/receipt.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Draft, field, refusalOf, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
@@ -70,6 +71,17 @@ export function twoReplicas(engines: string, open: () => Promise<Replicas>): voi
       const before = echo.reached.length
       expect(refusalOf(await send(at.door, { ...draft, ...thief }))).toBe('RECEIVER_UNKNOWN')
       expect(echo.reached).toHaveLength(before)
+    }
+
+    /** As the caller would fetch it if it were connected to `at`. */
+    async function receiptFrom(at: Replica, exchange: string): Promise<Receipt> {
+      const { caller } = replicas
+      const { trust } = caller
+      const connectionTo = (url: string) => caller.connectionTo(url)
+      const connection = connectionTo(at.origin())
+      return fetchReceipt({ trust, connection, connectionTo }, exchange).finally(() =>
+        connection.close(),
+      )
     }
 
     test('an agent enrols with one and calls through the other, each with a log of its own', async () => {
@@ -192,6 +204,28 @@ export function twoReplicas(engines: string, open: () => Promise<Replicas>): voi
         expect((await send(at.door, await signed(at.door, caller))).status).toBe(200)
         expect(echo.reached).toHaveLength(before + 1)
       }
+    })
+
+    test('a receipt and an explanation come from the holder of a log, whichever replica is asked', async () => {
+      const { one, two, command } = replicas
+      let exchange = ''
+      for (const at of both()) {
+        exchange = String(field(await send(at.door), 'countersign-exchange'))
+        for (const asked of both()) {
+          expect(await receiptFrom(asked, exchange)).toMatchObject({ exchange })
+        }
+        for (const folder of [0, 1] as const) {
+          const explained = await command(folder, 'explain', exchange)
+          expect(explained).toMatchObject({ exit: 0, text: expect.stringContaining(exchange) })
+        }
+      }
+      await two.stop()
+      const text = expect.stringMatching(/EXCHANGE_ELSEWHERE.*\(log slot b, without a holder/)
+      expect(await command(0, 'explain', exchange)).toMatchObject({ exit: 3, text })
+      const fetched = receiptFrom(one, exchange)
+      await expect(fetched).rejects.toMatchObject({ holder: { slot: 'b', address: null } })
+      await two.start()
+      expect(await command(0, 'explain', exchange)).toMatchObject({ exit: 0 })
     })
 
     test('an operator’s commands reach a replica that runs', async () => {

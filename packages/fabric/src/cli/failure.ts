@@ -48,7 +48,7 @@ const exitOfFault: Readonly<Partial<Record<FaultCode, ExitName>>> = {
 const exitOfRefusal: Readonly<Partial<Record<RefusalCode, ExitName>>> = {
   OUTCOME_UNKNOWN: 'unknown',
   EXCHANGE_UNKNOWN: 'no',
-  EXCHANGE_ELSEWHERE: 'no',
+  EXCHANGE_ELSEWHERE: 'unreachable',
   EXCHANGE_OPEN: 'pending',
 }
 
@@ -61,7 +61,7 @@ export function toFailure(error: unknown): Failure {
     const word = statedBy === null ? '' : `, on the word of ${statedBy} alone`
     return new Failure(
       exitOfRefusal[error.code] ?? (statedBy === null ? 'refused' : 'unknown'),
-      `${error.code}: ${error.says}${word}${where}`,
+      `${error.code}: ${error.says}${holderOf(error)}${word}${where}`,
       error.next,
     )
   }
@@ -92,4 +92,11 @@ export function toFailure(error: unknown): Failure {
     text,
     'this is a fault of countersign: please report the text above',
   )
+}
+
+/** The log that was asked for, and the process to ask. */
+function holderOf({ holder }: RefusedError): string {
+  if (holder === null) return ''
+  const { slot, address } = holder
+  return ` (log slot ${slot}, ${address === null ? 'without a holder at a known address' : `at ${address}`})`
 }

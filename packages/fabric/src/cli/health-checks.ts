@@ -183,7 +183,7 @@ async function checkClock({ config: { dataDir }, clock }: Patient): Promise<Verd
 
 async function checkPolicies(policyDir: string): Promise<Verdict> {
   if ((await stat(policyDir).catch(() => null)) === null) {
-    return ok(`${policyDir} will be made with the default policies`)
+    return ok(`${policyDir} will be made at the start`)
   }
   const { checkPolicyFolder } = await import('../compose/policy-check.ts')
   const { policies, problems, warnings } = await checkPolicyFolder(policyDir)

@@ -1,4 +1,5 @@
 import { findEachMax, type RecordStore } from '../state/record-store.ts'
+import { type ApprovalQuestion, questionKey } from './approval-question.ts'
 import {
   APPROVED_MS,
   type ApprovalRecord,
@@ -13,9 +14,9 @@ const knownMax = 4_096
 const pageMax = 1_000
 
 /**
- * The rows of approvals: a record by its id, and the id of the newest record by the digest of the
- * action. Every process of a fabric sees the same rows. The store may lose the oldest rows of a
- * caller with too many of them: what is lost permits nothing, and is asked for again.
+ * The rows of approvals: a record by its id, and the id of the newest record by its question. Every
+ * process of a fabric sees the same rows. The store may lose the oldest rows of a caller at a
+ * receiver with too many of them: what is lost permits nothing, and is asked for again.
  */
 export class ApprovalRows {
   readonly #records: RecordStore
@@ -32,30 +33,30 @@ export class ApprovalRows {
     return row === null ? null : decodeApproval(row.value)
   }
 
-  /** The id of the newest record about an action. */
-  async findId(digest: string): Promise<string | null> {
-    return (await this.#records.find(collection, keyOfDigest(digest)))?.value ?? null
+  /** The id of the newest record of a question. */
+  async findId(question: ApprovalQuestion): Promise<string | null> {
+    return (await this.#records.find(collection, keyOfQuestion(question)))?.value ?? null
   }
 
   /**
-   * Adds a record that takes the place of `former` for its action. False if another one did so
-   * first; the record is then no action's, and permits nothing until it ends.
+   * Adds a record that takes the place of `former` for its question. False if another one did
+   * so first; the record then answers no question, and permits nothing until it ends.
    */
   async add(record: ApprovalRecord, former: string | null, now: number): Promise<boolean> {
-    const owner = principalText(record.caller)
+    const owner = ownerOf(record)
     const lifetimeMs = record.expiresAt - now
     const key = keyOfId(record.id)
     const row = { owner, lifetimeMs, expected: null }
     if (!(await this.#records.put(collection, key, encodeApproval(record), row))) return false
     // A decision at the end of a request makes its record last longer.
     const reference = { owner, lifetimeMs: lifetimeMs + APPROVED_MS, expected: former }
-    return this.#records.put(collection, keyOfDigest(record.digest), record.id, reference)
+    return this.#records.put(collection, keyOfQuestion(record), record.id, reference)
   }
 
   /** Replaces a record that is still the same; false if it is not. */
   replace(record: ApprovalRecord, next: ApprovalRecord, now: number): Promise<boolean> {
     return this.#records.put(collection, keyOfId(record.id), encodeApproval(next), {
-      owner: principalText(record.caller),
+      owner: ownerOf(record),
       lifetimeMs: next.expiresAt - now,
       expected: encodeApproval(record),
       // A use that a loss of power undid could be made again.
@@ -99,4 +100,8 @@ export class ApprovalRows {
 
 const idPrefix = 'id\n'
 const keyOfId = (id: string): string => `${idPrefix}${id}`
-const keyOfDigest = (digest: string): string => `action\n${digest}`
+const keyOfQuestion = (question: ApprovalQuestion): string => `question\n${questionKey(question)}`
+
+/** A connector asks in the name of callers, and must not push out what they ask of others. */
+const ownerOf = ({ caller, receiver }: ApprovalRecord): string =>
+  `${principalText(caller)}\n${principalText(receiver)}`

@@ -139,6 +139,65 @@ describe('a request for an approval', () => {
   })
 })
 
+describe('a question', () => {
+  const foreign = { issuer: 'other.test' }
+  const changes: readonly Partial<ApprovalRequest>[] = [
+    { caller: principal('other') },
+    { caller: principal('buyer', 'user') },
+    { caller: { ...principal('buyer'), ...foreign } },
+    { user: principal('carol', 'user') },
+    { receiver: principal('other') },
+    { receiver: { ...principal('bank'), ...foreign } },
+    { protocol: 'http' },
+    { operation: 'GET' },
+    { tool: 'refund' },
+    { parameters: [] },
+    { parameters: ['amount', 'to'] },
+    { parameters: ['amount to'] },
+    { operation: 'tools/call","pay', tool: '' },
+    { reason: 'leaves the company' },
+  ]
+
+  test.each(changes)(
+    'with one digest and %o is another one, whatever is decided',
+    async (change) => {
+      const world = new World()
+      const approvals = world.open()
+      const other = await pendingId(approvals, request(change))
+      const id = await pendingId(approvals)
+      expect(id).not.toBe(other)
+      await approvals.decide(other, alice, denied)
+      expect(await pendingId(approvals)).toBe(id)
+      await approvals.decide(id, alice, approved)
+      expect(refused(await approvals.claim(request(change))).approval?.id).toBe(other)
+      expect(await approvals.claim(request())).toMatchObject({ id })
+    },
+  )
+
+  test('whose row holds the answer to another one is not answered', async () => {
+    const world = new World()
+    const approvals = world.open()
+    await approvals.decide(await pendingId(approvals), alice, approved)
+    const [row] = (await world.records.added('approval', 0, 10)).filter(({ key }) =>
+      key.startsWith('id'),
+    )
+    const { key, value, owner } = row ?? { key: '', value: '', owner: '' }
+    const swapped = value.replace('"tool":"pay"', '"tool":"show"')
+    expect(swapped).not.toBe(value)
+    await world.records.put('approval', key, swapped, { owner, lifetimeMs: pendingMs })
+    await expect(approvals.claim(request())).rejects.toThrow('of another question')
+  })
+
+  test('of a caller at one receiver does not push out those at another one', async () => {
+    const world = new World()
+    const approvals = world.open()
+    await pendingId(approvals)
+    await pendingId(approvals, request({ receiver: principal('other') }))
+    const owners = (await world.records.added('approval', 0, 10)).map(({ owner }) => owner)
+    expect(new Set(owners).size).toBe(2)
+  })
+})
+
 describe('a decision', () => {
   test('is on record before it takes effect, with the digest and the approver', async () => {
     const world = new World()

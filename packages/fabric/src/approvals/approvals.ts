@@ -5,6 +5,7 @@ import { overLimit } from '../lib/limits.ts'
 import type { Random } from '../lib/random.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { RecordStore } from '../state/record-store.ts'
+import { type ApprovalQuestion, isSameQuestion } from './approval-question.ts'
 import {
   type ApprovalDecision,
   type ApprovalRecord,
@@ -32,19 +33,7 @@ const attemptsMax = 8
 const countedMs = 1_000
 
 /** The action for which an exchange needs an approval. */
-export interface ApprovalRequest
-  extends Pick<
-    ApprovalRecord,
-    | 'digest'
-    | 'caller'
-    | 'user'
-    | 'receiver'
-    | 'protocol'
-    | 'operation'
-    | 'tool'
-    | 'parameters'
-    | 'reason'
-  > {
+export interface ApprovalRequest extends ApprovalQuestion {
   readonly exchange: string
 }
 
@@ -122,9 +111,9 @@ export class Approvals {
    */
   async claim(request: ApprovalRequest): Promise<UsedApproval | Refusal> {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      const found = await this.#find(request.digest)
+      const found = await this.#find(request)
       const record = found?.record ?? null
-      if (record === null || !this.#isAbout(record, request)) {
+      if (record === null || !this.#isOpen(record)) {
         const made = await this.#requests.run(() => this.#request(request))
         if (made !== null) return made
         continue
@@ -196,10 +185,8 @@ export class Approvals {
 
   /** Null if another request was first, so that the caller looks again. */
   async #request(request: ApprovalRequest): Promise<Refusal | null> {
-    const found = await this.#find(request.digest)
-    if (found?.record !== null && found !== null && this.#isAbout(found.record, request)) {
-      return null
-    }
+    const found = await this.#find(request)
+    if (found?.record !== null && found !== null && this.#isOpen(found.record)) return null
     const full = await this.#findFull(request)
     if (full !== null) return full
     const at = this.#now()
@@ -240,18 +227,23 @@ export class Approvals {
     return overLimit('OVERLOADED', { name, value, unit: 'count' }, 'requests wait for an approval')
   }
 
-  async #find(digest: string) {
-    const reference = await this.#rows.findId(digest)
+  /** Throws on a row that is not an answer to the question: what cannot be read permits nothing. */
+  async #find(question: ApprovalQuestion) {
+    const reference = await this.#rows.findId(question)
     if (reference === null) return null
-    return { reference, record: await this.find(reference) }
+    const record = await this.find(reference)
+    if (record !== null && !isSameQuestion(record, question)) {
+      throw new TypeError(`the stored approval ${reference} is of another question`)
+    }
+    return { reference, record }
   }
 
   /**
-   * Reports whether a record still answers this request. One that is used does not, nor one that
-   * was decided for another reason, or by a principal that has lost its status since.
+   * Reports whether a record still answers its question. One that is used does not, nor one that
+   * was approved by a principal that has lost its status since.
    */
-  #isAbout({ state, reason, approver }: ApprovalRecord, request: ApprovalRequest): boolean {
-    if (state === 'consumed' || reason !== request.reason) return false
+  #isOpen({ state, approver }: ApprovalRecord): boolean {
+    if (state === 'consumed') return false
     return state !== 'approved' || (approver !== null && this.#options.isActive(approver))
   }
 

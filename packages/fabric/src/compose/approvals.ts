@@ -70,8 +70,9 @@ const webhookTimeoutMs = 10_000
 
 /**
  * Claims an approval for a connector: of an action of an active caller, at the connector's own
- * agent. A connector names its callers, and could otherwise ask in the name of one that does not
- * exist, or use what was approved for another receiver.
+ * agent. The digest and everything else of the claim are the connector's word. The receiver is not,
+ * and the key of the request commits to it: a connector reaches no request at another receiver,
+ * whatever digest it states.
  */
 export function claimForConnector(
   { identity }: Pick<Stores, 'identity'>,

@@ -8,7 +8,7 @@ export interface RecordBounds {
  * The collections, each with its bounds. `task`, `event` and `mcp-session` name the caller that an
  * id of a receiver belongs to, and their owners are callers at a receiver. `mcp-endpoint` names the
  * endpoint of a receiver that opened a session, and its owners are receivers. `approval` is the
- * state of a request for approval, and its owners are callers.
+ * state of a request for approval, and its owners are callers at a receiver.
  */
 export const RECORD_BOUNDS = {
   task: { countMax: 200_000, perOwnerMax: 10_000 },

@@ -524,6 +524,11 @@ export const REQUIREMENTS = {
       'A change of the policies is on record before it takes effect: their new version, the files, and the exchange that put them.',
     on: fabric,
   },
+  'record:certified-keys': {
+    promise:
+      'The certificate of a short-lived key of the fabric is on record before the key signs anything.',
+    on: fabric,
+  },
   'record:certificates': {
     promise:
       'A certificate, enrolled or renewed, is on record before it takes effect and before its agent has it.',

@@ -94,7 +94,7 @@ export function secretStoreContract(engine: string, make: () => Promise<OpenSecr
       const [first, second] = chains.map(({ certificateChain }) => certificateChain[1])
       expect(first).toEqual(second)
       const keys = await Promise.all(
-        stores.map((secrets) => openPrivateKey(secrets, 'gateway/forward', 'Ed25519')),
+        stores.map((secrets) => openPrivateKey(secrets, 'gateway/fabric', 'Ed25519')),
       )
       expect(new Set(keys.map((key) => String(formatPrivateKey(key)))).size).toBe(1)
     })

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseKeyCertificate } from '@countersign/protocol'
 import { type Identity, openIdentity, RefusedError } from '@countersign/sdk'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { EntryDraft } from '../../packages/fabric/src/ledger/ledger.ts'
@@ -60,6 +61,29 @@ const unrecordable = {
   ...{ code: 'LEDGER_UNAVAILABLE', retry: true, mayHaveActed: false },
   limit: 'ledger.queueEntries, 1',
 }
+
+describe('a key that signs what the fabric forwards [record:certified-keys]', () => {
+  test('is on record before the fabric has begun, and is the one that receivers meet', async () => {
+    const recent = (await world.admin('ledger.recent', { countMax: 500 })) as readonly {
+      readonly facts: Readonly<Record<string, unknown>>
+    }[]
+    const events = recent.toReversed().map(({ facts }) => facts['event'])
+    expect(events.indexOf('key-certified')).toBeGreaterThan(-1)
+    expect(events.indexOf('key-certified')).toBeLessThan(events.indexOf('started'))
+    const entry = recent.find(({ facts }) => facts['event'] === 'key-certified')
+    const { certificate } = parseKeyCertificate(String(entry?.facts['key.certificate']))
+    expect(certificate).toMatchObject({ purpose: 'forward', slot: 'a' })
+    expect((await send(world.gateway)).status).toBe(200)
+    const met = world.echo.reached.at(-1)?.headers['countersign-key']
+    expect(met).toBe(entry?.facts['key.certificate'])
+  })
+
+  test('is not opened when its certificate cannot be recorded', async () => {
+    failing.event = 'key-certified'
+    await expect(openWorld()).rejects.toThrow('too many entries wait')
+    expect(failing.refused).toBe(1)
+  })
+})
 
 describe('a change of the policies that cannot be recorded does not take effect [record:policies]', () => {
   const forbidden = 'forbid(principal == Agent::"caller", action, resource);'

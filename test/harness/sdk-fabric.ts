@@ -25,6 +25,8 @@ import {
   type HeaderList,
   hashLeafWith,
   hashNodeWith,
+  KEY_CERTIFICATE_FIELD,
+  type KeyCertificate,
   keyThumbprint,
   noPreviousLeaf,
   noteKeyIdWith,
@@ -54,6 +56,7 @@ import {
   TrustBundles,
 } from '@countersign/protocol/tls'
 import { formatJoin } from '../../packages/sdk/src/index.ts'
+import { certified } from './certified.ts'
 import { hourMs, signingKey, TestAuthority, trustDomain } from './sdk-authority.ts'
 
 const origin = 'log.acme.test'
@@ -115,6 +118,7 @@ export class TestFabric {
   readonly #statement = signingKey()
   readonly #forward = signingKey()
   readonly #slots = signingKey()
+  readonly certified = this.certify()
   readonly #entries = new Map<string, Entry[]>()
   #server: Server | null = null
   readonly #credential: TlsCredential
@@ -149,6 +153,11 @@ export class TestFabric {
     const token = `csj_${randomBytes(8).toString('hex')}_${randomBytes(16).toString('hex')}`
     this.#tokens.set(token, name)
     return formatJoin({ url: this.url, token, rootSha256: sha256(this.authority.root) })
+  }
+
+  /** A key that signs what is forwarded, certified as `stated`. */
+  certify(stated: Partial<KeyCertificate> = {}, certifier = this.#slots) {
+    return certified(certifier, signingKey(), { trustDomain, ...stated })
   }
 
   trustDocument(): Record<string, unknown> {
@@ -337,7 +346,7 @@ export class TestFabric {
     path: string
     asked: { method: string; headers: HeaderList }
     createdMs?: number
-    key?: { keyId: string; sign: (bytes: Uint8Array) => Uint8Array }
+    key?: { keyId: string; certificate?: string; sign: (bytes: Uint8Array) => Uint8Array }
   }) {
     const one = (name: string) => fieldValues(name, of.asked.headers)[0]
     const type = one('content-type')
@@ -355,12 +364,14 @@ export class TestFabric {
       components.push('"content-digest"')
     }
     components.push('"countersign-exchange"', '"countersign-from"', '"countersign-to"')
+    const { certificate } = of.key ?? this.certified
+    if (certificate !== undefined) headers.push([KEY_CERTIFICATE_FIELD, certificate])
     const [inputs, signatures] = [one('signature-input'), one('signature')]
     if (inputs !== undefined && signatures !== undefined) {
       headers.push(['signature-input', inputs], ['signature', signatures])
       components.push('"signature";key="caller"')
     }
-    const signer = of.key ?? { keyId: 'fabric-1', sign: this.#forward.sign }
+    const signer = of.key ?? this.certified
     const input = createSignatureInput({
       components,
       created: Math.floor((of.createdMs ?? Date.now()) / 1000),

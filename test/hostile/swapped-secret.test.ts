@@ -5,27 +5,27 @@ import { type Attempt, attack } from '../harness/attack.ts'
 import { withStoppedFabric } from '../harness/stopped-fabric.ts'
 import { verifies } from '../requirements.ts'
 
-const forward = 'gateway+forward.secret'
+const fabric = 'gateway+fabric.secret'
 const statement = 'ledger+a+statement.secret'
 
 const changes: Readonly<Record<string, (dir: string) => void>> = {
   'one secret under the name of another': (dir) =>
-    copyFileSync(join(dir, statement), join(dir, forward)),
+    copyFileSync(join(dir, statement), join(dir, fabric)),
   'one bit of a secret': (dir) => {
-    const bytes = readFileSync(join(dir, forward))
+    const bytes = readFileSync(join(dir, fabric))
     bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1
-    writeFileSync(join(dir, forward), bytes)
+    writeFileSync(join(dir, fabric), bytes)
   },
   'a secret cut short': (dir) => {
-    const bytes = readFileSync(join(dir, forward))
-    writeFileSync(join(dir, forward), bytes.subarray(0, -4))
+    const bytes = readFileSync(join(dir, fabric))
+    writeFileSync(join(dir, fabric), bytes.subarray(0, -4))
   },
-  'a secret taken away': (dir) => rmSync(join(dir, forward)),
+  'a secret taken away': (dir) => rmSync(join(dir, fabric)),
   'the index taken away': (dir) => {
     const index = readdirSync(dir).find((name) => name.startsWith('.index')) ?? ''
     rmSync(join(dir, index))
   },
-  'a key in the clear': (dir) => writeFileSync(join(dir, forward), 'x'.repeat(48)),
+  'a key in the clear': (dir) => writeFileSync(join(dir, fabric), 'x'.repeat(48)),
 }
 
 const change =

@@ -384,4 +384,17 @@ export {
   signedMessage,
   streamedBody,
 } from './signatures/http-signature-profile.ts'
+export {
+  certifiedKeyId,
+  encodeKeyCertificate,
+  formatKeyCertificate,
+  KEY_CERTIFICATE_FIELD,
+  type KeyCertificate,
+  type KeyPurpose,
+  keyCertificateFault,
+  keyCertificateInput,
+  keyCertificateMsMax,
+  parseKeyCertificate,
+  type SignedKeyCertificate,
+} from './signatures/key-certificate.ts'
 export { type Hash, type VerifySignature, verifyEd25519 } from './signatures/web-crypto.ts'

@@ -50,7 +50,7 @@ function composeWebhook(
   { url, closing }: { readonly url: string; readonly closing: AbortSignal },
 ): (record: ApprovalRecord) => void {
   return approvalWebhook({
-    ...{ url: new URL(url), signer: keys.forward, clock, log },
+    ...{ url: new URL(url), signer: keys.fabric, clock, log },
     pause: (ms) => setTimeout(ms, undefined, { signal: closing, ref: false }),
     async post({ url: to, headers, body }) {
       const signal = AbortSignal.any([closing, AbortSignal.timeout(webhookTimeoutMs)])

@@ -127,7 +127,7 @@ export async function openFabric(environment: Environment): Promise<Fabric> {
       close: () => gateway.close(graceMs),
     })
     origin = originOf(environment.config, gateway.port)
-    await stores.slot.lease.publish(slotNote(stores, origin))
+    await stores.slot.lease.publish(await slotNote(stores, origin))
     // Callers that wait for news get an answer at once, so that they do not use up the grace.
     closers.push({ name: 'long polls', close: () => parts.endWaits() })
     closers.push({ name: 'heap', close: keepHeapSmall(gateway.occupiedBytes) })
@@ -217,7 +217,7 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
       upstream: createBalancer(upstream, environment.random, () => environment.clock.monotonic(), {
         sessions: stores.owners.places,
       }),
-      signer: keys.forward,
+      ...{ signer: stores.forwardKey, cardSigner: keys.fabric },
       ...stores.owners,
       ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
       trustDomain: config.trustDomain,

@@ -30,7 +30,7 @@ export function composeEntryAdmission(
   return createEntryAdmission({
     findPrincipal: (name) => directory.find(name),
     hasReceiver: (name) => authorization.findReceiver('agent', name) !== null,
-    trust: { trustDomain: config.trustDomain, fabricKey: keys.forward.publicKey },
+    trust: { trustDomain: config.trustDomain, fabricKey: keys.fabric.publicKey },
     verify: (...signed) => signingKeys.verify(...signed),
     isProvenRequest: (request) =>
       isProvenRequest(request, { signatures, find: (name) => directory.find(name) }),

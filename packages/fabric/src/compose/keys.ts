@@ -1,9 +1,10 @@
 import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto'
+import { type KeyProvider, newestVersion } from '../keys/key-provider.ts'
 import type { StatementKey } from '../ledger/statement-writer.ts'
 import type { Random } from '../lib/random.ts'
 import { openPrivateKey, openSymmetricKey } from '../lib/stored-key.ts'
 import type { SecretStore } from '../secrets/secret-store.ts'
-import type { ForwardSigner } from '../transports/http/forward-signature.ts'
+import type { KeySigner } from '../transports/http/forward-signature.ts'
 
 /**
  * The fabric's own keys. Each signs or seals one kind of thing, so that none can stand for another.
@@ -13,10 +14,13 @@ export interface FabricKeys {
   readonly log: KeyObject
   /** Signs the statements that the ledger holds. */
   readonly statement: StatementKey & { readonly publicKey: Uint8Array }
-  /** Certifies the log keys of each slot; verifiers pin it. */
-  readonly slots: { readonly publicKey: Uint8Array; sign(bytes: Uint8Array): Uint8Array }
-  /** Signs what the fabric forwards, and the cards it rewrites. */
-  readonly forward: ForwardSigner & { readonly publicKey: Uint8Array }
+  /**
+   * Certifies the log keys of each slot, and the short-lived keys of each process; verifiers pin
+   * it. It stays with its provider, and signs at starts and renewals only.
+   */
+  readonly slots: { readonly publicKey: Uint8Array; sign(bytes: Uint8Array): Promise<Uint8Array> }
+  /** Signs what others keep: agent cards, channel descriptors and notifications. */
+  readonly fabric: KeySigner & { readonly publicKey: Uint8Array }
   /** Seals the facts that are kept next to the ledger. */
   readonly detail: Uint8Array
   /** Keys the hashes that stand for masked values. */
@@ -29,15 +33,14 @@ export interface FabricKeys {
  */
 export async function openFabricKeys(
   secrets: SecretStore,
-  slot: string,
-  random: Random,
+  provider: KeyProvider,
+  { slot, random }: { readonly slot: string; readonly random: Random },
 ): Promise<FabricKeys> {
   const log = await openPrivateKey(secrets, `ledger/${slot}/log`, 'Ed25519')
   const statement = await openPrivateKey(secrets, `ledger/${slot}/statement`, 'Ed25519')
-  const forward = await openPrivateKey(secrets, 'gateway/forward', 'Ed25519')
-  const slots = await openPrivateKey(secrets, 'ledger/slots', 'Ed25519')
+  const fabric = await openPrivateKey(secrets, 'gateway/fabric', 'Ed25519')
   const statementPublic = rawPublicKey(statement)
-  const forwardPublic = rawPublicKey(forward)
+  const fabricPublic = rawPublicKey(fabric)
   return {
     log,
     statement: {
@@ -45,14 +48,31 @@ export async function openFabricKeys(
       privateKey: statement,
       publicKey: statementPublic,
     },
-    slots: { publicKey: rawPublicKey(slots), sign: (bytes) => sign(null, bytes, slots) },
-    forward: {
-      keyId: `fabric-${createHash('sha256').update(forwardPublic).digest('hex').slice(0, 16)}`,
-      publicKey: forwardPublic,
-      sign: (bytes) => sign(null, bytes, forward),
+    slots: await openCertifier(provider),
+    fabric: {
+      keyId: `fabric-${createHash('sha256').update(fabricPublic).digest('hex').slice(0, 16)}`,
+      publicKey: fabricPublic,
+      sign: (bytes) => sign(null, bytes, fabric),
     },
     detail: await openSymmetricKey(secrets, `ledger/${slot}/detail`, random),
     mask: await openSymmetricKey(secrets, 'redaction/mask', random),
+  }
+}
+
+/** The name of the certifying key at its provider. */
+export const CERTIFIER = 'ledger/slots'
+
+async function openCertifier(provider: KeyProvider): Promise<FabricKeys['slots']> {
+  const { version, publicKey } = newestVersion(await provider.open(CERTIFIER, 'Ed25519'))
+  if (publicKey === null) throw new TypeError(`${CERTIFIER} is not a key that signs`)
+  return {
+    publicKey: new Uint8Array(publicKey.subarray(-32)),
+    async sign(bytes) {
+      const signed = await provider.sign(CERTIFIER, bytes)
+      // Verifiers pin the version that was the newest at the start.
+      if (signed.version === version) return signed.signature
+      throw new Error(`${CERTIFIER} was rotated since the start; start the fabric again`)
+    },
   }
 }
 

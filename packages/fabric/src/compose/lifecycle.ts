@@ -1,7 +1,8 @@
-import { createExchangeId } from '@countersign/protocol'
+import { certifiedKeyId, createExchangeId } from '@countersign/protocol'
 import type { RecordedDecision } from '../approvals/approvals.ts'
 import type { CertificateFacts, FindNoRoom, RecordCertificate } from '../identity/enrollment.ts'
 import type { VerifiedToken } from '../identity/token-server.ts'
+import type { Certification } from '../keys/certified-key.ts'
 import type { EntryFeed } from '../ledger/entry-feed.ts'
 import type { EntryDraft, EntryPurpose } from '../ledger/ledger.ts'
 import { refusalOfFailure } from '../ledger/refusals.ts'
@@ -117,6 +118,20 @@ export function recordApproval(
     }
     const recording = appendLifecycle(environment, feed, { facts, purpose: 'administration' })
     return recording.then(() => null, refusalOfFailure)
+  }
+}
+
+/** Puts the certificate of a short-lived key on record, before the key signs anything. */
+export function recordCertification(
+  environment: Environment,
+  feed: EntryFeed,
+): (certification: Certification) => Promise<void> {
+  return ({ certificate, text }) => {
+    const facts = {
+      ...{ event: 'key-certified', object: certifiedKeyId(certificate) },
+      ...{ 'expires-at': certificate.notAfter, 'key.certificate': text },
+    }
+    return appendLifecycle(environment, feed, { facts, purpose: 'lifecycle' })
   }
 }
 

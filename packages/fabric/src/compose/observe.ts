@@ -159,7 +159,7 @@ function showChannels(metrics: Metrics, { channelStore }: Stores, clock: Clock):
 function showCertificates(
   { clock }: Environment,
   { metrics, readiness }: Observations,
-  { identity, state }: Stores,
+  { identity, state, forwardKey }: Stores,
 ): void {
   const rootExpiresAt = Date.parse(new X509Certificate(identity.authority.rootPem).validTo)
   metrics.gauge(
@@ -177,6 +177,7 @@ function showCertificates(
     name: 'state',
     fault: () => (state.isFresh() ? null : 'it was not read for too long to decide by it'),
   })
+  readiness.add({ name: 'forward key', fault: () => forwardKey.fault() })
   readiness.add({
     name: 'certificate',
     fault: () =>

@@ -38,9 +38,9 @@ async function openProcess(place: ReturnType<typeof testPlace>, dataDir: string,
       throw new Error(reason, { cause })
     },
   }
-  const key = await openPrivateKey(place.secrets, 'gateway/forward', 'Ed25519')
+  const key = await openPrivateKey(place.secrets, 'gateway/fabric', 'Ed25519')
   const forward = { keyId: 'forward', publicKey: new Uint8Array(32) }
-  const keys = { forward: { ...forward, sign: (bytes: Uint8Array) => sign(null, bytes, key) } }
+  const keys = { fabric: { ...forward, sign: (bytes: Uint8Array) => sign(null, bytes, key) } }
   const queue = await openQueue({ environment, state, identity, keys })
   closers.push(async () => {
     await queue.close()

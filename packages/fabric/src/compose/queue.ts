@@ -28,7 +28,7 @@ interface QueueDeps {
   readonly environment: Pick<Environment, 'config' | 'clock' | 'random' | 'onFatal' | 'log'>
   readonly state: StateStream
   readonly identity: Pick<Identity, 'directory' | 'trustDomain'>
-  readonly keys: Pick<FabricKeys, 'forward'>
+  readonly keys: Pick<FabricKeys, 'fabric'>
 }
 
 /** The data folder that has the channels of a fabric, and the process that serves them. */
@@ -128,14 +128,14 @@ interface Parts {
 }
 
 async function openParts(
-  { environment: { clock, onFatal }, identity, keys: { forward } }: QueueDeps,
+  { environment: { clock, onFatal }, identity, keys: { fabric } }: QueueDeps,
   { records, store: openStore, elsewhere }: Parts,
 ) {
   const { directory: agents, trustDomain } = identity
   const findAgent = (name: string) => agents.find(name)
   const authority = await ChannelAuthority.open({
     ...{ records, findAgent, trustDomain, clock },
-    signer: forward,
+    signer: fabric,
   })
   const store = await openStore(authority)
   // A quarantined member loses its part: the next message is sealed without it.

@@ -9,6 +9,7 @@ import { type Closer, closeInOrder } from '../concurrency/closing.ts'
 import type { Config } from '../config/config.ts'
 import { type Identity, openIdentity } from '../identity/identity.ts'
 import { boundedKeys } from '../keys/bounded-keys.ts'
+import type { CertifiedKey } from '../keys/certified-key.ts'
 import { createEntryFeed, type EntryFeed } from '../ledger/entry-feed.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { openLedger } from '../ledger/open-ledger.ts'
@@ -22,6 +23,7 @@ import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module
 import { DATA_CLASSES } from '../redaction/redactor.ts'
 import type { RecordStore } from '../state/record-store.ts'
 import type { StateStream } from '../state/state-stream.ts'
+import { openForwardKey } from './certified-keys.ts'
 import { type Counters, isFirstStart, openCounters } from './counters.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
 import { findNoRoomForEnrolment, policyEvents, recordCertificates } from './lifecycle.ts'
@@ -65,6 +67,7 @@ export interface Environment {
 /** Everything durable, opened in order: nothing serves before all of it stands. */
 export interface Stores extends Queue {
   readonly keys: FabricKeys
+  readonly forwardKey: CertifiedKey
   readonly counters: Counters
   readonly identity: Identity
   readonly state: StateStream
@@ -107,7 +110,7 @@ export async function openStores(environment: Environment, origin: () => string)
     closers.push({ name: 'log slot', close: () => slot.close() })
     const counters = await openCounters(environment, isFirst, closers)
     const keyProvider = boundedKeys(storedKeys({ secrets, clock, random }))
-    const keys = await openFabricKeys(secrets, slot.name, random)
+    const keys = await openFabricKeys(secrets, keyProvider, { slot: slot.name, random })
     const state = await openState(environment, database)
     closers.push({ name: 'state', close: () => state.close() })
     const kept = await openRecords(environment, closers)
@@ -134,7 +137,10 @@ export async function openStores(environment: Environment, origin: () => string)
         environment.log('certificate rotation failed', { error: String(error) }),
     })
     closers.push({ name: 'identity', close: () => identity.close() })
-    await slot.lease.publish(slotNote({ identity, keys, ledger }, ''))
+    // Behind identity, which refuses a clock that is far ahead: nothing is on record by it then.
+    const signing = { provider: keyProvider, secrets, slot: slot.name, feed }
+    const forwardKey = await openForwardKey(environment, signing, closers)
+    await slot.lease.publish(await slotNote({ identity, keys, ledger }, ''))
     const policy = await openPolicyModule({
       ...{ state, clock },
       ...policyFolder(config),
@@ -149,7 +155,8 @@ export async function openStores(environment: Environment, origin: () => string)
     closers.push({ name: 'channels', close: queue.close })
     return {
       ...queue,
-      ...{ keys, counters, identity, state, ...kept, policy, ledger, slot, feed, close },
+      ...{ keys, forwardKey, counters, identity, state, ...kept },
+      ...{ policy, ledger, slot, feed, close },
     }
   } catch (cause) {
     // The first fault is the one to report; what closes badly after it is its consequence.

@@ -21,12 +21,15 @@ interface SlotNote {
 type Certified = Pick<Stores, 'identity' | 'keys' | 'ledger'>
 
 /** The note of this process, with a certificate over the keys of its log. */
-export function slotNote({ identity, keys, ledger }: Certified, address: string): string {
+export async function slotNote(
+  { identity, keys, ledger }: Certified,
+  address: string,
+): Promise<string> {
   const slot = {
     ...{ slot: ledger.slot, origin: ledger.origin, vkey: ledger.vkey },
     statementKey: { keyId: keys.statement.keyId, publicKey: keys.statement.publicKey },
   }
-  const signature = keys.slots.sign(slotCertificate(identity.trustDomain, slot))
+  const signature = await keys.slots.sign(slotCertificate(identity.trustDomain, slot))
   return JSON.stringify({ address, slot: slotJson({ ...slot, signature }) })
 }
 
@@ -76,7 +79,7 @@ export async function trustDocument(stores: Stores): Promise<string> {
     bundle: (bundles.find(trustDomain)?.roots ?? []).map((root) => toBase64(root)),
     slotKey: toBase64(keys.slots.publicKey),
     slots: (await certifiedSlots(stores)).map(slotJson),
-    fabricKey: { keyId: keys.forward.keyId, publicKey: toBase64(keys.forward.publicKey) },
+    fabricKey: { keyId: keys.fabric.keyId, publicKey: toBase64(keys.fabric.publicKey) },
     enrollmentKey: toBase64(identity.enrollmentKey),
   })
 }
@@ -85,7 +88,7 @@ export async function trustDocument(stores: Stores): Promise<string> {
 export function fingerprintOf({ identity, keys }: Stores): Promise<string> {
   return trustFingerprint({
     trustDomain: identity.trustDomain,
-    fabricKey: keys.forward.publicKey,
+    fabricKey: keys.fabric.publicKey,
     slotKey: keys.slots.publicKey,
   })
 }

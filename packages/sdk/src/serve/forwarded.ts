@@ -6,6 +6,7 @@ import {
   isExchangeId,
   isFormerExchangeId,
   isPrincipalKey,
+  KEY_CERTIFICATE_FIELD,
   MalformedError,
   type MessageSignature,
   parseContentDigest,
@@ -13,6 +14,7 @@ import {
   parseSpiffeId,
   type RefusalCode,
   type SignableRequest,
+  slotOfExchange,
   utf8,
 } from '@countersign/protocol'
 import { clockSkewMs, type PeerIdentity } from '@countersign/protocol/tls'
@@ -21,6 +23,7 @@ import type { FabricTrust } from '../identity/trust.ts'
 import { type Clock, monotonicOf } from '../lib/clock.ts'
 import { LIMITS } from '../lib/limits.ts'
 import { sha256 } from '../lib/sha256.ts'
+import type { CertifiedKeys } from './certified-keys.ts'
 import type { NonceMemory } from './nonce-memory.ts'
 
 /** The facts that a verified forward signature vouches for. */
@@ -55,6 +58,8 @@ export interface ForwardRules {
   readonly trust: FabricTrust
   readonly clock: Clock
   readonly nonces: NonceMemory
+  /** Those of the fabric's processes. */
+  readonly certified: CertifiedKeys
   /** For signatures that are not the fabric's own: null refuses them. */
   readonly findKey: (keyId: string) => Promise<ForwardKey | null>
 }
@@ -82,8 +87,15 @@ export async function checkForwarded(
   const signature = findForwardSignature(request)
   if (signature instanceof ForwardFault) return signature
   const from = single('countersign-from', request)
-  const key = await forwardKey(signature, { peer, from, rules })
-  if (key === null) return rejected('the key may not forward this')
+  const exchange = single('countersign-exchange', request)
+  if (isFormerExchangeId(exchange)) {
+    return new ForwardFault(
+      'VERSION_UNSUPPORTED',
+      'the fabric has to be updated: exchange ids begin with exc_<slot>_',
+    )
+  }
+  const key = await forwardKey(signature, request, { peer, from, rules })
+  if (typeof key === 'string') return rejected(key)
   const fault = coverageFault(signature, request, body) ?? timeFault(signature, rules.clock.now())
   if (fault !== null) return rejected(fault)
   const base = baseOf(signature, request)
@@ -92,13 +104,6 @@ export async function checkForwarded(
   }
   if (single('countersign-to', request) !== rules.spiffeId) {
     return rejected('the request is for another agent')
-  }
-  const exchange = single('countersign-exchange', request)
-  if (isFormerExchangeId(exchange)) {
-    return new ForwardFault(
-      'VERSION_UNSUPPORTED',
-      'the fabric has to be updated: exchange ids begin with exc_<slot>_',
-    )
   }
   if (!isExchangeId(exchange) || from === null || !isPrincipalKey(from)) {
     return new ForwardFault('MESSAGE_MALFORMED', 'exchange or caller is not an id')
@@ -129,17 +134,21 @@ function findForwardSignature(request: SignableRequest): MessageSignature | Forw
 }
 
 async function forwardKey(
-  { params }: MessageSignature,
+  { params: { keyId } }: MessageSignature,
+  request: SignableRequest,
   { peer, from, rules }: { peer: PeerIdentity; from: string | null; rules: ForwardRules },
-): Promise<Uint8Array | null> {
+): Promise<Uint8Array | string> {
   const holder = parseSpiffeId(peer.spiffeId)
-  if (params.keyId === rules.trust.fabricKeyId) {
-    const isFabric = holder?.kind === 'fabric' && holder.trustDomain === rules.trust.trustDomain
-    return isFabric ? rules.trust.fabricKey : null
+  if (holder?.kind === 'fabric' && holder.trustDomain === rules.trust.trustDomain) {
+    const certificate = single(KEY_CERTIFICATE_FIELD, request)
+    const slot = slotOfExchange(single('countersign-exchange', request))
+    if (certificate === null || slot === null) return 'the key of the fabric has no certificate'
+    return rules.certified.find({ purpose: 'forward', keyId, slot, certificate })
   }
-  const key = await rules.findKey(params.keyId)
+  const key = await rules.findKey(keyId)
   // A connector vouches for its own agent only.
-  return key?.spiffeId === peer.spiffeId && key.spiffeId === from ? key.publicKey : null
+  if (key?.spiffeId === peer.spiffeId && key.spiffeId === from) return key.publicKey
+  return 'the key may not forward this'
 }
 
 function coverageFault(

@@ -94,6 +94,30 @@ describe('a served agent', () => {
     expect(await directly(() => undefined, {}, { credential: mallory })).toBe('SIGNATURE_REJECTED')
   })
 
+  test('refuses the fabric itself under any key that is not certified for this', async () => {
+    await lab.echo()
+    const by = async (key: ReturnType<typeof lab.fabric.certify>) =>
+      directly(() => undefined, { key })
+    const hour = 3_600_000
+    const now = Date.now()
+    expect(await by(lab.fabric.certify())).toBe('200')
+    const refused = {
+      'by another key': lab.fabric.certify({}, signingKey()),
+      'of another domain': lab.fabric.certify({ trustDomain: 'other.test' }),
+      'of another slot': lab.fabric.certify({ slot: 'b' }),
+      expired: lab.fabric.certify({ notBefore: now - 2 * hour, notAfter: now - hour }),
+      'not valid yet': lab.fabric.certify({ notBefore: now + hour, notAfter: now + 2 * hour }),
+      'for too long': lab.fabric.certify({ notAfter: now + 49 * hour }),
+      'of another key': { ...lab.fabric.certify(), keyId: 'forward-a-1' },
+      'of another process': { ...lab.fabric.certify(), sign: signingKey().sign },
+    }
+    for (const [what, key] of Object.entries(refused)) {
+      expect(await by(key), what).toBe('SIGNATURE_REJECTED')
+    }
+    const bare = await directly(({ headers }) => replace(headers, 'countersign-key', null))
+    expect(bare).toBe('SIGNATURE_REJECTED')
+  })
+
   test('lets a connector speak for its own agent only, when it knows the owner of the key', async () => {
     const key = signingKey()
     await lab.serving(() => new Response('ok'), {

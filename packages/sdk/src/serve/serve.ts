@@ -31,6 +31,7 @@ import type { Identity } from '../identity/identity.ts'
 import { type Clock, monotonicOf } from '../lib/clock.ts'
 import { AgentError } from '../lib/fault.ts'
 import { LIMITS } from '../lib/limits.ts'
+import { CertifiedKeys } from './certified-keys.ts'
 import { countersignResponse } from './countersign.ts'
 import {
   checkForwarded,
@@ -88,6 +89,7 @@ interface Site {
   readonly bodyBytesMax: number
   readonly memory: BodyMemory
   readonly nonces: NonceMemory
+  readonly certified: CertifiedKeys
   readonly findKey: (keyId: string) => Promise<ForwardKey | null>
   readonly listener: NodeListener
   readonly places: Places
@@ -117,6 +119,7 @@ export async function serve(
     bodyBytesMax: options.bodyBytesMax ?? LIMITS.bodyBytesMax,
     memory: new BodyMemory(),
     nonces: new NonceMemory(nonceWindowMs, LIMITS.noncesMax, monotonicOf(clock)),
+    certified: new CertifiedKeys(identity.trust, clock, nonceWindowMs),
     findKey: options.findKey ?? (() => Promise.resolve(null)),
     listener,
     places: new Places(),
@@ -235,14 +238,15 @@ async function answer(site: Site, raw: IncomingMessage, response: ServerResponse
     if (error.code === 'MEMORY_FULL') return refuse(response, 'OVERLOADED', 503)
     return refuse(response, 'MESSAGE_TOO_LARGE', 413)
   }
-  const { identity, clock, nonces, findKey } = site
+  const { identity, clock, nonces, certified, findKey } = site
   const request = {
     method: raw.method ?? '',
     path: raw.url ?? '',
     authority: raw.headers.host ?? '',
     headers: headersOf(raw),
   }
-  const rules = { spiffeId: identity.spiffeId, trust: identity.trust, clock, nonces, findKey }
+  const { spiffeId, trust } = identity
+  const rules = { spiffeId, trust, clock, nonces, certified, findKey }
   const forwarded = await checkForwarded(request, body, { peer, rules })
   if (forwarded instanceof ForwardFault)
     return refuse(response, forwarded.code, statusOf(forwarded))

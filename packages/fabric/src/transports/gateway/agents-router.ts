@@ -12,7 +12,7 @@ import { streamedCodec } from '../../protocols/request-streams.ts'
 import type { Balancer } from '../../routes/balancer.ts'
 import { type Routes, reliabilityOf } from '../../routes/routes.ts'
 import { answerCall } from '../http/call.ts'
-import type { ForwardSigner } from '../http/forward-signature.ts'
+import type { ForwardSigner, KeySigner } from '../http/forward-signature.ts'
 import type { PathMatch, PathRoute } from '../http/path-routes.ts'
 import type { StreamedRequest } from '../http/request-frames.ts'
 import type { Reply } from '../http/respond.ts'
@@ -23,7 +23,10 @@ export interface AgentsRouterOptions {
   readonly deps: PipelineDeps
   readonly routes: Routes
   readonly upstream: Balancer
+  /** Signs what is forwarded. */
   readonly signer: ForwardSigner
+  /** Signs the cards that are rewritten: callers keep them, and check them by a pinned key. */
+  readonly cardSigner: KeySigner
   readonly sessions: McpSessions
   readonly tasks: TaskOwners
   readonly classify: Classify
@@ -100,7 +103,7 @@ function agentsRouter(options: AgentsRouterOptions): Router {
           baseUrl: `${options.origin()}/agents/${name}`,
           upstreamUrls: route.endpoints.map(({ url }) => url),
           protocol: route.protocol,
-          signer: options.signer,
+          signer: options.cardSigner,
           credentialsRequired: true,
         },
       },

@@ -2,6 +2,7 @@ import {
   draftSignature,
   formatContentDigest,
   inputOfBase,
+  KEY_CERTIFICATE_FIELD,
   type SignableRequest,
   streamedBody,
   toBase64,
@@ -12,11 +13,23 @@ import type { Exchange } from '../../pipeline/exchange.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import type { UpstreamRequest } from '../../routes/upstream.ts'
 
-/** The key with which this hop signs what it forwards: the fabric's, or a connector's. */
-export interface ForwardSigner {
+/** A key by its id: the fabric's, or an agent's. */
+export interface KeySigner {
   readonly keyId: string
   /** Raw Ed25519 over the bytes, 64 bytes. */
   sign(bytes: Uint8Array): Uint8Array
+}
+
+/**
+ * The short-lived key with which the fabric signs what it forwards, and its certificate. They
+ * change together, between two requests.
+ */
+export interface ForwardSigner extends KeySigner {
+  readonly certificate: string
+  /** Raw Ed25519. */
+  readonly publicKey: Uint8Array
+  /** The reason why it cannot sign at this moment; null while it can. Costs nothing. */
+  fault(): string | null
 }
 
 /**
@@ -58,6 +71,8 @@ export function forwardedRequest(
       facts: {},
     }
   }
+  // Not covered: it is signed itself, and with another one this signature does not verify.
+  headers.push([KEY_CERTIFICATE_FIELD, signer.certificate])
   const callers = callerSignature(exchange)
   const components = ['"@method"', '"@path"']
   if (base.path.includes('?')) components.push('"@query"')
@@ -82,7 +97,11 @@ export function forwardedRequest(
     // If the caller signed, the callee covers that signature; otherwise ours ties the two together.
     facts:
       callers === null
-        ? { 'forwarded.signature': signature, 'forwarded.signature-base': signatureBase }
+        ? {
+            'forwarded.signature': signature,
+            'forwarded.signature-base': signatureBase,
+            'forwarded.key': signer.publicKey,
+          }
         : {},
   }
 }

@@ -1,7 +1,7 @@
 import { type Answer, readSignedResponse, type SignedResponse } from '@countersign/protocol'
 import type { BodyBudget, BodyShare } from '../../budgets/body-budget.ts'
 import { type CallerDeadline, createDeadline, type Deadline } from '../../budgets/deadline.ts'
-import { Refusal } from '../../lib/refusal.ts'
+import { Refusal, undecided } from '../../lib/refusal.ts'
 import {
   EjectedError,
   OutOfSpaceError,
@@ -84,6 +84,8 @@ export function callForwarder(options: CallForwarderOptions): CallForwarder {
     share = admitted
     const given = options.callerDeadline ?? null
     if (given?.leftMs() === 0) return declinedBy(deadlinePassed())
+    const unable = signer?.fault() ?? null
+    if (unable !== null) return declinedBy(undecided(unable))
     const forwarded = forwardedRequest(exchange, received, signer, receiverId)
     const { exchangeMs } = reliabilityOf(options.route).timeouts
     const { upload } = exchange

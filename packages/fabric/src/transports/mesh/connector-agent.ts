@@ -1,5 +1,5 @@
 import type { PeerTrust, TlsCredential } from '@countersign/protocol/tls'
-import type { ForwardSigner } from '../http/forward-signature.ts'
+import type { KeySigner } from '../http/forward-signature.ts'
 
 /** The parts of the enrolled agent that its connector needs. */
 export interface ConnectorAgent {
@@ -8,7 +8,7 @@ export interface ConnectorAgent {
   readonly trustDomain: string
   readonly trust: PeerTrust
   /** The agent's own signing key: it signs requests out and countersigns responses in. */
-  readonly signer: ForwardSigner
+  readonly signer: KeySigner
   credential(): TlsCredential
   onRotate(listener: (credential: TlsCredential) => void): () => void
   /** A request to the fabric over mutual TLS. Rejects when the fabric cannot be reached. */

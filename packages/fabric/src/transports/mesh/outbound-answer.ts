@@ -14,7 +14,7 @@ import type { Classified } from '../../protocols/classify.ts'
 import type { Route } from '../../routes/routes.ts'
 import type { UpstreamResponse } from '../../routes/upstream.ts'
 import { readBodyOf } from '../http/answer-body.ts'
-import type { ForwardSigner } from '../http/forward-signature.ts'
+import type { KeySigner } from '../http/forward-signature.ts'
 import {
   fabricFields,
   receiverFields,
@@ -34,7 +34,7 @@ export interface OutboundRoute extends Route {
 
 export interface AnswerOptions {
   readonly deps: Pick<PipelineDeps, 'signatures'>
-  readonly agent: { readonly signer: ForwardSigner; readonly trustDomain: string }
+  readonly agent: { readonly signer: KeySigner; readonly trustDomain: string }
   /** The host on which the connector itself listens for its agent. */
   readonly host: string
   readonly port: number

@@ -1,6 +1,7 @@
 import {
   chmodSync,
   cpSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -662,6 +663,20 @@ export const runFaults: readonly Fault[] = [
     next: 'correct the policy; the policies before it stay in force',
     inject: (lab) => writeFileSync(join(lab.data, 'policies/broken.cedar'), 'permit(;'),
     repair: (lab) => rmSync(join(lab.data, 'policies/broken.cedar')),
+  },
+  {
+    fault: 'the policy folder cannot be written',
+    ends: 'runs',
+    within: '',
+    says: /policy folder not written/,
+    message: 'policy folder not written',
+    next: 'give this user the right to it; policies change by `policy.put` meanwhile',
+    inject(lab) {
+      // The marker of a change cannot be written, also by a user with every right.
+      mkdirSync(join(lab.data, 'policies.mirror.json.new'))
+      writeFileSync(join(lab.data, 'policies/empty.cedar'), '')
+    },
+    repair: (lab) => rmSync(join(lab.data, 'policies.mirror.json.new'), { recursive: true }),
   },
   {
     fault: 'the reader of its output goes away',

@@ -89,6 +89,11 @@ const elsewhere: readonly {
     by: 'packages/fabric/src/cli/commands/up.test.ts',
     says: "main, 'up'",
   },
+  ...['8443', '8444'].map((port) => ({
+    command: `countersign up --replica --port ${port}`,
+    by: 'test/harness/replicas.ts',
+    says: "'up', '--replica', '--port', '0'",
+  })),
 ]
 
 const home = mkdtempSync(join(tmpdir(), 'countersign-docs-'))

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { slotOfExchange } from '@countersign/protocol'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { fetchReceipt, type Receipt } from '../../packages/sdk/src/call/receipt.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Draft, field, refusalOf, send } from '../harness/doors.ts'
@@ -26,6 +26,8 @@ export function twoReplicas(engines: string, open: () => Promise<Replicas>): voi
     let replicas: Replicas
     beforeAll(async () => {
       replicas = await open()
+      // The policies that one took.
+      await expectAccepted(replicas.two)
     })
     afterAll(() => replicas.close())
 
@@ -63,6 +65,16 @@ export function twoReplicas(engines: string, open: () => Promise<Replicas>): voi
       }
     }
 
+    /** A change by one is in force at the other within 250 ms; no time is asserted here. */
+    async function expectAccepted(at: Replica, as?: Draft['as']): Promise<Heard> {
+      const draft = as === undefined ? {} : { as }
+      return vi.waitFor(async () => {
+        const heard = await send(at.door, draft)
+        expect([heard.status, refusalOf(heard)]).toEqual([200, null])
+        return heard
+      }, deadline)
+    }
+
     /** The owner reaches the receiver through `at`, and the agent of `thief` does not. */
     async function expectOwned(at: Replica, draft: Draft, thief: As): Promise<void> {
       const { echo } = replicas
@@ -89,8 +101,7 @@ export function twoReplicas(engines: string, open: () => Promise<Replicas>): voi
       for (const [at, other] of [both(), both().toReversed()] as [Replica, Replica][]) {
         const name = `enrolled-${slots.length}`
         const agent = await replicas.enrol(at, name, ['caller'])
-        const heard = await send(other.door, { as: agent.credential() })
-        expect([heard.status, refusalOf(heard)]).toEqual([200, null])
+        const heard = await expectAccepted(other, agent.credential())
         slots.push(slotOfExchange(field(heard, 'countersign-exchange')))
       }
       expect(new Set(slots)).toEqual(new Set(['a', 'b']))
@@ -149,7 +160,7 @@ export function twoReplicas(engines: string, open: () => Promise<Replicas>): voi
         for (const [at, by] of both().flatMap((at) => both().map((by) => [at, by] as const))) {
           const name = `cut-${randomUUID().slice(0, 8)}`
           const as = (await enrol(by, name, ['caller'])).credential()
-          await expect.poll(async () => (await send(at.door, { as })).status, deadline).toBe(200)
+          await expectAccepted(at, as)
           const stream = await echo.during(streaming(['data: {"a":1}\n\n'], true), async () => {
             const opened = await openStream(at.door, { as })
             await opened.until(/"a":1/)
@@ -184,6 +195,7 @@ export function twoReplicas(engines: string, open: () => Promise<Replicas>): voi
     test('a restart and a change of the replica leave tasks, sessions and used requests as they are', async () => {
       const { one, two, caller, echo } = replicas
       const thief = { as: (await replicas.enrol(two, 'thief', ['caller'])).credential() }
+      await expectAccepted(one, thief.as)
       const drafts: Draft[] = []
       for (const at of both()) {
         drafts.push(reads(await createTask(at)), pings(await openSession(at)))

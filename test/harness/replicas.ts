@@ -4,12 +4,11 @@ import { askControl, type Identity, openIdentity } from '@countersign/sdk'
 import { inject } from 'vitest'
 import { run } from '../../packages/fabric/src/cli/run.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
-import { installDefaultPolicies } from '../../packages/fabric/src/policy/policy-files.ts'
 import { ServerProcess } from '../faults/server-process.ts'
 import type { Door } from './doors.ts'
 import { type Echo, openEcho } from './echo.ts'
-import { RECEIVERS, WORLD_POLICIES } from './policies.ts'
-import type { Admin } from './world.ts'
+import { RECEIVERS } from './policies.ts'
+import { type Admin, putPolicies } from './world.ts'
 
 /** The data folder of each replica, and the settings that they share. */
 export interface ReplicaPlan {
@@ -48,14 +47,11 @@ export interface Replicas {
 /** Two processes of one fabric, with receivers and a caller that enrolled with the first. */
 export async function openReplicas({ folders, config, env = {} }: ReplicaPlan): Promise<Replicas> {
   const dir = mkdtempSync(join(inject('worldsDir'), 'replicas-'))
-  const policyDir = join(dir, 'policies')
   const file = join(dir, 'countersign.yaml')
-  await installDefaultPolicies(policyDir)
-  writeFileSync(join(policyDir, 'world.cedar'), WORLD_POLICIES)
   writeFileSync(
     file,
     JSON.stringify({
-      ...{ replica: true, policyDir, observe: { enabled: false } },
+      observe: { enabled: false },
       masterKey: { from: 'key-file', path: join(dir, 'master.key') },
       limits: { requestsPerMinute: 100_000, refusalsPerMinute: 100_000 },
       ...config,
@@ -65,7 +61,7 @@ export async function openReplicas({ folders, config, env = {} }: ReplicaPlan): 
   const people: Identity[] = []
   let caller: Identity | null = null
   const open = (folder: 0 | 1): Replica => {
-    const words = ['up', '--json', '--port', '0', ...place(folder)]
+    const words = ['up', '--replica', '--port', '0', '--json', ...place(folder)]
     const operator = join(dir, folders[folder], 'operator')
     return openReplica({ start: () => new ServerProcess({ words, env }), operator }, () => {
       if (caller === null) throw new Error('the caller is not enrolled yet')
@@ -84,6 +80,7 @@ export async function openReplicas({ folders, config, env = {} }: ReplicaPlan): 
   }
   await one.start()
   await two.start()
+  await putPolicies(one.admin)
   caller = await enrol(one, 'caller', ['caller'])
   for (const name of ['echo', 'a2a', 'mcp'] as const) {
     const { role, protocol } = RECEIVERS[name]

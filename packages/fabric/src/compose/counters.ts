@@ -25,10 +25,22 @@ export const USED_VALUES_FOLDER = 'used-values'
 
 /** Counters and single-use values, by the engine that the configuration chooses. */
 export interface Counters {
+  /** As `countersName` returns it. */
+  readonly name: string
   readonly guard: ReplayGuard
   rateLimits(requestsPerMinute: number): RateLimits
   /** Why nothing can be claimed or counted now; null while it can. */
   fault(): string | null
+}
+
+/** The name of counters that no other process can know. */
+export const OWN_COUNTERS = 'of its own'
+
+/** Returns the name of the counters: processes with one name share what they accept. */
+export function countersName({ engines: { state, counters } }: Pick<Config, 'engines'>): string {
+  if (counters.engine === 'redis') return `Redis with the prefix ${counters.prefix}`
+  // On one data folder, a lock keeps lone processes and replicas apart.
+  return state.engine === 'sqlite' ? 'of the data folder' : OWN_COUNTERS
 }
 
 /** True when no value can have been used on this data folder. Asked before a log is made there. */
@@ -50,19 +62,21 @@ export async function openCounters(
 ): Promise<Counters> {
   const { config, clock, random, log } = environment
   const { counters } = config.engines
+  const name = countersName(config)
   if (counters.engine === 'memory') {
     assertNotShared(config)
     const { close, ...opened } = isReplica(config)
       ? await openSharedCounters(environment, isFirst)
       : openOwnCounters(environment, isFirst)
     closers.push({ name: 'counters', close })
-    return opened
+    return { name, ...opened }
   }
   const { prefix } = counters
   const target = targetOf(counters)
   const server = await WatchedServer.open({ target, prefix, clock, random, isFirst, log })
   closers.push({ name: 'counters', close: () => server.close() })
   return {
+    name,
     guard: createReplayGuard(redisUsedValues(server), clock),
     rateLimits: (requestsPerMinute) => redisRateLimits(server, requestsPerMinute),
     fault: () => server.fault(),
@@ -78,7 +92,7 @@ function assertNotShared(config: Config): void {
   )
 }
 
-type OpenCounters = Counters & { close(): void }
+type OpenCounters = Omit<Counters, 'name'> & { close(): void }
 
 function openOwnCounters({ config, clock, log }: Environment, isFirst: boolean): OpenCounters {
   const dir = join(config.dataDir, USED_VALUES_FOLDER)

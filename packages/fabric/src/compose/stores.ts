@@ -36,7 +36,7 @@ import { type Owners, openRecords } from './records.ts'
 import { openSecrets } from './secrets.ts'
 import { openState } from './state.ts'
 import { openSharedDatabase } from './state-engine.ts'
-import { slotNote } from './trust.ts'
+import { assertSameCounters, slotNote } from './trust.ts'
 
 /**
  * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
@@ -119,8 +119,7 @@ export async function openStores(environment: Environment, origin: () => string)
     const feed = createEntryFeed(ledger)
     const identity = await openIdentity({
       trustDomain: config.trustDomain,
-      state,
-      secrets,
+      ...{ state, secrets, clock, random },
       rootKeys: keyProvider,
       certificateWriter: derCertificateWriter(),
       replayGuard: counters.guard,
@@ -128,8 +127,6 @@ export async function openStores(environment: Environment, origin: () => string)
       issuers: config.identity.issuers.map((terms) => oidcIssuer(terms, clock)),
       record: recordCertificates(environment, { feed, ledger }),
       findNoRoom: findNoRoomForEnrolment({ ledger }),
-      clock,
-      random,
       server: { name: 'gateway', names: namesOf(config), lifetimeMs: serverLifetimeMs },
       issuer: () => `${origin()}/oauth`,
       audience: origin,
@@ -140,7 +137,8 @@ export async function openStores(environment: Environment, origin: () => string)
     // Behind identity, which refuses a clock that is far ahead: nothing is on record by it then.
     const signing = { provider: keyProvider, secrets, slot: slot.name, feed }
     const forwardKey = await openForwardKey(environment, signing, closers)
-    await slot.lease.publish(await slotNote({ identity, keys, ledger }, ''))
+    await slot.lease.publish(await slotNote({ identity, keys, ledger, counters }, ''))
+    await assertSameCounters(slot, counters.name)
     const policy = await openPolicyModule({
       ...{ state, clock },
       ...policyFolder(config),

@@ -9,12 +9,16 @@ import {
   trustFingerprint,
 } from '@countersign/protocol'
 import { createOtherSlots, type OtherSlots, type SlotHolder } from '../ledger/other-slots.ts'
+import { OWN_COUNTERS } from './counters.ts'
+import type { LogSlot } from './log-slot.ts'
 import type { Environment, Stores } from './stores.ts'
 
 /** The note that the holder of a log slot publishes with its lease. */
 interface SlotNote {
   /** `https://host:port`, by which others reach the holder; empty before it listens. */
   readonly address: string
+  /** As `countersName` returns it: holders with one name accept a request once. */
+  readonly counters: string
   readonly slot: SlotTrust
 }
 
@@ -22,7 +26,7 @@ type Certified = Pick<Stores, 'identity' | 'keys' | 'ledger'>
 
 /** The note of this process, with a certificate over the keys of its log. */
 export async function slotNote(
-  { identity, keys, ledger }: Certified,
+  { identity, keys, ledger, counters: { name: counters } }: Certified & Pick<Stores, 'counters'>,
   address: string,
 ): Promise<string> {
   const slot = {
@@ -30,17 +34,37 @@ export async function slotNote(
     statementKey: { keyId: keys.statement.keyId, publicKey: keys.statement.publicKey },
   }
   const signature = await keys.slots.sign(slotCertificate(identity.trustDomain, slot))
-  return JSON.stringify({ address, slot: slotJson({ ...slot, signature }) })
+  return JSON.stringify({ address, counters, slot: slotJson({ ...slot, signature }) })
 }
 
 /** Null for the note of a process that has not certified its log yet. */
 function parseNote(note: string): SlotNote | null {
   if (note === '') return null
-  const { address, slot } = parseStrictJson(note) as { readonly [name: string]: JsonValue }
-  if (typeof address !== 'string' || slot === undefined) {
+  const { address, counters, slot } = parseStrictJson(note) as {
+    readonly [name: string]: JsonValue
+  }
+  if (typeof address !== 'string' || typeof counters !== 'string' || slot === undefined) {
     throw new Error('a log slot has a malformed note')
   }
-  return { address, slot: parseSlot(slot) }
+  return { address, counters, slot: parseSlot(slot) }
+}
+
+/**
+ * Rejects while a process with other counters serves the same state: a signed request would be
+ * accepted once at each. Asked when this process has published its own, so that of two that start
+ * together, one sees the other.
+ */
+export async function assertSameCounters(
+  { name, slots }: Pick<LogSlot, 'name' | 'slots'>,
+  counters: string,
+): Promise<void> {
+  for (const row of await slots()) {
+    const other = row.isHeld && row.name !== name ? parseNote(row.note) : null
+    if (other === null || (other.counters === counters && counters !== OWN_COUNTERS)) continue
+    throw new Error(
+      `the process of log slot ${row.name} has the counters ${other.counters}, and this one ${counters}, so that a signed request would be accepted once at each: set engines.counters of both to one Redis`,
+    )
+  }
 }
 
 /** Every log of the fabric, by slot; also of slots that no process holds now. */

@@ -325,7 +325,13 @@ export const REQUIREMENTS = {
     promise: 'What needs an approval does not pass without one for exactly this request.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'approvals are asked for requests that wait for an answer' },
-    attacks: ['swapped-action', 'self-approval', 'spent-approval', 'borrowed-digest'],
+    attacks: [
+      'swapped-action',
+      'answer-to-another-question',
+      'self-approval',
+      'spent-approval',
+      'borrowed-digest',
+    ],
   },
   'inspect:mask': {
     promise: 'Data that policy masks reaches neither the receiver nor the ledger.',

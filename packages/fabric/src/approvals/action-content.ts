@@ -14,6 +14,7 @@ import { type ExactValue, parseExactJson } from './exact-value.ts'
 /** The part of a request that states what is to be done. */
 export interface ActionContent {
   readonly protocol: string
+  readonly operation: string
   readonly contentType: string
   /** As it would leave for the receiver. */
   readonly body: Uint8Array
@@ -25,21 +26,32 @@ export const ACTION_JSON_BYTES_MAX = 262_144
 /** A request that needs an approval has more JSON than a digest is made of. */
 export class ActionTooLarge extends Error {}
 
+export interface ContentForm {
+  readonly form: JsonValue
+  /** A JSON-RPC call of A2A or MCP: its client makes up the id. */
+  readonly isCall: boolean
+}
+
 /**
  * The content of an action in a form that a digest commits to: JSON by its canonical form, without
  * the ids that a client makes up anew for each attempt, everything else byte by byte. Throws a
  * MalformedError on JSON that readers differ over, and an ActionTooLarge.
  */
-export function contentForm({ protocol, contentType, body }: ActionContent): JsonValue {
-  if (body.length === 0) return null
+export function contentForm(content: ActionContent): ContentForm {
+  const { contentType, body } = content
+  if (body.length === 0) return { form: null, isCall: false }
   const media = parseMediaType(contentType)
-  if (media === null || !isJsonEssence(media.essence)) return { bytes: toHex(sha256(body)) }
+  if (media === null || !isJsonEssence(media.essence)) {
+    return { form: { bytes: toHex(sha256(body)) }, isCall: false }
+  }
   if (body.length > ACTION_JSON_BYTES_MAX) throw new ActionTooLarge('too much JSON to approve')
   const read = parseExactJson(parseUtf8(body))
-  const { value, exact } = withoutAttempt(protocol, read)
+  const isCall = isCallOf(content.protocol, read.value)
+  const { value, exact } = withoutAttempt(content, read, isCall)
   try {
     const json = toHex(sha256(utf8(canonicalJson(value))))
-    return { json, exact: exact.map(([path, decimal]) => [[...path], decimal]) }
+    const form = { json, exact: exact.map(([path, decimal]) => [[...path], decimal]) }
+    return { form, isCall }
   } catch (cause) {
     throw new MalformedError(String(cause))
   }
@@ -61,43 +73,72 @@ const tracestate = /^[a-z0-9_*/@=.:;,~ +-]{0,512}$/i
 const isIdText = (value: unknown): boolean => typeof value === 'string' && idText.test(value)
 const isToken = (value: unknown): boolean => Number.isSafeInteger(value) || isIdText(value)
 
-type Omission = readonly [path: readonly string[], isAttempt: (value: unknown) => boolean]
-
-/** JSON-RPC 2.0, section 4: the id pairs a response with its request. */
-const rpcId: Omission = [['id'], (value) => value === null || isToken(value)]
-
-/** The members that a client sets anew for each attempt of one action. */
-const omissions: Readonly<Record<string, readonly Omission[]>> = {
-  a2a: [
-    rpcId,
-    [['params', 'message', 'messageId'], isIdText],
-    // The HTTP+JSON binding has the message at the top.
-    [['message', 'messageId'], isIdText],
-  ],
-  mcp: [
-    rpcId,
-    [['params', '_meta', 'progressToken'], isToken],
-    [
-      ['params', '_meta', 'traceparent'],
-      (value) => typeof value === 'string' && traceparent.test(value),
-    ],
-    [
-      ['params', '_meta', 'tracestate'],
-      (value) => typeof value === 'string' && tracestate.test(value),
-    ],
-  ],
+/** A member that differs between attempts, and what takes its place; undefined for nothing. */
+interface AttemptMember {
+  readonly path: readonly string[]
+  isAttempt(value: unknown): boolean
+  readonly constant?: string
 }
 
-function withoutAttempt(protocol: string, read: ExactValue): ExactValue {
-  const rows = Object.hasOwn(omissions, protocol) ? (omissions[protocol] ?? []) : []
+/**
+ * JSON-RPC 2.0, section 4: the id pairs a response with its call. A constant takes its place, since
+ * a call without an id is a notification.
+ */
+const rpcId: AttemptMember = { path: ['id'], isAttempt: isToken, constant: 'id' }
+
+/** MCP 2025-06-18, `RequestParams`. */
+const mcpMembers: readonly AttemptMember[] = [
+  { path: ['params', '_meta', 'progressToken'], isAttempt: isToken },
+  {
+    path: ['params', '_meta', 'traceparent'],
+    isAttempt: (value) => typeof value === 'string' && traceparent.test(value),
+  },
+  {
+    path: ['params', '_meta', 'tracestate'],
+    isAttempt: (value) => typeof value === 'string' && tracestate.test(value),
+  },
+  // A client that sends a progress token in one attempt alone would ask for two approvals.
+  { path: ['params', '_meta'], isAttempt: (meta) => isObject(meta) && isEmpty(meta) },
+]
+
+/** A2A 1.0, section 3.1: the operations that have a message. */
+const sends: ReadonlySet<string> = new Set(['SendMessage', 'SendStreamingMessage'])
+
+function messageId(...above: readonly string[]): AttemptMember {
+  return { path: [...above, 'message', 'messageId'], isAttempt: isIdText, constant: 'messageId' }
+}
+
+/**
+ * The members that a client sets anew for each attempt of one action, by their role in its protocol
+ * and not by their name. An answer keeps its id, which names the question of the receiver, and a
+ * request of A2A's HTTP+JSON binding keeps all but the id of its message: it has no other.
+ */
+function attemptMembers(
+  { protocol, operation }: ActionContent,
+  isCall: boolean,
+): readonly AttemptMember[] {
+  if (protocol === 'mcp') return isCall ? [rpcId, ...mcpMembers] : []
+  if (protocol !== 'a2a') return []
+  if (!isCall) return sends.has(operation) ? [messageId()] : []
+  return sends.has(operation) ? [rpcId, messageId('params')] : [rpcId]
+}
+
+/** A message that is a call and an answer at once has no id that is left out. */
+function isCallOf(protocol: string, value: JsonValue): boolean {
+  if ((protocol !== 'mcp' && protocol !== 'a2a') || !isObject(value)) return false
+  const isAnswer = Object.hasOwn(value, 'result') || Object.hasOwn(value, 'error')
+  return value['jsonrpc'] === '2.0' && typeof value['method'] === 'string' && !isAnswer
+}
+
+function withoutAttempt(content: ActionContent, read: ExactValue, isCall: boolean): ExactValue {
   const { exact } = read
   let { value } = read
-  for (const [path, isAttempt] of rows) {
+  for (const each of attemptMembers(content, isCall)) {
     // A number with more digits than a double is not one of the ids that clients make up.
-    if (exact.some(([at]) => isSamePath(at, path))) continue
-    value = without(value, path, isAttempt)
+    if (exact.some(([at]) => isSamePath(at, each.path))) continue
+    value = without(value, each.path, each)
   }
-  return { value: withoutEmptyMeta(value), exact }
+  return { value, exact }
 }
 
 function isSamePath(a: readonly (string | number)[], b: readonly string[]): boolean {
@@ -107,19 +148,14 @@ function isSamePath(a: readonly (string | number)[], b: readonly string[]): bool
 function without(
   value: JsonValue,
   [name, ...rest]: readonly string[],
-  isAttempt: (value: unknown) => boolean,
+  member: AttemptMember,
 ): JsonValue {
   if (!isObject(value) || name === undefined || !Object.hasOwn(value, name)) return value
   const inner = value[name] ?? null
-  if (rest.length > 0) return { ...value, [name]: without(inner, rest, isAttempt) }
-  if (!isAttempt(inner)) return value
+  if (rest.length > 0) return { ...value, [name]: without(inner, rest, member) }
+  if (!member.isAttempt(inner)) return value
   const { [name]: _, ...others } = value
-  return others
-}
-
-/** A client that sends a progress token in one attempt alone would ask for two approvals. */
-function withoutEmptyMeta(value: JsonValue): JsonValue {
-  return without(value, ['params', '_meta'], (meta) => isObject(meta) && isEmpty(meta))
+  return member.constant === undefined ? others : { ...others, [name]: member.constant }
 }
 
 const isEmpty = (value: object): boolean => Object.keys(value).length === 0

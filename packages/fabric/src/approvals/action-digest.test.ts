@@ -54,6 +54,12 @@ const rest = (messageId: unknown): Action => ({
   body: json({ message: { role: 'ROLE_USER', parts: [{ text: 'pay' }], messageId } }),
 })
 
+const answer = (changes: object, headers: Action['headers'] = base.headers): Action => ({
+  ...base,
+  ...{ operation: 'response', tool: '', headers },
+  body: json({ jsonrpc: '2.0', id: 7, result: { action: 'accept' }, ...changes }),
+})
+
 const http = (body: string, changes: Partial<Action> = {}): Action => ({
   ...base,
   ...{ protocol: 'http', operation: 'POST', tool: '', path: '/orders?dry=0' },
@@ -77,12 +83,12 @@ describe('the digest of an action', () => {
     ].map(actionDigestText)
     expect(digests).toMatchInlineSnapshot(`
       [
-        "24bd81bc7523a6965de91c406b00de884a8afe2c5fb9101502c1cd9e0b0a12a7",
-        "95b6d358c4ddbc985d2c055eebb78be41fbd83ccd362e0d5bd248b63f1b11dd5",
-        "a163e0deb940efca3904e4da4184eee95bd422e880141a8e50d0ec94a6575449",
-        "7dd0d8a40be3a0f39f48090c07a6c786d74fa3495f746057b1e8ba0b4bb475bf",
-        "b25d144b96810b45bbac9a02857cf8eadeaf3a8094dd4efbbe95da849bae8928",
-        "bea2ee93c73da1c246fa3b86110bcb62adffd8219d87703d75833db25aae8083",
+        "737efe8390065b2c6aa814c204e72612ba66dc3ebb53acc85a3db09f0b1c078b",
+        "4ae84595f105eec4a539f5647238147088ab19bbd76fac634308c84258c5b6b3",
+        "0b26bd6d78d901d3e5c9405ff11d394b886ed00bc0e0ea082ca1d1449281af74",
+        "fcbe2eaeac804e7c6b8a70fef754b230b919aaed4652ae2fd1bbbaf75c4d6db8",
+        "92a716e17c4b32347a52661de6a1caceb04d3ef6df66373456707b7485351e48",
+        "e9af642e77989d6708458665a879e563417a7139bb858764da7b6e40c3e1d181",
       ]
     `)
   })
@@ -107,6 +113,70 @@ describe('the digest of an action', () => {
     different(http('{"id":1}'), http('{"id":2}'))
     different(http('{"message":{"messageId":"1"}}'), http('{"message":{"messageId":"2"}}'))
     different(http('{}'), http('{}', { headers: [...base.headers, ['if-match', '"1"']] }))
+  })
+
+  test('keeps the ids that name a question, a session or a task', () => {
+    different(answer({}), answer({ id: 8 }))
+    different(answer({}), answer({ id: '7' }))
+    const refused = { error: { code: 1, message: 'no' } }
+    different(answer({ result: undefined, ...refused }), answer({ id: 8, ...refused }))
+    const inSession = (id: string) => [...base.headers, ['mcp-session-id', id]] as const
+    different(answer({}, inSession('a')), answer({}, inSession('b')))
+    const end = { method: 'DELETE', operation: 'session/end', body: text('') }
+    different(
+      { ...base, ...end, headers: inSession('a') },
+      { ...base, ...end, headers: inSession('b') },
+    )
+    same({ ...mcp({}), headers: inSession('a') }, { ...mcp({}), headers: inSession('b') })
+    const cancel = (id: string): Action => ({
+      ...rest('m'),
+      ...{ operation: 'CancelTask', path: '/tasks/A:cancel', body: json({ id }) },
+    })
+    different(cancel('A'), cancel('B'))
+    const send = (members: object): Action => ({
+      ...rest('m'),
+      body: json({ message: { messageId: 'm' }, ...members }),
+    })
+    different(send({ id: 'A' }), send({ id: 'B' }))
+    different(
+      send({ params: { message: { messageId: 'a' } } }),
+      send({ params: { message: { messageId: 'b' } } }),
+    )
+  })
+
+  test('keeps the ids of what is not a JSON-RPC call of its protocol', () => {
+    const without = (name: string, id: number): Action => {
+      const { [name]: _, ...members } = JSON.parse(new TextDecoder().decode(mcp({}).body)) as {
+        readonly [name: string]: unknown
+      }
+      return { ...base, body: json({ ...members, id }) }
+    }
+    different(without('jsonrpc', 1), without('jsonrpc', 2))
+    different(without('method', 1), without('method', 2))
+    const both = (id: number): Action => ({
+      ...base,
+      body: json({ jsonrpc: '2.0', id, method: 'tools/call', result: {} }),
+    })
+    different(both(1), both(2))
+    const token = (progressToken: number) => answer({ params: { _meta: { progressToken } } })
+    different(token(1), token(2))
+    const task = (messageId: string): Action => ({
+      ...a2a([], messageId),
+      operation: 'CancelTask',
+    })
+    different(task('m-1'), task('m-2'))
+    different(http('{"params":{"_meta":{}}}'), http('{"params":{}}'))
+  })
+
+  test('tells a call from a notification, and from a call that has no id to answer', () => {
+    const { id: _, ...members } = JSON.parse(new TextDecoder().decode(mcp({}).body)) as {
+      readonly id: number
+    }
+    const notification = { ...base, body: json(members) }
+    different(mcp({}), notification)
+    different(mcp({}, {}, null), notification)
+    different(mcp({}, {}, null), mcp({}))
+    different(a2a([], 'm-1'), a2a([], undefined))
   })
 
   test('depends on the value of JSON, not on how it is written', () => {
@@ -183,7 +253,7 @@ describe('the digest of an action', () => {
       fc.string({ maxLength: 5 }).filter((name) => name !== '__proto__'),
       fc.jsonValue({ maxDepth: 1 }),
     )
-    const id = fc.oneof(fc.nat(), fc.stringMatching(/^[a-z0-9-]{1,12}$/), fc.constant(null))
+    const id = fc.oneof(fc.nat(), fc.stringMatching(/^[a-z0-9-]{1,12}$/))
     fc.assert(
       fc.property(args, id, id, fc.nat(), (given, first, second, progressToken) => {
         const reversed = Object.fromEntries(Object.entries(given).reverse())

@@ -27,15 +27,17 @@ const attemptFields: ReadonlySet<string> = new Set([
   'accept-language',
   'idempotency-key',
   'last-event-id',
-  'mcp-session-id',
   'traceparent',
   'tracestate',
   'user-agent',
   'x-request-id',
 ])
 
+/** A client opens a session anew; an answer, a stream or the end of a session is about its own. */
+const sessionField = 'mcp-session-id'
+
 /** Changes with the form below, so that digests of two forms never meet. */
-const version = 'countersign-action-1'
+const version = 'countersign-action-2'
 
 /**
  * SHA-256 over the canonical form (RFC 8785) of an action. It is made of what would be forwarded,
@@ -43,8 +45,9 @@ const version = 'countersign-action-1'
  * of a masked value does not let anyone guess that value. Throws as `contentForm` does.
  */
 export function actionDigest(action: Action): Uint8Array {
+  const { form: content, isCall } = contentForm(action)
   const headers = action.headers
-    .filter(([name]) => !attemptFields.has(name))
+    .filter(([name]) => !attemptFields.has(name) && !(isCall && name === sessionField))
     .map(([name, value]) => [name, value])
   const form: JsonValue = {
     version,
@@ -59,7 +62,7 @@ export function actionDigest(action: Action): Uint8Array {
     path: action.path,
     // By name and then by value: the order of fields of different names means nothing.
     headers: headers.sort((a, b) => (canonicalJson(a) < canonicalJson(b) ? -1 : 1)),
-    content: contentForm(action),
+    content,
   }
   return sha256(utf8(canonicalJson(form)))
 }

@@ -28,6 +28,14 @@ function fail() {
   })
 }
 
+/** Locks are files of SQLite as well, and a start takes and gives back some of them. */
+function closeBy(fault) {
+  const { close } = DatabaseSync.prototype
+  DatabaseSync.prototype.close = function () {
+    return this.location()?.endsWith('lock') ? close.call(this) : fault()
+  }
+}
+
 /** From the start of the process on. */
 const always = {
   clock() {
@@ -35,12 +43,12 @@ const always = {
     Date.now = () => now() + Number(argument)
   },
   'close-throws'() {
-    DatabaseSync.prototype.close = () => {
+    closeBy(() => {
       throw new Error('planted')
-    }
+    })
   },
   'close-blocks'() {
-    DatabaseSync.prototype.close = forever
+    closeBy(forever)
   },
   'close-hangs'() {
     const post = threads.Worker.prototype.postMessage

@@ -282,6 +282,16 @@ describe(verifies(['stream:requests@gateway'], 'a stream in both directions'), (
     expect(cut.body()).not.toContain('ann@example.com')
   })
 
+  test('is not answered in another charset than the one in which frames are inspected', async () => {
+    answer = (_, response) => {
+      response.writeHead(200, { 'content-type': 'application/x-ndjson; charset=iso-8859-1' })
+      response.end('{"n":0}\n')
+    }
+    const given = await refused('echo', ['{"n":0}\n'])
+    expect(given.headers).toMatchObject(refusal('RESPONSE_REJECTED', true))
+    expect(given.body).not.toContain('"n":0')
+  })
+
   test('ends in both directions when a frame of the request may not pass', async () => {
     answer = echoLines
     const { stream, response, body } = open('blocked')
@@ -316,6 +326,16 @@ describe(verifies(['stream:requests@gateway'], 'nothing is delivered of'), () =>
     expect(given.headers).toMatchObject(refusal('CONTENT_UNSUPPORTED', false))
     expect(taken).toEqual([])
   })
+
+  test.each(['utf-7', 'utf-16le', 'iso-8859-1', 'x-none'])(
+    'lines in %s, which whoever goes by the head would read as what no detector has',
+    async (charset) => {
+      const type = `application/x-ndjson; charset=${charset}`
+      const given = await refused('masked', ['{"m":"ann+AEA-example.com"}\n'], type)
+      expect(given.headers).toMatchObject(refusal('CONTENT_UNSUPPORTED', false))
+      expect(taken).toEqual([])
+    },
+  )
 
   test('a stream whose first frame is blocked, or larger than a frame may be', async () => {
     const blocked = await refused('blocked', ['{"pay":"4111 1111 1111 1111"}\n'])

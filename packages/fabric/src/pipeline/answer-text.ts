@@ -3,7 +3,7 @@ import { decodeBody } from '../redaction/text/decode-body.ts'
 import { bodyFormOf, bodyFormOfUntyped } from '../redaction/text/media-type.ts'
 
 export { readText } from '../redaction/text/decode-body.ts'
-export { isInspectedCharset } from '../redaction/text/media-type.ts'
+export { charsetFor, isInspectedCharset } from '../redaction/text/media-type.ts'
 
 /**
  * The text that every reader makes of content that a receiver sent: the very same object where it

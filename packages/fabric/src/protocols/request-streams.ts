@@ -1,5 +1,6 @@
 import { parseMediaType } from '@countersign/protocol'
 import { Refusal } from '../lib/refusal.ts'
+import { charsetFor } from '../pipeline/answer-text.ts'
 import type { FrameCodec } from '../pipeline/frames.ts'
 import { type Route, reliabilityOf } from '../routes/routes.ts'
 import { grpcMessages } from './grpc/messages.ts'
@@ -39,7 +40,17 @@ export function streamedCodec(
     const detail = `a streamed request needs a route of the protocol http, not ${route.protocol}`
     return new Refusal('CONTENT_UNSUPPORTED', detail)
   }
-  return route.endpoints.some(({ connector }) => connector === true) ? unstreamed() : codec
+  if (route.endpoints.some(({ connector }) => connector === true)) return unstreamed()
+  return isInUtf8(headers.get('content-type')) ? codec : notInUtf8('CONTENT_UNSUPPORTED')
+}
+
+/** As JSON of a whole body: the head passes on with its charset, and its reader goes by that. */
+function isInUtf8(contentType: string | undefined): boolean {
+  return charsetFor('json', parseMediaType(contentType ?? '')?.charset) !== null
+}
+
+function notInUtf8(code: 'CONTENT_UNSUPPORTED' | 'RESPONSE_REJECTED'): Refusal {
+  return new Refusal(code, 'frames are inspected in UTF-8, and in no other charset')
 }
 
 /**
@@ -66,8 +77,10 @@ function permittedCodec(
 }
 
 /** The codec of the response to a streamed request; null for one that is whole, or of events. */
-export function answeringCodec(route: Route, contentType: string): FrameCodec | null {
-  return reliabilityOf(route).streams.permit === 'both' ? codecOf(contentType) : null
+export function answeringCodec(route: Route, contentType: string): FrameCodec | null | Refusal {
+  const isStreamed = reliabilityOf(route).streams.permit === 'both'
+  const codec = isStreamed ? codecOf(contentType) : null
+  return codec === null || isInUtf8(contentType) ? codec : notInUtf8('RESPONSE_REJECTED')
 }
 
 function permitsRequests(route: Pick<Route, 'reliability'>): boolean {

@@ -54,13 +54,27 @@ export function bodyFormOf(contentType: string): BodyForm | null {
   const media = parseMediaType(contentType)
   if (media === null) return null
   const { essence } = media
-  const charset = charsets.get(media.charset ?? 'utf-8')
-  if (charset === undefined || essence === 'text/event-stream') return null
-  if (isJsonEssence(essence) || essence === formEssence) {
-    const reading = essence === formEssence ? 'form' : 'json'
-    return charset === 'utf-8' ? { reading, charset, essence } : null
-  }
-  return textForm.test(essence) ? { reading: 'text', charset, essence } : null
+  if (essence === 'text/event-stream') return null
+  const reading = readingOf(essence)
+  const charset = reading === null ? null : charsetFor(reading, media.charset)
+  return reading === null || charset === null ? null : { reading, charset, essence }
+}
+
+function readingOf(essence: string): Reading | null {
+  if (isJsonEssence(essence)) return 'json'
+  if (essence === formEssence) return 'form'
+  return textForm.test(essence) ? 'text' : null
+}
+
+/**
+ * The charset in which content of this reading is inspected, by the label in its media type, if
+ * any; null where it cannot be: then its receiver would read what the detectors did not. Asked for
+ * whole bodies and for the frames of a stream alike.
+ */
+export function charsetFor(reading: Reading, label: string | null | undefined): Charset | null {
+  const charset = charsets.get(label ?? 'utf-8')
+  if (charset === undefined) return null
+  return reading === 'text' || charset === 'utf-8' ? charset : null
 }
 
 /**

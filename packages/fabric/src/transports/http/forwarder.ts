@@ -200,6 +200,7 @@ async function readResponse(
   const source = { readKind: options.readKind, route: options.route, account }
   const mediate = cardMediator(exchange.target.operation, status)
   const codec = exchange.upload === null ? null : answeringCodec(options.route, contentType)
+  if (codec instanceof Refusal) return reject(response, codec)
   if (isStream || codec !== null) {
     if (mediate !== null) return reject(response, cardRefusal('in a stream'))
     const frameBytes = reliabilityOf(options.route).streams.frameBytes

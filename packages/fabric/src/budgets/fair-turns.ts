@@ -5,12 +5,15 @@ import { systemClock } from '../lib/clock.ts'
  * served.
  */
 const turnMs = 1
+/** So that a turn ends on a clock that stands still or is set back, too. */
+const piecesMax = 64
 
 /**
  * Divides the event loop between the streams of a process and everything else. Work that is always
  * ready, such as the next of ten thousand tiny events, never lets the loop turn: its promises
- * resolve in the same turn. All streams together have `turnMs` in each turn; beyond that they wait
- * in a queue, of which one goes on in each turn, and a waiting stream reads no further.
+ * resolve in the same turn. All streams together have `turnMs` in each turn, and `piecesMax` events
+ * or frames; beyond that they wait in a queue, of which one goes on in each turn, and a waiting
+ * stream reads no further.
  */
 export class FairTurns {
   readonly #now: () => number
@@ -18,6 +21,7 @@ export class FairTurns {
   /** The owner that continues in this turn, while others wait. */
   #owner: object | null = null
   #endsAt = Number.NEGATIVE_INFINITY
+  #pieces = 0
   #isScheduled = false
 
   constructor(now: () => number = () => systemClock.monotonic()) {
@@ -32,7 +36,10 @@ export class FairTurns {
       this.#endsAt = now + turnMs
     }
     const mayGo = this.#waiting.length === 0 || this.#owner === owner
-    if (mayGo && now < this.#endsAt) return null
+    if (mayGo && now < this.#endsAt && this.#pieces < piecesMax) {
+      this.#pieces += 1
+      return null
+    }
     return new Promise((resume) => this.#waiting.push({ owner, resume }))
   }
 
@@ -43,6 +50,7 @@ export class FairTurns {
 
   #turn(): void {
     this.#isScheduled = false
+    this.#pieces = 0
     const first = this.#waiting.shift()
     this.#owner = first?.owner ?? null
     if (first === undefined) return
@@ -52,5 +60,5 @@ export class FairTurns {
   }
 }
 
-/** The turns of all event streams of this process. */
+/** The turns of all streams of this process: events, and frames in both directions. */
 export const streamTurns = new FairTurns()

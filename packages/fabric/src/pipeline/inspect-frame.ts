@@ -45,7 +45,7 @@ export function inspectFrame(
   if (frame.contentType === null) return { data: frame.data, findings: [] }
   const parts = { ...noParts, ...partsOfFrame(frame) }
   const client = caller.principal
-  const account = { name: client, caller: client, isAnswer: false, left }
+  const account = { name: client, caller: client, isAnswer: false, isFrame: true, left }
   const { mask, block } = decision.obligations
   const given = inspectShared(deps, parts, { mask, block }, account)
   const conclude = (result: InspectedParts | Refusal): InspectedFrame | Refusal =>

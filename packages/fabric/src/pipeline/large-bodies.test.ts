@@ -32,9 +32,9 @@ function open(costMs = 0, cpuMs = costMs) {
     },
   }
   return {
-    inspect: (parts: Partial<Parts>, client = 'a') =>
+    inspect: (parts: Partial<Parts>, client = 'a', isFrame = false) =>
       inspectShared({ redactor, largeBodies }, { ...noParts, ...parts }, order, {
-        ...{ name: client, caller: client, isAnswer: false },
+        ...{ name: client, caller: client, isAnswer: false, isFrame },
       }),
     handed: () => handed,
     read: (client: string) => readControl({ largeBodies }, client, () => 'read'),
@@ -89,6 +89,19 @@ test('an ordinary message is inspected at once, head and body', () => {
   const parts = { path: '/a', body, contentType: 'application/json', fields: [] }
   expect(inspect(parts)).toMatchObject({ findings: [{ dataClass: 'email' }] })
   expect(handed()).toBe(0)
+})
+
+test('frames count by number: a flood of them that take no time gets the thread', async () => {
+  const { inspect, handed, wait } = open()
+  const parts = { body: Buffer.from('1'), contentType: 'application/json' }
+  for (let i = 0; i < 20_000; i++) await inspect(parts, 'a', true)
+  expect(handed()).toBeGreaterThan(5_000)
+  const before = handed()
+  for (let i = 0; i < 1_000; i++) await inspect(parts, 'b', true)
+  expect(handed()).toBe(before)
+  wait(60_000)
+  await inspect(parts, 'a', true)
+  expect(handed()).toBe(before)
 })
 
 test('a client that has used its share of the event loop gets the thread, others do not', async () => {

@@ -19,6 +19,8 @@ export interface TimeAccount {
    * fabric nor claim that it has not acted.
    */
   readonly isAnswer: boolean
+  /** True for a frame of a stream, which is charged by number as well as by time. */
+  readonly isFrame?: boolean
   /** Aborted when the message is not wanted any more. */
   readonly left?: AbortSignal | undefined
 }
@@ -52,6 +54,7 @@ export function inspectShared(
   account: TimeAccount,
 ): InspectedParts | Refusal | Promise<InspectedParts | Refusal> {
   if (largeBodies === undefined) return inspectParts(parts, order, redactor)
+  if (account.isFrame === true) largeBodies.loop.countFrame(account.name)
   const inspected = largeBodies.loop.run(account.name, sizeOfParts(parts), (work) =>
     inspectParts(parts, { ...order, work }, redactor),
   )

@@ -19,6 +19,9 @@ const freeMs = 0.25
 /** Beyond it, a client may use a twentieth of the event loop. */
 const shareOptions = { rate: 0.05, creditMsMax: 250, debtMsMax: 5_000 }
 
+/** Each frame of a stream costs the loop this much besides its inspection, however small it is. */
+const frameMs = 0.02
+
 /** Requests to the fabric itself, which no thread can read: a tenth of the loop beyond a second. */
 const controlOptions = { rate: 0.1, creditMsMax: 1_000, debtMsMax: 10_000 }
 const controlLimit = {
@@ -65,6 +68,11 @@ export class LoopShare {
     } finally {
       this.#charge(this.#credit, client, began)
     }
+  }
+
+  /** Charges one frame of a stream: no message of its own has paid for it. */
+  countFrame(client: string): void {
+    this.#credit.charge(client, frameMs)
   }
 
   /**

@@ -83,7 +83,7 @@ async function* pass(
   deps: StreamDeps,
 ): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
   const watch = watchStatus(exchange, deps.authorization, deps.standing)
-  const transcript = new Transcript(answered.findings)
+  const transcript = new Transcript(answered.findings, exchange.upload !== null)
   const iterator = flow.source[Symbol.asyncIterator]()
   let end: Ending['end'] = 'abandoned'
   const endBy = (refusal: Refusal): Refusal => {
@@ -139,12 +139,14 @@ const opaque = 'application/octet-stream'
 class Transcript {
   readonly #hash = new TranscriptHash()
   readonly #findings: Finding[]
+  readonly #isOfFrames: boolean
   #events = 0
   #bytes = 0
 
   /** `findings` are those of the head, which came before any event. */
-  constructor(findings: readonly Finding[]) {
+  constructor(findings: readonly Finding[], isOfFrames: boolean) {
     this.#findings = [...findings]
+    this.#isOfFrames = isOfFrames
   }
 
   inspect(
@@ -166,7 +168,8 @@ class Transcript {
       return fault ?? { ...noParts, findings: [] }
     }
     const parts = { ...noParts, frame, body, contentType }
-    return inspectShared(deps, parts, obligations, accountOfAnswer(exchange))
+    const account = { ...accountOfAnswer(exchange), isFrame: this.#isOfFrames }
+    return inspectShared(deps, parts, obligations, account)
   }
 
   /** Fields in which something is found are left out, as those of a head are. */

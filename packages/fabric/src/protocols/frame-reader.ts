@@ -1,4 +1,5 @@
 import type { BodyShare } from '../budgets/body-budget.ts'
+import { streamTurns } from '../budgets/fair-turns.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { RejectedError } from '../lib/upstream-error.ts'
 import { type StreamEvent, uninspectedAnswer } from '../pipeline/delivery.ts'
@@ -26,7 +27,10 @@ export class FrameReader implements AsyncIterableIterator<StreamEvent, undefined
   }
 
   async next(): Promise<IteratorResult<StreamEvent, undefined>> {
-    while (!this.#hasEnded) {
+    for (;;) {
+      const turn = this.#hasEnded ? null : streamTurns.next(this)
+      if (turn !== null) await turn
+      if (this.#hasEnded) break
       const frame = this.#cutter.take()
       if (frame !== null) return { done: false, value: toEvent(frame) }
       this.#count(this.#cutter.heldBytes)

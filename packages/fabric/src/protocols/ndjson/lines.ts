@@ -41,6 +41,11 @@ class LineCutter implements FrameCutter {
 
   take(): Frame | null | Refusal {
     while (this.#at < this.#chunk.length) {
+      // The bound on frames does not count them.
+      if (this.#line.length === 0 && this.#chunk[this.#at] === lineFeed) {
+        this.#at += 1
+        continue
+      }
       const end = this.#chunk.indexOf(lineFeed, this.#at)
       const piece = this.#chunk.subarray(this.#at, end < 0 ? this.#chunk.length : end)
       this.#at = end < 0 ? this.#chunk.length : end + 1

@@ -1,9 +1,11 @@
 import { PassThrough } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ROUTE_DEFAULTS } from '@countersign/protocol'
-import { expect, test, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Admission } from '../../budgets/admission.ts'
 import { BodyBudget } from '../../budgets/body-budget.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import { FrameReader } from '../../protocols/frame-reader.ts'
 import { lines } from '../../protocols/ndjson/lines.ts'
 import type { Head } from '../../protocols/reading/head.ts'
 import { ArrivingBody } from './arriving-body.ts'
@@ -100,4 +102,39 @@ test('bytes are counted while they are held, and not once it is stopped', async 
   frames.stop()
   expect(share.bytes).toBeLessThan(idle + 100)
   void next
+})
+
+describe('a thousand frames in one piece leave turns of the event loop to others', () => {
+  const flood = Buffer.from('1\n'.repeat(1_000))
+
+  /** The turns that the event loop makes until `next` has given all of them. */
+  async function turnsOf(next: () => Promise<unknown>): Promise<number> {
+    let [turns, isOver] = [0, false]
+    const reading = (async () => {
+      for (let i = 0; i < 1_000; i++) await next()
+      isOver = true
+    })()
+    while (!isOver) {
+      await nextTurn()
+      turns += 1
+    }
+    await reading
+    return turns
+  }
+
+  test('as a request', async () => {
+    const { request, frames } = await opened()
+    request.write(flood)
+    expect(await turnsOf(() => frames.next())).toBeGreaterThanOrEqual(15)
+    frames.stop()
+  })
+
+  test('as a response', async () => {
+    const { share } = await opened()
+    const chunks = (async function* () {
+      yield flood
+    })()
+    const reader = new FrameReader(chunks, share, lines.open(1_024))
+    expect(await turnsOf(() => reader.next())).toBeGreaterThanOrEqual(15)
+  })
 })

@@ -1,6 +1,7 @@
 import type { RouteReliability } from '@countersign/protocol'
 import type { Admission } from '../../budgets/admission.ts'
 import type { BodyShare } from '../../budgets/body-budget.ts'
+import { streamTurns } from '../../budgets/fair-turns.ts'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Frame, FrameCodec, FrameCutter, RequestFrames } from '../../pipeline/frames.ts'
@@ -93,6 +94,9 @@ export class ArrivingFrames implements RequestFrames {
 
   async #read(): Promise<Frame | null | Refusal> {
     for (;;) {
+      // A hundred thousand frames can come in one piece, and each costs more than its bytes.
+      const turn = streamTurns.next(this)
+      if (turn !== null) await turn
       const frame = this.#hasEnded ? null : this.#cutter.take()
       if (frame !== null || this.#hasEnded) return this.#bounded(frame)
       this.#recount(this.#cutter.heldBytes)

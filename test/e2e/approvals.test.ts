@@ -11,7 +11,8 @@ import {
 import { type Agent, openAgent, openIdentity, RefusedError } from '@countersign/sdk'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { run } from '../../packages/fabric/src/cli/run.ts'
-import { decide, gatedCaller, payment, pendingId, show } from '../harness/approvals.ts'
+import { decide, decideAs, gatedCaller, payment, pendingId, show } from '../harness/approvals.ts'
+import { newName } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { agentId, refusalOf, send } from '../harness/doors.ts'
 import { type Echo, openEcho, type Reached } from '../harness/echo.ts'
@@ -152,6 +153,31 @@ describe('an action that needs an approval', () => {
     }[]
     const decision = recent.find(({ facts }) => facts['event'] === 'approval-denied')
     expect(decision?.facts).toMatchObject({ object: id, 'approval.digest': digest })
+  })
+
+  test('is decided on once by two approvers at once, and the log has that decision alone', async () => {
+    const as = (await gatedCaller(world)).credential()
+    const other = await world.agent(newName('approver'), ['approver'])
+    for (const amount of [101, 102, 103]) {
+      const id = await pendingId(world, world.gateway, { to: 'echo', body: payment(amount), as })
+      const both = await Promise.all([
+        decideAs(world, other, { id, operation: 'deny' }),
+        decideAs(world, world.operator, { id, operation: 'approve' }),
+      ])
+      const taken = both.map(({ body }) => body.toString().includes('"taken":true'))
+      expect(taken.filter(Boolean)).toHaveLength(1)
+      const { state, approver } = await show(world, id)
+      expect(state).toBe(taken[0] === true ? 'denied' : 'approved')
+      const recent = (await world.admin('ledger.recent', { countMax: 20 })) as readonly {
+        readonly facts: Readonly<Record<string, unknown>>
+      }[]
+      const events = recent.filter(
+        ({ facts }) => facts['object'] === id && String(facts['event']).startsWith('approval-'),
+      )
+      expect(events.map(({ facts }) => facts)).toMatchObject([
+        { event: `approval-${state}`, 'approval.approver': approver },
+      ])
+    }
   })
 
   test.each([

@@ -24,6 +24,8 @@ export interface ApprovalRecord {
   readonly requestedAt: number
   readonly expiresAt: number
   readonly state: StoredState
+  /** The decision that is being recorded while the request still waits; null for none. */
+  readonly held: HeldDecision | null
   readonly approver: Principal | null
   readonly decidedAt: number | null
   /** The approver's own reason. */
@@ -40,18 +42,62 @@ export interface ApprovalDecision {
   readonly at: number
 }
 
+/**
+ * A decision that holds its request: no other one is recorded, so that of two at once the log
+ * states the one that takes effect.
+ */
+export interface HeldDecision extends ApprovalDecision {
+  /** The exchange in which the approver decides. */
+  readonly exchange: string
+  /** From then on, the decision may be withdrawn: its process has failed, or is too slow. */
+  readonly until: number
+  /** The end of the request without the decision. */
+  readonly endsAt: number
+}
+
+/** A decision is recorded and in effect within this; otherwise it may be withdrawn. */
+export const DECISION_MS = 30_000
+
 /** Of an approved action, from the decision on; it outlives the request if that ends sooner. */
 export const APPROVED_MS = 3_600_000
 
-/** Returns the record after a decision; null unless it waits for one. */
-export function decided(
+/** Returns the record that the decision holds; null unless the record waits for one. */
+export function held(
   record: ApprovalRecord,
-  { approver, verdict, note, at }: ApprovalDecision,
+  decision: ApprovalDecision & Pick<HeldDecision, 'exchange'>,
 ): ApprovalRecord | null {
-  if (record.state !== 'pending' || at >= record.expiresAt) return null
-  const expiresAt =
-    verdict === 'approved' ? Math.max(record.expiresAt, at + APPROVED_MS) : record.expiresAt
-  return { ...record, state: verdict, approver, note, decidedAt: at, expiresAt }
+  const { at } = decision
+  if (record.state !== 'pending' || record.held !== null || at >= record.expiresAt) return null
+  const hold = { ...decision, until: at + DECISION_MS, endsAt: record.expiresAt }
+  // The row outlives the decision, which would be on record without an effect otherwise.
+  return { ...record, held: hold, expiresAt: Math.max(record.expiresAt, at + APPROVED_MS) }
+}
+
+/** Returns the record with another end of the hold, so that no earlier holder changes it. */
+export function heldUntil(record: ApprovalRecord, until: number): ApprovalRecord {
+  return record.held === null ? record : { ...record, held: { ...record.held, until } }
+}
+
+/** Returns the record after the decision that holds it. */
+export function decided(record: ApprovalRecord): ApprovalRecord {
+  if (record.held === null) return record
+  const { approver, verdict, note, at, endsAt } = record.held
+  const expiresAt = verdict === 'approved' ? Math.max(endsAt, at + APPROVED_MS) : endsAt
+  return { ...record, held: null, state: verdict, approver, note, decidedAt: at, expiresAt }
+}
+
+/** Reports whether a record was decided as the other one was, and may have been used since. */
+export function isSameDecision(record: ApprovalRecord, other: ApprovalRecord): boolean {
+  const { approver, decidedAt, note } = record
+  if (approver === null || other.approver === null || decidedAt === null) return false
+  const isSameState = record.state === other.state || record.state === 'consumed'
+  const isOfOne = principalKey(approver) === principalKey(other.approver)
+  return isSameState && isOfOne && decidedAt === other.decidedAt && note === other.note
+}
+
+/** Returns the record as it was before the decision that holds it. */
+export function withdrawn(record: ApprovalRecord): ApprovalRecord {
+  return record.held === null ? record : { ...record, held: null, expiresAt: record.held.endsAt }
 }
 
 /** Returns the record after its one use; null unless it is approved and has not ended. */
@@ -95,7 +141,8 @@ export function encodeApproval(record: ApprovalRecord): string {
 export function decodeApproval(text: string): ApprovalRecord {
   const record = JSON.parse(text) as ApprovalRecord
   const isWhole = typeof record.id === 'string' && typeof record.digest === 'string'
-  if (!isWhole || !Number.isSafeInteger(record.expiresAt)) {
+  // Absent is not null: a row of an earlier form is not read.
+  if (!isWhole || !Number.isSafeInteger(record.expiresAt) || record.held === undefined) {
     throw new TypeError('the stored approval is malformed')
   }
   return record

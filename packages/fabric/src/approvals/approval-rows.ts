@@ -57,7 +57,8 @@ export class ApprovalRows {
   replace(record: ApprovalRecord, next: ApprovalRecord, now: number): Promise<boolean> {
     return this.#records.put(collection, keyOfId(record.id), encodeApproval(next), {
       owner: ownerOf(record),
-      lifetimeMs: next.expiresAt - now,
+      // A decision on a request that has ended by then is in effect for a moment.
+      lifetimeMs: Math.max(1, next.expiresAt - now),
       expected: encodeApproval(record),
       // A use that a loss of power undid could be made again.
       durable: true,

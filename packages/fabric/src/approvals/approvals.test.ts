@@ -1,9 +1,10 @@
+import { setImmediate } from 'node:timers/promises'
 import type { Principal } from '@countersign/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { memoryRecordStore } from '../adapters/memory/record-store.ts'
 import { Refusal } from '../lib/refusal.ts'
-import { APPROVED_MS } from './approval-record.ts'
+import { APPROVED_MS, DECISION_MS } from './approval-record.ts'
 import {
   APPROVALS_PENDING_MAX,
   APPROVALS_PENDING_PER_CALLER_MAX,
@@ -15,7 +16,7 @@ import {
   type UsedApproval,
 } from './approvals.ts'
 
-const pendingMs = 60_000
+const pendingMs = 120_000
 const digestOf = (text: string): string => text.padStart(64, '0')
 
 const principal = (subject: string, kind: Principal['kind'] = 'agent'): Principal => ({
@@ -44,10 +45,34 @@ class World {
   canRecord = true
   readonly records = memoryRecordStore({ clock: { now: () => this.now } })
   #ids = 0
+  #fault: { readonly step: number; readonly what: string | null } = { step: 0, what: null }
+  #steps = 0
+
+  /** Lets a write of a row or an entry fail: the first one from now on is number 1. */
+  onStep(step: number, what: 'ends' | 'ends after it' | 'is slow' | null): void {
+    this.#steps = 0
+    this.#fault = { step, what }
+  }
+
+  async #step<Result>(carryOut: () => Promise<Result>): Promise<Result> {
+    const { step, what } = this.#fault
+    const fault = ++this.#steps === step ? what : null
+    if (fault === 'ends') throw new Error('the process ended')
+    if (fault === 'is slow') {
+      this.now += DECISION_MS
+      for (let turn = 0; turn < 20; turn++) await setImmediate()
+    }
+    const result = await carryOut()
+    if (fault === 'ends after it') throw new Error('the process ended')
+    return result
+  }
 
   open(): Approvals {
     return new Approvals({
-      records: this.records,
+      records: {
+        ...this.records,
+        put: (...args) => this.#step(() => this.records.put(...args)),
+      },
       clock: { now: () => this.now },
       random: (count) => {
         const id = ++this.#ids
@@ -55,14 +80,21 @@ class World {
       },
       pendingMs,
       isActive: ({ subject }) => this.active.get(subject) ?? true,
-      record: (decision) => {
-        if (!this.canRecord) return Promise.resolve(new Refusal('LEDGER_UNAVAILABLE', 'full'))
-        this.recorded.push(decision)
-        return Promise.resolve(null)
-      },
+      record: (decision) =>
+        this.#step(() => {
+          if (!this.canRecord) return Promise.resolve(new Refusal('LEDGER_UNAVAILABLE', 'full'))
+          this.recorded.push(decision)
+          return Promise.resolve(null)
+        }),
       notify: ({ id }) => this.notified.push(id),
+      pause: () => setImmediate(),
     })
   }
+}
+
+/** The verdicts on record, the oldest first. */
+function verdictsOf({ recorded }: World, id: string): readonly string[] {
+  return recorded.filter((entry) => entry.id === id).map(({ verdict }) => verdict)
 }
 
 function refused(claimed: UsedApproval | Refusal): Refusal {
@@ -210,12 +242,66 @@ describe('a decision', () => {
     expect(refused(await approvals.claim(request())).code).toBe('APPROVAL_PENDING')
     world.canRecord = true
     expect(await approvals.decide(id, alice, approved)).toMatchObject({ taken: true })
+    const entry = {
+      ...{ id, digest: digestOf('a'), note: 'agreed' },
+      ...{ approver: 'spiffe://fabric.test/user/alice', exchange: 'exc_approve' },
+    }
+    // The first one may be on record, whatever the ledger returned.
     expect(world.recorded).toEqual([
-      {
-        ...{ id, digest: digestOf('a'), verdict: 'approved', note: 'agreed' },
-        ...{ approver: 'spiffe://fabric.test/user/alice', exchange: 'exc_approve' },
-      },
+      { ...entry, verdict: 'withdrawn' },
+      { ...entry, verdict: 'approved' },
     ])
+  })
+
+  test('of which the outcome is lost is withdrawn on record, by the next call at the latest', async () => {
+    const world = new World()
+    const approvals = world.open()
+    const id = await pendingId(approvals)
+    // The process ends between entry and effect.
+    world.onStep(3, 'ends')
+    await expect(approvals.decide(id, alice, approved)).rejects.toThrow('ended')
+    expect(verdictsOf(world, id)).toEqual(['approved'])
+    const other = { ...alice, caller: principal('bob', 'user'), exchange: 'exc_2' }
+    expect(await world.open().decide(id, other, denied)).toMatchObject({ code: 'UNDECIDED' })
+    expect(await pendingId(world.open())).toBe(id)
+    expect(verdictsOf(world, id)).toEqual(['approved'])
+    world.now += DECISION_MS
+    expect(await pendingId(world.open())).toBe(id)
+    expect(verdictsOf(world, id)).toEqual(['approved', 'withdrawn'])
+    expect(await world.open().decide(id, other, denied)).toMatchObject({ taken: true })
+    expect(refused(await world.open().claim(request())).code).toBe('APPROVAL_DENIED')
+    expect(verdictsOf(world, id)).toEqual(['approved', 'withdrawn', 'denied'])
+  })
+
+  test('and its entries agree, whatever two approvers order at once and whichever step fails', async () => {
+    const verdicts = fc.constantFrom(approved, denied)
+    const faults = fc.constantFrom('ends', 'ends after it', 'is slow')
+    const effects: Readonly<Record<string, readonly string[]>> = {
+      used: ['approved'],
+      APPROVAL_DENIED: ['denied'],
+      APPROVAL_PENDING: [],
+    }
+    await fc.assert(
+      fc.asyncProperty(verdicts, verdicts, fc.nat(12), faults, async (one, two, step, fault) => {
+        const world = new World()
+        const id = await pendingId(world.open())
+        world.onStep(step, fault)
+        const other = { ...alice, caller: principal('bob', 'user'), exchange: 'exc_2' }
+        await Promise.allSettled([
+          world.open().decide(id, alice, one),
+          world.open().decide(id, other, two),
+        ])
+        world.onStep(0, null)
+        world.now += DECISION_MS
+        const claimed = await world.open().claim(request({ exchange: 'exc_3' }))
+        const code = claimed instanceof Refusal ? claimed.code : 'used'
+        const withdrawn = world.recorded.filter(({ verdict }) => verdict === 'withdrawn')
+        const inEffect = world.recorded.filter(
+          ({ exchange }) => !withdrawn.some((each) => each.exchange === exchange),
+        )
+        expect(inEffect.map(({ verdict }) => verdict)).toEqual(effects[code])
+      }),
+    )
   })
 
   test('is made once: the second of two finds the first', async () => {
@@ -230,6 +316,8 @@ describe('a decision', () => {
     expect(taken.filter(Boolean)).toHaveLength(1)
     const states = both.map((each) => ('record' in each ? each.record.state : null))
     expect(new Set(states).size).toBe(1)
+    // The log has no decision that did not take effect.
+    expect(verdictsOf(world, id)).toEqual([...new Set(states)])
   })
 
   test.each([

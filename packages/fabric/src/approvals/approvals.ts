@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { createId, isId, type Principal } from '@countersign/protocol'
 import { Serializer } from '../concurrency/serializer.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -11,8 +12,13 @@ import {
   type ApprovalRecord,
   approverFault,
   consumed,
+  DECISION_MS,
   decided,
+  held,
+  heldUntil,
+  isSameDecision,
   principalText,
+  withdrawn,
 } from './approval-record.ts'
 import { approvalRefusal } from './approval-refusal.ts'
 import { ApprovalRows } from './approval-rows.ts'
@@ -26,6 +32,8 @@ export const APPROVALS_PENDING_PER_RECEIVER_MAX = 250
 export const APPROVALS_PENDING_PER_CALLER_MAX = 32
 /** A compare-and-set is lost only if another one was won, which ends the contest soon. */
 const attemptsMax = 8
+/** Before a request that another decision holds is read again. */
+const heldPauseMs = 250
 /**
  * Requests are counted anew after this. A caller beyond its bound must not cost a reading of all
  * requests each time.
@@ -60,16 +68,19 @@ export interface ApprovalsOptions {
   readonly pendingMs: number
   /** Reports whether a principal is active now. */
   isActive(principal: Principal): boolean
-  /** Puts a decision on record. Resolves to a refusal, and nothing has changed, if it cannot. */
+  /** Puts a decision on record. Resolves to a refusal if it cannot; it may be on record then. */
   record(decision: RecordedDecision): Promise<Refusal | null>
   /** Called once for each new request; must not throw and is not awaited. */
   notify?(record: ApprovalRecord): void
+  /** `setTimeout`, except in tests. */
+  pause?(ms: number): Promise<unknown>
 }
 
 export interface RecordedDecision {
   readonly id: string
   readonly digest: string
-  readonly verdict: ApprovalDecision['verdict']
+  /** `withdrawn`: the decision of this exchange may be on record, and did not take effect. */
+  readonly verdict: ApprovalDecision['verdict'] | 'withdrawn'
   readonly approver: string
   readonly note: string
   /** The exchange by which the approver decided. */
@@ -119,7 +130,11 @@ export class Approvals {
         continue
       }
       if (record.state === 'denied') return approvalRefusal('denied', record)
-      if (record.state === 'pending') return approvalRefusal('pending', record)
+      if (record.state === 'pending') {
+        // A refusal of the ledger changes nothing for the caller: the action waits.
+        if (this.#isOverdue(record)) await this.#withdraw(record)
+        return approvalRefusal('pending', record)
+      }
       const used = consumed(record, { exchange: request.exchange, at: this.#now() })
       const approver = record.approver
       if (used === null || approver === null) continue
@@ -131,7 +146,11 @@ export class Approvals {
     return new Refusal('UNDECIDED', 'the approval changed too often while it was read')
   }
 
-  /** Decides for a person. Recorded before it takes effect. */
+  /**
+   * Decides for a person. The decision holds the request, is recorded, and takes effect, in this
+   * order: of several at once, one is on record. After a crash in between, the next use of the
+   * request records that the decision was withdrawn.
+   */
   async decide(
     id: string,
     { caller, user, exchange }: Approver,
@@ -142,20 +161,70 @@ export class Approvals {
       if (record === null) return unknownApproval(id)
       const fault = approverFault(record, { caller, user })
       if (fault !== null) return new Refusal('NOT_PERMITTED', fault)
-      const decision = { approver: caller, verdict, note, at: this.#now() }
-      const next = decided(record, decision)
-      if (next === null) return { record, taken: false }
-      const { digest } = record
-      const approver = principalText(caller)
-      const unrecorded = await this.#options.record({
-        ...{ id, digest, verdict, approver, note, exchange },
-      })
-      if (unrecorded !== null) return unrecorded
-      if (!(await this.#replace(record, next))) continue
-      this.#counted = null
-      return { record: next, taken: true }
+      if (record.held !== null) {
+        const failed = await this.#endHold(record)
+        if (failed !== null) return failed
+        continue
+      }
+      const at = this.#now()
+      const holding = held(record, { approver: caller, verdict, note, at, exchange })
+      if (holding === null) return { record, taken: false }
+      if (!(await this.#replace(record, holding))) continue
+      return this.#carryOut(holding)
     }
-    return new Refusal('UNDECIDED', 'the approval changed too often while it was read')
+    return undecided()
+  }
+
+  /** An exchange decides once, so that the entry of its withdrawal stays true, however late. */
+  async #carryOut(holding: ApprovalRecord): Promise<Decided | Refusal> {
+    const unrecorded = await this.#record(holding, null)
+    if (unrecorded !== null) {
+      // It may be on record all the same: the next use of the request withdraws it.
+      await this.#replace(holding, heldUntil(holding, this.#now()))
+      return unrecorded
+    }
+    const next = decided(holding)
+    const isReplaced = await this.#replace(holding, next)
+    const record = isReplaced ? next : await this.#rows.find(holding.id)
+    if (record !== null && isSameDecision(record, next)) {
+      this.#counted = null
+      return { record, taken: true }
+    }
+    // Another approver has withdrawn it, before its entry perhaps, or the store has lost the row.
+    const uncorrected = await this.#record(holding, 'withdrawn')
+    if (uncorrected !== null) return uncorrected
+    if (record === null) return unknownApproval(holding.id)
+    return record.state === 'pending' ? undecided() : { record, taken: false }
+  }
+
+  /** Waits for the decision that holds the record, or withdraws one that is overdue. */
+  async #endHold(record: ApprovalRecord): Promise<Refusal | null> {
+    if (this.#isOverdue(record)) return this.#withdraw(record)
+    await (this.#options.pause ?? setTimeout)(heldPauseMs)
+    return null
+  }
+
+  #isOverdue({ held: hold }: ApprovalRecord): boolean {
+    return hold !== null && this.#now() >= hold.until
+  }
+
+  async #withdraw(record: ApprovalRecord): Promise<Refusal | null> {
+    // First, the process that decided loses its hold: it could succeed after the entry otherwise.
+    const taken = heldUntil(record, this.#now() + DECISION_MS)
+    if (!(await this.#replace(record, taken))) return null
+    const unrecorded = await this.#record(taken, 'withdrawn')
+    const next = unrecorded === null ? withdrawn(taken) : heldUntil(taken, this.#now())
+    await this.#replace(taken, next)
+    return unrecorded
+  }
+
+  /** Records the decision that holds the record, or that it was withdrawn. */
+  async #record({ id, digest, held: hold }: ApprovalRecord, withdrawal: 'withdrawn' | null) {
+    if (hold === null) return null
+    const { approver, note, exchange } = hold
+    const verdict = withdrawal ?? hold.verdict
+    const by = { approver: principalText(approver), exchange }
+    return this.#options.record({ id, digest, verdict, note, ...by })
   }
 
   /** The record of that id; null if there is none or it has ended. */
@@ -198,7 +267,7 @@ export class Approvals {
       requestedAt: at,
       expiresAt: at + this.#options.pendingMs,
       state: 'pending',
-      ...{ approver: null, decidedAt: null, note: '', consumedBy: null },
+      ...{ held: null, approver: null, decidedAt: null, note: '', consumedBy: null },
     }
     if (!(await this.#rows.add(record, found?.reference ?? null, at))) return null
     this.#counted?.ends.push(endsOf(record))
@@ -265,6 +334,10 @@ const endsOf = ({ caller, receiver }: Pick<ApprovalRecord, 'caller' | 'receiver'
   caller: principalText(caller),
   receiver: principalText(receiver),
 })
+
+function undecided(): Refusal {
+  return new Refusal('UNDECIDED', 'another decision on it is being recorded; look again')
+}
 
 export function unknownApproval(id: string): Refusal {
   return new Refusal('RECEIVER_UNKNOWN', `no approval ${id} waits or was decided lately`)

@@ -123,7 +123,8 @@ export function approvalAdmin(approvals: Approvals): AdminDeps['approvals'] {
   }
 }
 
-function approvalView({ caller, user, receiver, approver, ...rest }: ApprovalRecord): ApprovalView {
+function approvalView({ held: _, ...record }: ApprovalRecord): ApprovalView {
+  const { caller, user, receiver, approver, ...rest } = record
   return {
     ...rest,
     caller: principalText(caller),

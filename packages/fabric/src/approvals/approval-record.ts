@@ -19,6 +19,8 @@ export interface ApprovalRecord {
   readonly parameters: readonly string[]
   /** The text of the policy that requires the approval. */
   readonly reason: string
+  /** The caller, as the fabric has authenticated it, or the receiver whose connector states it. */
+  readonly askedBy: Principal
   /** The refused exchange that asked for it. */
   readonly requestedBy: string
   readonly requestedAt: number

@@ -7,6 +7,7 @@ const principal = (subject: string) => ({ kind: 'agent', issuer: 'a.test', subje
 const record = (caller = 'a'): ApprovalRecord => ({
   ...{ id: 'apr_1', digest: 'ab', caller: principal(caller), user: null, receiver: principal('b') },
   ...{ protocol: 'mcp', operation: 'tools/call', tool: 'pay', parameters: ['iban'] },
+  askedBy: principal(caller),
   ...{ reason: 'moves money', requestedBy: 'exc_1', requestedAt: 1, expiresAt: 1_000 },
   ...{ state: 'pending', approver: null, decidedAt: null, note: '', held: null, consumedBy: null },
 })

@@ -26,6 +26,7 @@ const agentId = (name: string): string => `spiffe://fabric.test/agent/${name}`
 const alice: Approver = { caller: principal('alice', 'user'), user: null, exchange: 'exc_approve' }
 
 const request = (changes: Partial<ApprovalRequest> = {}): ApprovalRequest => ({
+  askedBy: changes.caller ?? principal('buyer'),
   digest: digestOf('a'),
   caller: principal('buyer'),
   user: null,
@@ -160,14 +161,41 @@ describe('a request for an approval', () => {
     const [oldest] = await approvals.list()
     await approvals.decide(oldest?.id ?? '', alice, denied)
     expect(refused(await ask('buyer')).code).toBe('APPROVAL_PENDING')
-    for (let i = 0; i < APPROVALS_PENDING_PER_RECEIVER_MAX; i++) await ask(`caller-${i >> 4}`)
+    for (let i = 0; i < APPROVALS_PENDING_PER_RECEIVER_MAX; i++) await ask(`caller-${i}`)
     expect(refused(await ask('last')).limit).toMatch(/^approvals\.pendingPerReceiver,/)
-    for (let i = 0; i < APPROVALS_PENDING_MAX; i++) await ask(`caller-${i >> 4}`, `agent-${i >> 7}`)
+    for (let i = 0; i < APPROVALS_PENDING_MAX; i++) {
+      await ask(`other-${i}`, `agent-${i >> 7}`)
+    }
     // The one that was denied is listed and does not wait.
     expect(await approvals.list()).toHaveLength(APPROVALS_PENDING_MAX + 1)
     expect(refused(await ask('last', 'last')).limit).toMatch(/^approvals\.pending,/)
     world.now += pendingMs
     expect(refused(await ask('last')).code).toBe('APPROVAL_PENDING')
+  })
+})
+
+describe('a party that asks for many', () => {
+  test('leaves as many places as it has, in all and at one receiver', async () => {
+    const approvals = new World().open()
+    let made = 0
+    const ask = (caller: string, receiver: string, askedBy = caller) =>
+      approvals.claim(
+        request({
+          ...{ digest: digestOf(`${++made}`), askedBy: principal(askedBy) },
+          ...{ caller: principal(caller), receiver: principal(receiver) },
+        }),
+      )
+    // A connector asks in the names of its callers.
+    for (let i = 0; i < APPROVALS_PENDING_PER_RECEIVER_MAX; i++) {
+      await ask(`caller-${i}`, 'hoarder', 'hoarder')
+    }
+    expect(await approvals.list()).toHaveLength(APPROVALS_PENDING_PER_RECEIVER_MAX / 2)
+    expect(refused(await ask('buyer', 'hoarder')).code).toBe('APPROVAL_PENDING')
+    for (let i = 0; i < APPROVALS_PENDING_MAX; i++) await ask('greedy', `agent-${i >> 5}`)
+    const left = APPROVALS_PENDING_MAX - (await approvals.list()).length
+    expect(left).toBeGreaterThan(APPROVALS_PENDING_MAX / 3)
+    expect(refused(await ask('greedy', 'bank')).limit).toMatch(/^approvals\.pending,/)
+    expect(refused(await ask('buyer', 'bank')).code).toBe('APPROVAL_PENDING')
   })
 })
 

@@ -24,8 +24,9 @@ import { approvalRefusal } from './approval-refusal.ts'
 import { ApprovalRows } from './approval-rows.ts'
 
 /**
- * Requests that wait for a person: in all, at one receiver, and of one caller at one receiver. A
- * connector asks in the name of its callers, and can use up nothing but what its own agent has.
+ * Requests that wait for a person: in all, at one receiver, and of one caller at one receiver. Of
+ * the first two, a party gets at most as many as are left for others. A request of a connector
+ * counts on its agent, which names the callers.
  */
 export const APPROVALS_PENDING_MAX = 1_000
 export const APPROVALS_PENDING_PER_RECEIVER_MAX = 250
@@ -41,7 +42,7 @@ const heldPauseMs = 250
 const countedMs = 1_000
 
 /** The action for which an exchange needs an approval. */
-export interface ApprovalRequest extends ApprovalQuestion {
+export interface ApprovalRequest extends ApprovalQuestion, Pick<ApprovalRecord, 'askedBy'> {
   readonly exchange: string
 }
 
@@ -282,13 +283,15 @@ export class Approvals {
       this.#counted = { until: now + countedMs, ends: waiting.map(endsOf) }
     }
     const { ends } = this.#counted
-    const { caller, receiver } = endsOf(request)
+    const { caller, receiver, asker } = endsOf(request)
     const atReceiver = ends.filter((each) => each.receiver === receiver)
-    const ofCaller = atReceiver.filter((each) => each.caller === caller)
+    const own = (of: readonly Ends[]) => of.filter((each) => each.asker === asker).length
+    const ofCaller = atReceiver.filter((each) => each.caller === caller).length
+    const receiverMax = APPROVALS_PENDING_PER_RECEIVER_MAX
     const bounds = [
-      ['approvals.pendingPerCaller', ofCaller.length, APPROVALS_PENDING_PER_CALLER_MAX],
-      ['approvals.pendingPerReceiver', atReceiver.length, APPROVALS_PENDING_PER_RECEIVER_MAX],
-      ['approvals.pending', ends.length, APPROVALS_PENDING_MAX],
+      ['approvals.pendingPerCaller', ofCaller, APPROVALS_PENDING_PER_CALLER_MAX],
+      ['approvals.pendingPerReceiver', own(atReceiver) + atReceiver.length, receiverMax],
+      ['approvals.pending', own(ends) + ends.length, APPROVALS_PENDING_MAX],
     ] as const
     const over = bounds.find(([, count, max]) => count >= max)
     if (over === undefined) return null
@@ -326,11 +329,17 @@ export class Approvals {
 }
 
 interface Ends {
+  readonly asker: string
   readonly caller: string
   readonly receiver: string
 }
 
-const endsOf = ({ caller, receiver }: Pick<ApprovalRecord, 'caller' | 'receiver'>): Ends => ({
+const endsOf = ({
+  askedBy,
+  caller,
+  receiver,
+}: Pick<ApprovalRecord, 'askedBy' | 'caller' | 'receiver'>): Ends => ({
+  asker: principalText(askedBy),
   caller: principalText(caller),
   receiver: principalText(receiver),
 })

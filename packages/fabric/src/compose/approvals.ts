@@ -85,7 +85,7 @@ export function claimForConnector(
       return new Refusal('NOT_PERMITTED', `${claim.caller} is not an active principal`)
     }
     const receiver = principalOfCaller(connector)
-    const used = await approvals.claim({ ...claim, caller, user, receiver })
+    const used = await approvals.claim({ ...claim, caller, user, receiver, askedBy: receiver })
     if (!(used instanceof Refusal)) return { state: 'used', id: used.id, approver: used.approver }
     if (used.approval === null) return used
     const { id, expiresAt } = used.approval
@@ -123,7 +123,7 @@ export function approvalAdmin(approvals: Approvals): AdminDeps['approvals'] {
   }
 }
 
-function approvalView({ held: _, ...record }: ApprovalRecord): ApprovalView {
+function approvalView({ held: _, askedBy: __, ...record }: ApprovalRecord): ApprovalView {
   const { caller, user, receiver, approver, ...rest } = record
   return {
     ...rest,

@@ -83,7 +83,7 @@ async function claim(
   if (digest instanceof Refusal) return digest
   const parameters = parameterNames(action)
   const about = { caller, user, receiver, protocol, operation, tool, parameters }
-  return approvals.claim({ ...about, digest, reason, exchange: exchange.id })
+  return approvals.claim({ ...about, digest, reason, askedBy: caller, exchange: exchange.id })
 }
 
 function digestOf(action: Action): string | Refusal {

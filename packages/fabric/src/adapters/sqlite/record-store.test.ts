@@ -64,7 +64,7 @@ test('an approval that was used is used after a restart, and one that was not ca
   const request = {
     ...{ digest: 'a'.repeat(64), caller: principal('a'), user: null, receiver: principal('b') },
     ...{ protocol: 'mcp', operation: 'tools/call', tool: 'pay', parameters: [] },
-    ...{ reason: 'moves money', exchange: 'exc_1' },
+    ...{ reason: 'moves money', askedBy: principal('a'), exchange: 'exc_1' },
   }
   const approver = { caller: principal('c'), user: null, exchange: 'exc_2' }
   const atStart = async (work: (approvals: Approvals) => Promise<unknown>) => {

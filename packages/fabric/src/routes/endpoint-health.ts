@@ -30,8 +30,12 @@ interface Health {
   /** Ejections in a row; 0 while requests pass. */
   ejections: number
   ejectedUntil: number
-  /** After an ejection, one request decides; the others go elsewhere until it has ended. */
-  isProbed: boolean
+  /**
+   * After an ejection, one request decides; the others go elsewhere until it has ended, or until
+   * `probedUntil`: a caller could let it last for an hour, and then another one decides.
+   */
+  probe: Started | null
+  probedUntil: number
 }
 
 /** An attempt under way. */
@@ -71,12 +75,12 @@ export class EndpointHealth {
     if (health.ejections === 0) return true
     // The other endpoints of the route have gone since.
     if (this.#ejected(route) > this.#ejectedMax(route)) return true
-    return health.ejectedUntil <= this.#monotonic() && !health.isProbed
+    return dueAt(health) <= this.#monotonic()
   }
 
   /** Milliseconds until the first of the ejected endpoints is due. */
   dueInMs(route: Route): number {
-    const ends = route.endpoints.map((endpoint) => this.#of(route, endpoint).ejectedUntil)
+    const ends = route.endpoints.map((endpoint) => dueAt(this.#of(route, endpoint)))
     return Math.max(0, Math.min(...ends) - this.#monotonic())
   }
 
@@ -84,14 +88,19 @@ export class EndpointHealth {
   started(route: Route, endpoint: Endpoint): Started {
     const health = this.#of(route, endpoint)
     health.pending += 1
-    const isProbe = health.ejections > 0
-    if (isProbe) health.isProbed = true
-    return { health, isProbe }
+    const started = { health, isProbe: health.ejections > 0 }
+    if (started.isProbe) {
+      health.probe = started
+      health.probedUntil = this.#monotonic() + reliabilityOf(route).breaker.ejectMs
+    }
+    return started
   }
 
-  ended(route: Route, { health, isProbe }: Started, verdict: Verdict): void {
+  ended(route: Route, started: Started, verdict: Verdict): void {
+    const { health, isProbe } = started
     health.pending -= 1
-    if (isProbe) health.isProbed = false
+    const decides = health.probe === started
+    if (decides) health.probe = null
     if (verdict === 'none') return
     const isGood = verdict === 'good'
     health.unreachable = verdict === 'unreachable' ? health.unreachable + 1 : 0
@@ -100,10 +109,11 @@ export class EndpointHealth {
       health.avoidedUntil = this.#monotonic() + waitMs
     } else if (isGood) health.avoidedUntil = 0
     // A request from before the ejection shows what was, not what is.
-    if (health.ejections > 0 && !isProbe) return
+    if (health.ejections > 0 && !decides && !(isProbe && isGood)) return
     health.failures = isGood ? 0 : health.failures + 1
-    if (isGood) health.ejections = 0
-    else this.#mayEject(route, health, isProbe)
+    if (!isGood) return this.#mayEject(route, health, decides)
+    health.ejections = 0
+    health.probe = null
   }
 
   /** The receiver asked for a pause: others come first, as long as there are any. */
@@ -146,11 +156,16 @@ export class EndpointHealth {
     if (known !== undefined) return known
     const fresh = {
       ...{ pending: 0, unreachable: 0, avoidedUntil: 0 },
-      ...{ failures: 0, ejections: 0, ejectedUntil: 0, isProbed: false },
+      ...{ failures: 0, ejections: 0, ejectedUntil: 0, probe: null, probedUntil: 0 },
     }
     this.#health.set(key, fresh)
     const [oldest] = this.#health.keys()
     if (this.#health.size > endpointsTrackedMax && oldest !== undefined) this.#health.delete(oldest)
     return fresh
   }
+}
+
+/** The moment from which the endpoint is due for a request that decides. */
+function dueAt({ ejectedUntil, probe, probedUntil }: Health): number {
+  return probe === null ? ejectedUntil : Math.max(ejectedUntil, probedUntil)
 }

@@ -283,6 +283,36 @@ describe('the budget of repeats', () => {
 describe('the breaker of an endpoint', () => {
   const settings = { breaker: { failures: 3, ejectMs: 1_000, ejectedPercent: 100 } }
 
+  test('lets another request decide when the first one has no end', async () => {
+    let end: End | 'never' = 'reset'
+    let failLate: (cause: Error) => void = () => undefined
+    const upstream: Upstream = {
+      request: () =>
+        end === 'never'
+          ? new Promise((_resolve, reject) => {
+              failLate = reject
+            })
+          : ends[end](),
+      close: () => Promise.resolve(),
+    }
+    const { time, balancer } = open(upstream)
+    const ask = () => balancer.request(routeOf(1, settings), requestOf())
+    for (let i = 0; i < 3; i++) await expect(ask()).rejects.toBeInstanceOf(UpstreamError)
+    await time.move(1_500)
+    end = 'never'
+    const held = ask()
+    await settled()
+    end = 'answered'
+    await time.move(900)
+    await expect(ask()).rejects.toBeInstanceOf(EjectedError)
+    await time.move(200)
+    expect(await ask()).toMatchObject({ status: 200 })
+    // It began while the endpoint was ejected, and ejects it no second time.
+    failLate(new UpstreamError('reset', { progress: 'sent', cause: null }))
+    await expect(held).rejects.toBeInstanceOf(UpstreamError)
+    expect(await ask()).toMatchObject({ status: 200 })
+  })
+
   test('opens after failures in a row, and one request decides if it closes', async () => {
     let end: End = 'reset'
     const held: (() => void)[] = []

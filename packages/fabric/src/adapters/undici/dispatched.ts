@@ -37,6 +37,7 @@ export class Dispatched
   readonly #still: UpstreamRequest['still']
   readonly #leadsTo: UpstreamRequest['leadsTo']
   readonly #endpoint: Endpoint
+  readonly #over: () => void
   readonly #answer: (response: UpstreamResponse) => void
   readonly #refuse: (cause: unknown) => void
   readonly #leave = (): void => this.#abort(this.#signal.reason)
@@ -49,7 +50,9 @@ export class Dispatched
   #lentBytes = 0
   #controller: Controller | null = null
   /** Null until the pool has a connection; what is not started is not written. */
-  #findLane: () => Lane | null = () => null
+  #findLane: (() => Lane | null) | null = null
+  /** Of the wait for a connection. */
+  #timer: NodeJS.Timeout | undefined
   #started: { readonly lane: Lane; readonly isReused: boolean; readonly bytesRead: number } | null =
     null
   #isSent = false
@@ -61,7 +64,13 @@ export class Dispatched
   #ended = false
   #failure: { readonly cause: SendError } | null = null
 
-  constructor({ signal, still, leadsTo, account }: Sending, endpoint: Endpoint) {
+  /** `over` is called once, when the connection is of no more use to this request. */
+  constructor(
+    { signal, still, leadsTo, account }: Sending,
+    endpoint: Endpoint,
+    over: () => void = () => undefined,
+  ) {
+    this.#over = over
     this.#still = still
     this.#leadsTo = leadsTo
     this.#endpoint = endpoint
@@ -77,18 +86,28 @@ export class Dispatched
   /** Takes the function that finds the connection once the request starts. */
   takeLane(findLane: () => Lane | null): void {
     this.#findLane = findLane
+    clearTimeout(this.#timer)
+  }
+
+  /** Fails, without a byte sent, if no connection takes the request within `ms`. */
+  waitAtMost(ms: number, toError: () => OutOfSpaceError): void {
+    if (this.#findLane !== null || this.#failure !== null) return
+    this.#timer = setTimeout(() => this.#abort(toError()), ms)
+    this.#timer.unref()
   }
 
   /** The last moment before the first byte is written. */
   onRequestStart(controller: Controller): void {
     if (this.#signal.aborted) return controller.abort(this.#signal.reason as Error)
+    // It failed by `waitAtMost` and is still in the queue of the pool.
+    if (this.#failure !== null) return controller.abort(this.#failure.cause)
     // The request may have waited for this connection much longer than a decision is good for.
     const refusal = this.#still?.() ?? null
     if (refusal !== null) return controller.abort(new WithdrawnError(refusal))
     if (this.#leadsTo?.(this.#endpoint) === false) {
       return controller.abort(new Error(`the route no longer leads to ${this.#endpoint.url}`))
     }
-    const lane = this.#findLane()
+    const lane = this.#findLane?.() ?? null
     const fault = lane?.fault() ?? null
     // It was good in the handshake, maybe an hour ago.
     if (fault !== null) return controller.abort(new PeerError(fault.detail, fault))
@@ -149,6 +168,7 @@ export class Dispatched
     const failure = this.#started?.lane.failure ?? null
     if (failure !== null) return void this.#fail(failure)
     this.#ended = true
+    this.#over()
     this.#signal.removeEventListener('abort', this.#leave)
     this.#take()?.resolve({ done: true, value: undefined })
   }
@@ -197,6 +217,8 @@ export class Dispatched
   }
 
   #fail(given: unknown): SendError {
+    if (this.#failure === null && !this.#ended) this.#over()
+    clearTimeout(this.#timer)
     this.#failure ??= { cause: this.#toError(given) }
     const { cause } = this.#failure
     this.#account.give(this.#waiting.heldBytes)

@@ -1,10 +1,13 @@
 import { clientTlsOptions } from '@countersign/protocol/tls'
 import { type buildConnector, Client, type Dispatcher, Pool } from 'undici'
-import type { Upstream, UpstreamBounds, UpstreamRequest } from '../../routes/upstream.ts'
+import { overLimit } from '../../lib/limits.ts'
+import { OutOfSpaceError } from '../../lib/upstream-error.ts'
+import type { Endpoint, Upstream, UpstreamBounds, UpstreamRequest } from '../../routes/upstream.ts'
 import { Descriptors } from './descriptors.ts'
 import { Dispatched } from './dispatched.ts'
 import { Http2Sessions } from './http2-sessions.ts'
 import { type Lane, openLane, type ReceiverTls } from './lane.ts'
+import { StreamPlaces } from './stream-places.ts'
 
 export type { ReceiverTls }
 
@@ -21,7 +24,13 @@ export interface UpstreamOptions {
   readonly connectionsPerEndpointMax: number
   /** To all receivers together; null where the system sets no limit. */
   readonly connectionsMax: number | null
+  /** The longest wait of a request for one of the connections of its endpoint. */
+  readonly waitMs?: number
 }
+
+const connectionWaitMs = 10_000
+/** Over HTTP/2; half of the connections over HTTP/1.1, which a stream has to itself. */
+const http2StreamsMax = 100
 
 /** Shorter than any server's keep-alive, so that a reused connection is rarely a closed one. */
 const idleMs = 4_000
@@ -39,6 +48,9 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
   const placeOf = rememberPlaces()
   const lanes = new Set<Lane>()
   const sessions = new Http2Sessions({ ...options, descriptors, lanes })
+  const streams = new StreamPlaces(Math.floor(options.connectionsPerEndpointMax / 2))
+  const http2Streams = new StreamPlaces(http2StreamsMax)
+  const waitMs = options.waitMs ?? connectionWaitMs
 
   function poolFor(origin: string, spiffeId: string | null, connectMs: number): Pool {
     const key = `${origin} ${spiffeId ?? ''} ${connectMs}`
@@ -48,26 +60,7 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       pools.set(key, found)
       return found
     }
-    // Instances of one agent are one receiver.
-    const receiver = spiffeId ?? origin
-    const tls = spiffeId === null ? null : options.tlsFor(spiffeId)
-    const pool = new Pool(origin, {
-      connections: options.connectionsPerEndpointMax,
-      pipelining: 1,
-      allowH2: false,
-      factory: (place, given) =>
-        laneClient(place, given, { descriptors, receiver, tls, lanes, now: options.now }),
-      // Silence is normal on event streams; the exchange's own signal ends them.
-      bodyTimeout: 0,
-      headersTimeout: options.headersTimeoutMs,
-      keepAliveTimeout: idleMs,
-      // A receiver's Keep-Alive field can shorten it, never prolong it.
-      keepAliveMaxTimeout: idleMs,
-      connect: {
-        timeout: connectMs,
-        ...(tls === null ? {} : clientTlsOptions(tls)),
-      },
-    })
+    const pool = newPool(options, { descriptors, lanes }, { origin, spiffeId, connectMs })
     pools.set(key, pool)
     const [oldest] = pools
     if (pools.size > poolsMax && oldest !== undefined) {
@@ -80,15 +73,20 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
   return {
     async request(endpoint, request) {
       const { origin, prefix } = placeOf(endpoint.url)
-      const dispatched = new Dispatched(request, endpoint)
       const connectMs = request.bounds?.connectMs ?? options.connectTimeoutMs
       if (request.isHttp2 === true) {
+        const dispatched = begin(http2Streams, endpoint, request)
         const path = joinPath(prefix, request.path)
         void sessions.request(endpoint, { request, dispatched, path })
         return await dispatched.response
       }
+      const pool = poolFor(origin, endpoint.spiffeId, connectMs)
       const dispatch = toDispatch(prefix, request, options.headersTimeoutMs)
-      poolFor(origin, endpoint.spiffeId, connectMs).dispatch(dispatch, dispatched)
+      const dispatched = begin(streams, endpoint, request)
+      // Others may have every connection for as long as they like.
+      if (!pool.dispatch(dispatch, dispatched)) {
+        dispatched.waitAtMost(waitMs, () => noConnection(waitMs))
+      }
       return await dispatched.response
     },
     /**
@@ -107,6 +105,53 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       await Promise.all([...open.map((pool) => pool.destroy()), sessions.close()])
     },
   }
+}
+
+interface PoolOf {
+  readonly origin: string
+  readonly spiffeId: string | null
+  readonly connectMs: number
+}
+
+function newPool(
+  options: UpstreamOptions,
+  { descriptors, lanes }: Pick<LaneParts, 'descriptors' | 'lanes'>,
+  { origin, spiffeId, connectMs }: PoolOf,
+): Pool {
+  // Instances of one agent are one receiver.
+  const receiver = spiffeId ?? origin
+  const tls = spiffeId === null ? null : options.tlsFor(spiffeId)
+  return new Pool(origin, {
+    connections: options.connectionsPerEndpointMax,
+    pipelining: 1,
+    allowH2: false,
+    factory: (place, given) =>
+      laneClient(place, given, { descriptors, receiver, tls, lanes, now: options.now }),
+    // Silence is normal on event streams; the exchange's own signal ends them.
+    bodyTimeout: 0,
+    headersTimeout: options.headersTimeoutMs,
+    keepAliveTimeout: idleMs,
+    // A receiver's Keep-Alive field can shorten it, never prolong it.
+    keepAliveMaxTimeout: idleMs,
+    connect: {
+      timeout: connectMs,
+      ...(tls === null ? {} : clientTlsOptions(tls)),
+    },
+  })
+}
+
+/** From here on, the place of a stream is given back however the request ends. */
+function begin(streams: StreamPlaces, endpoint: Endpoint, request: UpstreamRequest): Dispatched {
+  if (request.stream === undefined) return new Dispatched(request, endpoint)
+  // Of one origin, whatever the path, as connections are.
+  const receiver = `${new URL(endpoint.url).origin} ${endpoint.spiffeId ?? ''}`
+  return new Dispatched(request, endpoint, streams.take(receiver, request.caller ?? ''))
+}
+
+function noConnection(value: number): OutOfSpaceError {
+  const limit = { name: 'upstream.waitMs', value, unit: 'ms' } as const
+  const detail = 'other requests have all connections of the endpoint'
+  return new OutOfSpaceError(overLimit('OVERLOADED', limit, detail, 1_000))
 }
 
 interface Place {

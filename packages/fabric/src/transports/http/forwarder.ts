@@ -151,11 +151,12 @@ function leavingRequest(
 /** Messages of gRPC go over HTTP/2 alone: their status is in the trailers of the response. */
 function streamOf({
   received,
+  caller,
   upload,
-}: Exchange<Intended>): Pick<UpstreamRequest, 'stream' | 'isHttp2' | 'isRepeatable'> {
+}: Exchange<Intended>): Pick<UpstreamRequest, 'stream' | 'caller' | 'isHttp2' | 'isRepeatable'> {
   if (upload === null) return {}
   const isHttp2 = received.frames?.codec.name === 'grpc'
-  return { stream: upload.bytes, isHttp2, isRepeatable: false }
+  return { stream: upload.bytes, caller: caller.principal, isHttp2, isRepeatable: false }
 }
 
 function leading({ route, findRoute }: CallForwarderOptions): Pick<UpstreamRequest, 'leadsTo'> {

@@ -1,7 +1,8 @@
 import { expect } from 'vitest'
 import { decide, decideAs, gatedCaller, payment, pendingId, show } from '../harness/approvals.ts'
 import { type Attempt, attack, newName } from '../harness/attack.ts'
-import { type Door, refusalOf, send } from '../harness/doors.ts'
+import { type Breaking, openBreaker } from '../harness/breaker.ts'
+import { type Door, type Draft, refusalOf, send } from '../harness/doors.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -55,8 +56,43 @@ const attemptsOn = (transport: Door['transport']): Record<string, Attempt> => ({
   },
 })
 
+const busy: Breaking = (socket, whole) =>
+  whole.then(() => socket.write('HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n'))
+/** Without a byte of a response. */
+const hangsUp: Breaking = (socket, whole) => whole.then(() => void socket.end())
+
+/** The route repeats what is idempotent, and a key makes a POST so. */
+const failingReceiver: Attempt = async (world) => {
+  const breaker = await openBreaker()
+  try {
+    const to = newName('flaky')
+    await world.agent(to, ['open'])
+    const settings = { retries: { resend: true, idempotencyKey: true, attempts: 3 } }
+    await world.admin('route.put', { name: to, upstream: breaker.url, protocol: 'http', settings })
+    const as = (await gatedCaller(world)).credential()
+    const drafts: readonly Draft[] = [
+      { method: 'PUT', body: payment(11) },
+      { body: payment(12), headers: [['Idempotency-Key', 'k-1']] },
+      { method: 'GET', body: null },
+    ]
+    for (const [at, draft] of drafts.entries()) {
+      for (const failure of [busy, hangsUp]) {
+        const ask = { ...draft, to, as, path: `/${at}/${failure.name}` }
+        await decide(world, 'approve', await pendingId(world, world.gateway, ask))
+        const [, copies] = await breaker.during([failure, failure], () => send(world.gateway, ask))
+        expect(copies).toBe(1)
+      }
+    }
+  } finally {
+    await breaker.close()
+  }
+}
+
 attack(verifies(['authorize:approval'], 'an approval is not used twice, nor after it was denied'), {
-  gateway: attemptsOn('gateway'),
+  gateway: {
+    ...attemptsOn('gateway'),
+    'by the repeats of a route to a receiver that fails': failingReceiver,
+  },
   mesh: attemptsOn('mesh'),
   queue: 'what needs an approval is refused on a channel',
 })

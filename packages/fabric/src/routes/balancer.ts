@@ -128,7 +128,7 @@ class Sending {
     this.#request = request
     this.#settings = reliabilityOf(route)
     this.#place = place
-    this.#mayRepeatStale = safeMethods.has(request.method)
+    this.#mayRepeatStale = request.isSingle !== true && safeMethods.has(request.method)
   }
 
   async run(): Promise<BalancedResponse> {

@@ -178,6 +178,17 @@ describe('a request is sent again', () => {
     expect(seen).toHaveLength(1)
   })
 
+  test('not by a stale connection either, where one copy may leave', async () => {
+    for (const isSingle of [false, true]) {
+      const { upstream, seen } = scripted(['stale', 'answered'])
+      const { time, balancer } = open(upstream)
+      const asking = balancer.request(routeOf(1, {}), requestOf({ method: 'GET', isSingle }))
+      const end = await ended(time, asking)
+      expect(end).toMatchObject(isSingle ? { progress: 'sent' } : { status: 200 })
+      expect(seen).toHaveLength(isSingle ? 1 : 2)
+    }
+  })
+
   test('after the pause that the receiver asks for, and not if it is too long', async () => {
     const { upstream, seen } = scripted(['limited', 'answered'])
     const { time, balancer } = open(upstream)

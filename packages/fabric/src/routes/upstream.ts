@@ -33,6 +33,8 @@ export interface UpstreamRequest {
   readonly still?: StillPermitted
   /** May be sent again after a byte of it left (`isRepeatable`); absent where it may not. */
   readonly isRepeatable?: boolean
+  /** Not even as a GET whose connection was stale: at most one copy may leave. */
+  readonly isSingle?: boolean
   /** The headers of each attempt, where they differ: a signature of its own, the time left. */
   readonly headersOf?: (attempt: number) => UpstreamRequest['headers']
   /** Bounds of this request, where they are shorter than those of all. */

@@ -139,12 +139,15 @@ function leavingRequest(
   const headers = [...request.headers, ...decisionFields(exchange, route)]
   // As they leave: a key that inspection dropped does not keep the receiver from acting twice.
   const repeated = { ...target, headers: forwardable.headers }
+  // A person approved of one action: a receiver that got it may have carried it out.
+  const isSingle = exchange.approval !== null
   return {
     ...{ method: request.method, path: request.path, headers, body: forwardable.body },
     ...(callerDeadline === null
       ? {}
       : { headersOf: () => [...headers, ...timeoutFields(callerDeadline)] }),
-    isRepeatable: isRepeatable(repeated, reliabilityOf(route).retries),
+    isSingle,
+    isRepeatable: !isSingle && isRepeatable(repeated, reliabilityOf(route).retries),
   }
 }
 

@@ -39,6 +39,8 @@ export interface RequestFrames {
    * the request breaks off. Nothing is read from the caller before it is called.
    */
   next(): Promise<Frame | null | Refusal>
+  /** Called when its memory is needed elsewhere, also while no frame is asked for. */
+  onEvicted(lose: (refusal: Refusal) => void): void
   /** Nothing more is read. A `next` that is pending never settles. */
   stop(): void
 }

@@ -75,6 +75,8 @@ export class Upload {
     this.#close = watch.close
     const ended = this.#ended.or(watch.lost.or(new Promise<never>(() => undefined)))
     void ended.then((lost) => (lost === 'ended' ? undefined : this.#refuse(lost)))
+    // Its first frame is held also while the receiver takes nothing, and no frame is asked for.
+    this.#source.onEvicted((refusal) => void this.#refuse(refusal))
     const frames = this.#pass(exchange, deps, watch)
     this.#leaving = { [Symbol.asyncIterator]: () => frames }
   }

@@ -104,6 +104,28 @@ test('bytes are counted while they are held, and not once it is stopped', async 
   void next
 })
 
+test('the first frame is counted until the end, and given up without being asked for more', async () => {
+  const { request, share, opening } = arriving()
+  const idle = share.bytes
+  request.write(`"${'x'.repeat(10_000)}"\n`)
+  const frames = await opening
+  if (frames === null || frames instanceof Refusal) throw new Error('no first frame')
+  const next = frames.next()
+  await nextTurn()
+  expect(share.bytes).toBeGreaterThan(idle + 9_000)
+  let lost: Refusal | null = null
+  frames.onEvicted((refusal) => {
+    lost = refusal
+  })
+  share.evict(new Refusal('OVERLOADED', 'the memory is needed elsewhere'))
+  expect(lost).toMatchObject({ code: 'OVERLOADED' })
+  expect(await next).toMatchObject({ code: 'OVERLOADED' })
+  const other = await opened()
+  const before = other.share.bytes
+  other.frames.stop()
+  expect(other.share.bytes).toBeLessThan(before)
+})
+
 describe('a thousand frames in one piece leave turns of the event loop to others', () => {
   const flood = Buffer.from('1\n'.repeat(1_000))
 

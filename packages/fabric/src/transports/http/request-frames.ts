@@ -15,8 +15,9 @@ export interface StreamedRequest {
 }
 
 /**
- * The frames of a request body, on the account of its sender: the piece that arrived and the frame
- * that is not whole yet. Nothing further is read while a frame is on its way.
+ * The frames of a request body, on the account of its sender: the piece that arrived, the frame
+ * that is not whole yet, and the first frame, which its exchange keeps until its end. Nothing
+ * further is read while a frame is on its way.
  */
 export class ArrivingFrames implements RequestFrames {
   readonly codec: FrameCodec
@@ -25,6 +26,7 @@ export class ArrivingFrames implements RequestFrames {
   readonly #cutter: FrameCutter
   readonly #share: BodyShare
   readonly #evicted = new Interruption<Refusal>()
+  #lose: (refusal: Refusal) => void = () => undefined
   #first: Frame | null = null
   #counted = 0
   #chunkBytes = 0
@@ -38,7 +40,10 @@ export class ArrivingFrames implements RequestFrames {
     this.#share = share
     this.#cutter = codec.open(bounds.frameBytes)
     this.#chunks = body.chunks()
-    share.onEvicted((refusal) => this.#evicted.come(refusal))
+    share.onEvicted((refusal) => {
+      this.#evicted.come(refusal)
+      this.#lose(refusal)
+    })
   }
 
   /** Null for a body without a frame, which is an empty one. */
@@ -59,7 +64,10 @@ export class ArrivingFrames implements RequestFrames {
     if (first instanceof Refusal) frames.stop()
     if (first === null || first instanceof Refusal) return first
     frames.#first = first
-    return frames
+    frames.#recount(frames.#cutter.heldBytes + frames.#chunkBytes)
+    if (share.evicted === null) return frames
+    frames.stop()
+    return share.evicted
   }
 
   get first(): Frame {
@@ -75,9 +83,14 @@ export class ArrivingFrames implements RequestFrames {
     })
   }
 
+  onEvicted(lose: (refusal: Refusal) => void): void {
+    this.#lose = lose
+    if (this.#share.evicted !== null) lose(this.#share.evicted)
+  }
+
   stop(): void {
     this.#chunks.stop()
-    this.#recount(0)
+    this.#account(0)
   }
 
   /** A frame that comes byte by byte has no more time than one that comes at once. */
@@ -121,7 +134,12 @@ export class ArrivingFrames implements RequestFrames {
     return overLimit('MESSAGE_TOO_LARGE', limit)
   }
 
+  /** With the first frame: otherwise a stream that sends nothing more would keep it for free. */
   #recount(bytes: number): void {
+    this.#account(bytes + (this.#first?.data.length ?? 0))
+  }
+
+  #account(bytes: number): void {
     const more = bytes - this.#counted
     this.#counted = bytes
     if (more > 0) this.#share.take(more)

@@ -417,7 +417,7 @@ export const REQUIREMENTS = {
       mesh: 'connectors refuse streamed requests',
       queue: 'a message of a channel is whole',
     },
-    attacks: ['streamed-request'],
+    attacks: ['streamed-request', 'hoarded-streams'],
   },
   'inspect:bounds': {
     promise: 'Heads, bodies, events and nesting have limits, and what exceeds one is refused.',

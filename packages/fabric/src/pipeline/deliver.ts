@@ -28,6 +28,7 @@ import type { Quota } from './quota.ts'
 import { mayReachTasks, recheck, recheckCall } from './recheck.ts'
 import { attestorOf, type Intended, verifierFault } from './record.ts'
 import type { StatusChanges } from './status.ts'
+import type { Cut } from './upload.ts'
 
 export interface DeliverDeps extends InspectDeps {
   readonly signatures: MessageSignatures
@@ -117,11 +118,12 @@ export async function deliver(
   const still = () => recheck(exchange, deps.authorization)
   exchange.upload?.begin(exchange, deps)
   const delivered =
+    exchange.upload?.cut?.unsent ??
     mayLeave(exchange, deps.authorization) ??
     (await forwarder(exchange, still).catch(
       (cause: unknown) => new Undelivered({ progress: 'sent', detail: String(cause) }),
     ))
-  const cut = exchange.upload?.refusal ?? null
+  const cut = exchange.upload?.cut ?? null
   if (cut !== null) return cutRequest(delivered, cut)
   if (delivered instanceof Undelivered) return ownWordFirst(delivered, still)
   if (delivered instanceof Refusal) return declinedBy(delivered)
@@ -144,13 +146,16 @@ export function mayLeave(exchange: Exchange<Authorized>, deps: AuthorizeDeps): R
 }
 
 /** The fabric has ended a streamed request, which is the reason for whatever came of it. */
-function cutRequest(delivered: Delivered | Refusal | Undelivered, cut: Refusal): Undelivered {
+function cutRequest(
+  delivered: Delivered | Refusal | Undelivered,
+  { refusal, unsent }: Cut,
+): Undelivered {
   const isUnsent =
     delivered instanceof Refusal ||
     (delivered instanceof Undelivered && delivered.failure.progress === 'not-sent')
-  if (isUnsent) return declinedBy(cut)
+  if (isUnsent) return declinedBy(unsent)
   if (!(delivered instanceof Undelivered)) discard(delivered)
-  return new Undelivered({ progress: 'cut', detail: cut.detail, refusal: cut })
+  return new Undelivered({ progress: 'cut', detail: refusal.detail, refusal })
 }
 
 /** Prefers a lost right that is known here over the refusal that the receiver states. */

@@ -44,11 +44,26 @@ export async function inspect(
   // The refusal enforces an obligation of policy, so the decision is recorded with it.
   if (found instanceof Refusal) return PolicyRefusal.after(exchange, found)
   const { body, headers, findings } = found
+  const { frames } = exchange.received
+  if (frames !== undefined) {
+    const upload = new Upload(frames, body)
+    const forwardable = leavingFirst(upload, headers, sha256(body))
+    return extend(exchange, { [inspected]: true as const, forwardable, findings, upload })
+  }
   const forwardable = { body, headers, digest: sha256(body) }
-  const { received } = exchange
-  const upload =
-    received.frames === undefined ? null : new Upload(received.frames, received.body, body)
+  const upload = null
   return extend(exchange, { [inspected]: true as const, forwardable, findings, upload })
+}
+
+/** Its body goes with the first frame: it would be kept for as long as the stream is open. */
+function leavingFirst(upload: Upload, headers: Fields, digest: Uint8Array): Forwardable {
+  return {
+    get body() {
+      return upload.firstForwarded
+    },
+    headers,
+    digest,
+  }
 }
 
 type Found = Omit<Forwardable, 'digest'> & Pick<Inspection, 'findings'>

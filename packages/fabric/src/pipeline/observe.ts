@@ -57,6 +57,8 @@ export interface Seen {
   readonly findings: readonly Finding[]
   readonly responseFindings: readonly Finding[]
   readonly responseBytes: number
+  /** Of a streamed request: all that was forwarded of it, by what came in. */
+  readonly bytes?: number
 }
 
 interface ObserveDeps {
@@ -85,7 +87,7 @@ export function observeExchange(
     isDeclined: cause === 'others',
     // Of what a channel delivers, the senders decide how much and how often.
     messages: target.action === 'consume' ? 0 : 1,
-    bytes: received.body.length,
+    bytes: seen.bytes ?? received.body.length,
     receivedBytes: seen.responseBytes,
     findings: seen.findings.length,
     credentials: sent,

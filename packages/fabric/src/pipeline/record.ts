@@ -26,7 +26,7 @@ import { type Exchange, extend } from './exchange.ts'
 import type { Inspected } from './inspect.ts'
 import { maskedSummary } from './masked-summary.ts'
 import { observeExchange } from './observe.ts'
-import type { Target, Transport, UncheckedRequest } from './unchecked-request.ts'
+import type { Message, Target, Transport, UncheckedRequest } from './unchecked-request.ts'
 
 /** The ledger and detection that the stage uses. */
 export interface RecordDeps {
@@ -174,7 +174,7 @@ async function appendRefusal(
       tool: writable(target.tool),
       receiver: target.name,
       ...target.about,
-      'request.digest': sha256(received.body),
+      'request.digest': digestOf(received),
       ...referredApproval(refusal),
       ...(caller === null
         ? knownCaller(refusal)
@@ -188,6 +188,11 @@ async function appendRefusal(
           }),
     },
   })
+}
+
+/** The first frame of a stream may be gone. */
+function digestOf({ body, frames }: Message): Uint8Array {
+  return frames === undefined ? sha256(body) : frames.firstDigest
 }
 
 function referredApproval({ approval }: Refusal): Readonly<Record<string, FactValue>> {
@@ -234,6 +239,7 @@ export async function recordOutcome(
     findings,
     responseFindings: ending.findings,
     responseBytes: ending.bytes,
+    ...(sent === null ? {} : { bytes: sent.bytes }),
   })
   const { end } = ending
   const ended = typeof end === 'string' ? { result: end } : end.facts
@@ -296,7 +302,7 @@ export async function recordLateWithdrawal(
 function intentFacts(exchange: Exchange<Inspected>, deps: RecordDeps): Record<string, FactValue> {
   const { caller, signed, target, transport, received, signature, forwardable } = exchange
   const isUnchanged = forwardable.body === received.body
-  const digest = isUnchanged ? forwardable.digest : sha256(received.body)
+  const digest = isUnchanged ? forwardable.digest : digestOf(received)
   const facts: Record<string, FactValue> = {
     transport,
     protocol: target.protocol,

@@ -116,7 +116,7 @@ async function* pass(
     }
   } catch (cause) {
     // A streamed request that may not go on ends its response with it.
-    return endBy(exchange.upload?.refusal ?? brokenOff(cause))
+    return endBy(exchange.upload?.cut?.refusal ?? brokenOff(cause))
   } finally {
     watch.close()
     // A receiver that ignores the return must not hold up the record of what happened.

@@ -21,6 +21,14 @@ export interface UploadRecord {
   readonly facts: Readonly<Record<string, FactValue>>
   /** Of the frames after the first. */
   readonly findings: readonly Finding[]
+  readonly bytes: number
+}
+
+/** Why a stream was ended before its end. */
+export interface Cut {
+  readonly refusal: Refusal
+  /** The refusal if nothing of the stream was sent. */
+  readonly unsent: Refusal
 }
 
 /** Findings are counted by class; each of a long stream would be kept without end. */
@@ -33,7 +41,8 @@ const findingsMax = 1000
  */
 export class Upload {
   readonly #source: RequestFrames
-  readonly #first: { readonly received: Uint8Array; readonly forwarded: Uint8Array }
+  /** As it may leave; empty once it has left, since nothing keeps it for the rest of the stream. */
+  #firstForwarded: Uint8Array
   readonly #ended = new Interruption<'ended'>()
   readonly #sent = new TranscriptHash()
   /** Null as long as every frame was forwarded as it came. */
@@ -41,26 +50,30 @@ export class Upload {
   readonly #findings: Finding[] = []
   #frames = 0
   #bytes = 0
-  #refusal: Refusal | null = null
+  #cut: Cut | null = null
   #fail: (cause: Error) => void = () => undefined
   #close: () => void = () => undefined
   #isWhole = false
   #leaving: AsyncIterable<Uint8Array> | null = null
 
-  constructor(source: RequestFrames, received: Uint8Array, forwarded: Uint8Array) {
+  constructor(source: RequestFrames, firstForwarded: Uint8Array) {
     this.#source = source
-    this.#first = { received, forwarded }
+    this.#firstForwarded = firstForwarded
   }
 
-  /** The reason why the stream was ended before its end; null while it was not. */
-  get refusal(): Refusal | null {
-    return this.#refusal
+  get firstForwarded(): Uint8Array {
+    return this.#firstForwarded
+  }
+
+  /** Null while the stream was not ended before its end. */
+  get cut(): Cut | null {
+    return this.#cut
   }
 
   /** Called when the stream may not go on, also while the receiver takes nothing of it. */
   onFailure(fail: (cause: Error) => void): void {
     this.#fail = fail
-    if (this.#refusal !== null) fail(new StreamEnded(this.#refusal))
+    if (this.#cut !== null) fail(new StreamEnded(this.#cut.refusal))
   }
 
   /** The bytes as they may leave, to be read once. Throws before `begin`. */
@@ -75,8 +88,8 @@ export class Upload {
     this.#close = watch.close
     const ended = this.#ended.or(watch.lost.or(new Promise<never>(() => undefined)))
     void ended.then((lost) => (lost === 'ended' ? undefined : this.#refuse(lost)))
-    // Its first frame is held also while the receiver takes nothing, and no frame is asked for.
-    this.#source.onEvicted((refusal) => void this.#refuse(refusal))
+    // Also while it waits for a connection, and its next frame is not asked for.
+    this.#source.onEvicted((refusal) => this.#refuse(refusal))
     const frames = this.#pass(exchange, deps, watch)
     this.#leaving = { [Symbol.asyncIterator]: () => frames }
   }
@@ -89,6 +102,7 @@ export class Upload {
     const masked = maskedSummary(this.#findings)
     return {
       findings: this.#findings,
+      bytes: this.#bytes,
       facts: {
         'request.transcript': this.#sent.digest(),
         'request.forwarded-transcript': (this.#forwarded ?? this.#sent).digest(),
@@ -108,10 +122,9 @@ export class Upload {
     deps: UploadDeps,
     watch: ReturnType<typeof watchStatus>,
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    const { first, codec } = this.#source
-    const { received, forwarded } = this.#first
-    this.#count(received, forwarded)
-    yield codec.format({ ...first, data: forwarded })
+    const { codec } = this.#source
+    yield this.#takeFirst()
+    this.#source.dropFirst()
     for (;;) {
       const next = await this.#wait(watch, this.#source.next())
       if (next === null) {
@@ -128,6 +141,15 @@ export class Upload {
     }
   }
 
+  /** A method of its own: a generator keeps its variables for as long as it runs. */
+  #takeFirst(): Uint8Array {
+    const { first, codec } = this.#source
+    const forwarded = this.#firstForwarded
+    this.#count(first.data, forwarded)
+    this.#firstForwarded = new Uint8Array(0)
+    return codec.format({ ...first, data: forwarded })
+  }
+
   async #wait<Value>(
     watch: ReturnType<typeof watchStatus>,
     work: Promise<Value | Refusal>,
@@ -139,8 +161,8 @@ export class Upload {
   }
 
   #refuse(given: Refusal): StreamEnded {
-    this.#refusal ??= streamRefusal(given)
-    const cause = new StreamEnded(this.#refusal)
+    this.#cut ??= { refusal: streamRefusal(given), unsent: given }
+    const cause = new StreamEnded(this.#cut.refusal)
     if (!this.#isWhole) this.#source.stop()
     this.#fail(cause)
     return cause

@@ -1,5 +1,6 @@
 import { formatSpiffeId, isAssignableName } from '@countersign/protocol'
 import type { BodyBudget } from '../../budgets/body-budget.ts'
+import { OpenStreams } from '../../budgets/open-streams.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import type { ReadKind } from '../../protocols/a2a/card-content.ts'
@@ -52,7 +53,7 @@ export function agentsRoutes(options: AgentsRouterOptions): readonly PathRoute<R
 }
 
 /** The codec and bounds of a call that its route permits to be a stream; null for any other. */
-export function streamOfCall(routes: Routes) {
+export function streamOfCall(routes: Routes, places: OpenStreams = new OpenStreams()) {
   return ({ segments }: PathMatch<Router>, head: Head): StreamedRequest | null | Refusal => {
     const { agent } = segments
     if (agent === undefined || !head.path.startsWith('/agents/')) return null
@@ -60,7 +61,7 @@ export function streamOfCall(routes: Routes) {
     if (route === null) return null
     const codec = streamedCodec(route, head)
     if (codec === null || codec instanceof Refusal) return codec
-    return { codec, bounds: reliabilityOf(route).streams }
+    return { codec, bounds: reliabilityOf(route).streams, places }
   }
 }
 

@@ -134,7 +134,8 @@ function toUnchecked(
   { classified, reached }: { classified: Classified; reached: ReachedOwners | null },
   fault: Refusal | null,
 ): UncheckedRequest {
-  const { head, body, frames, presented, signature } = call.received
+  const { received } = call
+  const { head, frames, presented, signature } = received
   return createUncheckedRequest({
     id: call.exchange,
     ...(call.boundExchange === undefined ? {} : { boundExchange: call.boundExchange }),
@@ -159,7 +160,10 @@ function toUnchecked(
       path: call.path,
       headers: forwardedHeaders(head),
       contentType: head.headers.get('content-type') ?? '',
-      body,
+      // The first frame of a stream goes once it was forwarded.
+      get body() {
+        return received.body
+      },
       ...(frames === undefined ? {} : { frames }),
     },
   })

@@ -128,7 +128,9 @@ export async function receiveRequest(
         frames.stop()
         release()
       }
-      return { ...read, signature, body: frames.first.data, frames, release: ended }
+      // It stays open, so that what is counted for its wait stays counted.
+      const rest = { ...read, signature, frames, begun: () => undefined, release: ended }
+      return Object.defineProperty(rest, 'body', { get: () => frames.firstBytes })
     }
     const whole = await body.read(admission, head)
     return whole instanceof Refusal ? refusedRead(whole) : { ...read, signature, body: whole }

@@ -4,7 +4,9 @@ import { ROUTE_DEFAULTS } from '@countersign/protocol'
 import { describe, expect, test, vi } from 'vitest'
 import type { Admission } from '../../budgets/admission.ts'
 import { BodyBudget } from '../../budgets/body-budget.ts'
+import { OpenStreams } from '../../budgets/open-streams.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import { sha256 } from '../../lib/sha256.ts'
 import { FrameReader } from '../../protocols/frame-reader.ts'
 import { lines } from '../../protocols/ndjson/lines.ts'
 import type { Head } from '../../protocols/reading/head.ts'
@@ -14,7 +16,11 @@ import { ArrivingFrames } from './request-frames.ts'
 
 const mebibyte = 1024 * 1024
 
-function arriving(bounds: Partial<(typeof ROUTE_DEFAULTS)['streams']> = {}, length?: string) {
+function arriving(
+  bounds: Partial<(typeof ROUTE_DEFAULTS)['streams']> = {},
+  length?: string,
+  places = new OpenStreams(),
+) {
   const request = Object.assign(new PassThrough(), { headers: {}, httpVersionMajor: 1 })
   const budget = new BodyBudget({
     name: 'limits.requestMemoryBytes',
@@ -27,8 +33,9 @@ function arriving(bounds: Partial<(typeof ROUTE_DEFAULTS)['streams']> = {}, leng
   const head = { method: 'POST', path: '/', authority: 'a', headers } as Head
   const streams = { ...ROUTE_DEFAULTS.streams, ...bounds }
   const admission = { share } as unknown as Admission
-  const opening = ArrivingFrames.open(body, head, admission, { codec: lines, bounds: streams })
-  return { request, share, opening }
+  const streamed = { codec: lines, bounds: streams, places }
+  const opening = ArrivingFrames.open(body, head, admission, streamed)
+  return { request, budget, share, opening }
 }
 
 async function opened(bounds: Partial<(typeof ROUTE_DEFAULTS)['streams']> = {}) {
@@ -159,4 +166,48 @@ describe('a thousand frames in one piece leave turns of the event loop to others
     const reader = new FrameReader(chunks, share, lines.open(1_024))
     expect(await turnsOf(() => reader.next())).toBeGreaterThanOrEqual(15)
   })
+})
+
+test('a first frame is counted until it was forwarded, and its digest stays', async () => {
+  const { request, budget, share, opening } = arriving()
+  const idle = share.bytes
+  const line = `"${'x'.repeat(10_000)}"`
+  request.write(`${line}\n`)
+  const frames = await opening
+  if (frames === null || frames instanceof Refusal) throw new Error('no first frame')
+  expect(share.bytes).toBeGreaterThan(idle + 20_000)
+  frames.dropFirst()
+  // Its writer may keep it until it gets the next one.
+  expect(share.bytes).toBeLessThan(idle + 11_000)
+  expect(frames.firstBytes).toHaveLength(0)
+  expect(frames.firstDigest).toEqual(sha256(Buffer.from(line)))
+  frames.stop()
+  expect(share.bytes).toBe(idle)
+  share.close()
+  expect(budget.totalBytes).toBe(0)
+})
+
+test('a stream of which nobody asks for more hears that it has to make room', async () => {
+  const { share, frames } = await opened()
+  const heard: Refusal[] = []
+  frames.onEvicted((refusal) => heard.push(refusal))
+  share.evict(new Refusal('OVERLOADED', 'full'))
+  expect(heard).toMatchObject([{ code: 'OVERLOADED' }])
+  frames.onEvicted((refusal) => heard.push(refusal))
+  expect(heard).toHaveLength(2)
+})
+
+test('a caller has as many streams open as it may, also of requests that break off', async () => {
+  const places = new OpenStreams(2)
+  const streams = [arriving({}, undefined, places), arriving({}, undefined, places)] as const
+  const limited = { code: 'RATE_LIMITED', limit: 'stream.open, 2 per identity' }
+  expect(await arriving({}, undefined, places).opening).toMatchObject(limited)
+  streams[0].request.destroy()
+  await expect(streams[0].opening).rejects.toThrow('broke off')
+  streams[1].request.write('{"n":0}\n')
+  const frames = await streams[1].opening
+  expect(places.openOf('agent/caller')).toBe(1)
+  if (frames === null || frames instanceof Refusal) throw new Error('no first frame')
+  for (const _ of [1, 2]) frames.stop()
+  expect(places.openOf('agent/caller')).toBe(0)
 })

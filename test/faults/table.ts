@@ -737,7 +737,9 @@ export const connectorFaults: readonly Fault[] = [
     prepare(lab) {
       const folder = join(lab.data, 'agents/caller')
       cpSync(folder, lab.path('caller'), { recursive: true })
-      for (const name of readdirSync(folder)) writeFileSync(join(folder, name), '{')
+      for (const entry of readdirSync(folder, { withFileTypes: true })) {
+        if (entry.isFile()) writeFileSync(join(folder, entry.name), '{')
+      }
     },
     repair(lab) {
       rmSync(join(lab.data, 'agents/caller'), { recursive: true })

@@ -80,7 +80,8 @@ const attempt =
     const reached = world.echo.reached.slice(before)
     if (fate === 'dropped') {
       expect(reached.map(({ rawHeaders }) => rawHeaders.join())).toHaveLength(1)
-      return expect(reached[0]?.rawHeaders.join()).not.toMatch(/x-a|operator/i)
+      // At the start of a field: signatures in base64 have three letters by chance.
+      return expect(reached[0]?.rawHeaders.join()).not.toMatch(/(?:^|,)x-a|operator/i)
     }
     expect(reached).toEqual([])
     // PROTOCOL_ERROR by the parser; INTERNAL_ERROR by us, when the body breaks off.

@@ -57,7 +57,7 @@ export class WatchedServer {
   #session: Session | null = null
   #timer: NodeJS.Timeout | undefined
   #lostAt = Number.NEGATIVE_INFINITY
-  /** Why there is no good look; the empty text if there is one. */
+  /** The reason why the last look does not count; empty if it does. */
   #fault = 'it was not looked at'
   #isClosed = false
   /** For the first look alone: later, a missing marker is that of a server that was emptied. */

@@ -70,7 +70,7 @@ interface Claim {
   settle(outcome: Outcome): void
 }
 
-/** An error for the one claim for which there is no room. */
+/** An error for the one claim that the bound excludes. */
 type Outcome = boolean | Error
 
 interface Opened {

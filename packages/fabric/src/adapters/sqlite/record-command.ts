@@ -27,7 +27,6 @@ export type Answer = boolean | number
 
 /** Worker to main thread, once for each transaction, after its end. */
 export type Reply =
-  | { readonly ready: true }
   | { readonly answers: readonly Answer[] }
   /** The transaction was rolled back; `count` commands are answered by its error. */
   | { readonly count: number; readonly fault: { readonly message: string; readonly code: number } }

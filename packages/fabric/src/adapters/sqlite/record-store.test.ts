@@ -89,6 +89,36 @@ test('a file of another format is not touched', async () => {
   await expect(openSqliteRecordStore({ path, clock, onFatal })).rejects.toThrow('format 99')
 })
 
+test('the writer starts with the first write, and a sweep that finds nothing starts none', async () => {
+  const ports = () =>
+    process.getActiveResourcesInfo().filter((kind) => kind === 'MessagePort').length
+  const before = ports()
+  const store = await openSqliteRecordStore({ path: newPath(), clock, onFatal })
+  expect(await store.sweep()).toBe(0)
+  expect(ports()).toBe(before)
+  await store.put('task', 'a', '1', forAlice)
+  expect(ports()).toBe(before + 1)
+  await store.close()
+  expect(ports()).toBe(before)
+})
+
+test('a store that wrote nothing closes, and refuses later writes', async () => {
+  const store = await openSqliteRecordStore({ path: newPath(), clock, onFatal })
+  await store.close()
+  await expect(store.put('task', 'a', '1', forAlice)).rejects.toThrow('closed')
+})
+
+test('a write that is not awaited is carried out before the store is closed', async () => {
+  const path = newPath()
+  const store = await openSqliteRecordStore({ path, clock, onFatal })
+  const written = store.put('task', 'a', '1', forAlice)
+  await store.close()
+  expect(await written).toBe(true)
+  const again = await openSqliteRecordStore({ path, clock, onFatal })
+  expect(await again.find('task', 'a')).toMatchObject({ value: '1' })
+  await again.close()
+})
+
 test('writes of a closed store reject', async () => {
   const store = await openSqliteRecordStore({ path: newPath(), clock, onFatal })
   await store.close()

@@ -29,9 +29,9 @@ interface SqliteRecordStoreOptions {
 }
 
 /**
- * Records in one SQLite file. A worker thread writes, all commands of one turn of the event loop in
- * one transaction. Reads are made here: with a write-ahead log they wait for no writer, and take
- * less time than a message to a thread.
+ * Records in one SQLite file. A worker thread, which starts with the first write, writes all
+ * commands of one turn of the event loop in one transaction. Reads are made here: with a
+ * write-ahead log they wait for no writer, and take less time than a message to a thread.
  *
  * A crash of the process loses nothing; a loss of power may lose the records of the last moments.
  */
@@ -41,15 +41,11 @@ export async function openSqliteRecordStore({
   bounds = RECORD_BOUNDS,
   onFatal,
 }: SqliteRecordStoreOptions): Promise<RecordStore> {
-  // Before the writer, so that a file of another format or a damaged one is reported as such.
   const database = openRecordDatabase(path)
-  const writer = await RecordWriterThread.start({ path, bounds }, onFatal).catch(
-    (cause: unknown) => {
-      database.close()
-      throw cause
-    },
-  )
   database.exec('PRAGMA query_only = ON')
+  const file = new URL('./record-worker.ts', import.meta.url)
+  const settings: RecordWorkerSettings = { path, bounds }
+  const writer = new RecordWriterThread(() => startWorker(file, 'record-writer', settings), onFatal)
   const readers = new Map(
     RECORD_COLLECTIONS.map((name) => [name, new RecordReader(database, tableOf(name))]),
   )
@@ -77,7 +73,11 @@ export async function openSqliteRecordStore({
       return (await writer.ask({ kind: 'remove', collection, key, now, ...of })) === true
     },
     added: async (name, after, max) => of(name).added({ after, max, now: clock.now() }),
-    sweep: async () => Number(await writer.ask({ kind: 'sweep', now: clock.now() })),
+    async sweep() {
+      const now = clock.now()
+      if (![...readers.values()].some((reader) => reader.hasExpired(now))) return 0
+      return Number(await writer.ask({ kind: 'sweep', now }))
+    },
     async close() {
       if (database.isOpen) database.close()
       await writer.close()
@@ -88,6 +88,7 @@ export async function openSqliteRecordStore({
 class RecordReader {
   readonly #find: StatementSync
   readonly #added: StatementSync
+  readonly #expired: StatementSync
 
   constructor(database: DatabaseSync, name: string) {
     this.#find = database.prepare(
@@ -99,6 +100,11 @@ class RecordReader {
        FROM ${name} r JOIN ${name}_owner o ON o.id = r.owner
        WHERE r.sequence > ? AND r.expires_at > ? ORDER BY r.sequence LIMIT ?`,
     )
+    this.#expired = database.prepare(`SELECT 1 FROM ${name} WHERE expires_at <= ? LIMIT 1`)
+  }
+
+  hasExpired(now: number): boolean {
+    return this.#expired.get(now) !== undefined
   }
 
   find(key: string, now: number): StoredRecord | null {
@@ -133,12 +139,15 @@ interface Waiting {
   readonly reject: (error: Error) => void
 }
 
-/** The main thread's side of the writer: gathers a turn's commands, and hands the answers back. */
+/**
+ * The main thread's side of the writer: gathers a turn's commands, and hands the answers back. The
+ * thread starts with the first command: a server that keeps no records does without its memory.
+ */
 class RecordWriterThread {
-  readonly #worker: Worker
-  readonly #ready = Promise.withResolvers<void>()
-  /** Until the writer is ready, the only party to notify is the caller that opens it. */
-  #onFatal: (error: Error) => void = () => undefined
+  readonly #start: () => Worker
+  readonly #onFatal: (error: Error) => void
+  #worker: Worker | null = null
+  readonly #exited = Promise.withResolvers<void>()
   /** Not yet posted, in order. */
   #outbox: Waiting[] = []
   /** Posted and unanswered, in order; answers come in the same one. */
@@ -146,24 +155,9 @@ class RecordWriterThread {
   #failed: Error | null = null
   #closed = false
 
-  static async start(
-    settings: RecordWorkerSettings,
-    onFatal: (error: Error) => void,
-  ): Promise<RecordWriterThread> {
-    const file = new URL('./record-worker.ts', import.meta.url)
-    const writer = new RecordWriterThread(startWorker(file, 'record-writer', settings))
-    await writer.#ready.promise
-    writer.#onFatal = onFatal
-    return writer
-  }
-
-  constructor(worker: Worker) {
-    this.#worker = worker
-    worker.on('message', (reply: Reply) => this.#receive(reply))
-    worker.on('error', (error: Error) => this.#fail(error))
-    worker.on('exit', () => {
-      if (!this.#closed) this.#fail(new Error('the writer of the records ended'))
-    })
+  constructor(start: () => Worker, onFatal: (error: Error) => void) {
+    this.#start = start
+    this.#onFatal = onFatal
   }
 
   /** Rejects when the effect of `command` is unknown, or there is none. */
@@ -182,11 +176,13 @@ class RecordWriterThread {
 
   async close(): Promise<void> {
     if (this.#closed || this.#failed !== null) return
-    const closed = this.ask({ kind: 'close' })
+    // A command of this turn has not started the thread yet, but it will.
+    const isIdle = this.#worker === null && this.#outbox.length === 0
+    const closed = isIdle ? null : this.ask({ kind: 'close' })
     this.#closed = true
-    const exited = new Promise((resolve) => this.#worker.once('exit', resolve))
+    if (closed === null) return
     await closed
-    await exited
+    await this.#exited.promise
   }
 
   #post(): void {
@@ -194,11 +190,28 @@ class RecordWriterThread {
     const waiting = this.#outbox
     this.#outbox = []
     this.#posted.push(...waiting)
-    this.#worker.postMessage(waiting.map(({ command }) => command))
+    try {
+      // A new thread finds what was posted before it was ready.
+      this.#worker ??= this.#started()
+      this.#worker.postMessage(waiting.map(({ command }) => command))
+    } catch (cause) {
+      this.#fail(new Error('the writer of the records cannot be started', { cause }))
+    }
+  }
+
+  /** Throws when the system has no memory for a thread. */
+  #started(): Worker {
+    const worker = this.#start()
+    worker.on('message', (reply: Reply) => this.#receive(reply))
+    worker.on('error', (error: Error) => this.#fail(error))
+    worker.on('exit', () => {
+      this.#exited.resolve()
+      if (!this.#closed) this.#fail(new Error('the writer of the records ended'))
+    })
+    return worker
   }
 
   #receive(reply: Reply): void {
-    if ('ready' in reply) return this.#ready.resolve()
     if ('fatal' in reply) return this.#fail(faultOf(reply.fatal, reply.code))
     if ('fault' in reply) {
       const fault = faultOf(reply.fault.message, reply.fault.code)
@@ -216,7 +229,6 @@ class RecordWriterThread {
     this.#posted = []
     this.#outbox = []
     for (const { reject } of waiting) reject(error)
-    this.#ready.reject(error)
     this.#onFatal(error)
   }
 }

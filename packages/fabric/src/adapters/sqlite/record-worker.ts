@@ -90,7 +90,6 @@ function start(port: MessagePort, settings: RecordWorkerSettings): void {
         fail(error)
       }
     })
-    port.postMessage({ ready: true } satisfies Reply)
   } catch (error) {
     fail(error)
   }

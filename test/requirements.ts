@@ -784,6 +784,16 @@ export const REQUIREMENTS = {
     notOn: noStreams,
     attacks: ['tiny-events'],
   },
+  'operate:fair-connections': {
+    promise:
+      'Connections to a receiver, and streams on them, that one caller holds leave some to others; no error on one of them ends the exchanges of another caller.',
+    on: ['gateway'],
+    notOn: {
+      mesh: 'connectors refuse streamed requests',
+      queue: 'a channel has no connection to a receiver',
+    },
+    attacks: ['hoarded-connections'],
+  },
   'deliver:whole-streams': {
     promise: 'A stream or an answer that breaks off is never reported or recorded as whole.',
     on: ['gateway', 'mesh'],

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { connect, type TLSSocket } from 'node:tls'
 import type { TlsCredential } from '@countersign/protocol/tls'
 import { pemOf } from './raw-http.ts'
@@ -111,4 +113,47 @@ function text(value: string): Buffer {
     prefix.push(rest)
   }
   return Buffer.concat([Buffer.from(prefix), bytes])
+}
+
+/**
+ * A receiver that answers whole requests, and takes no more than the first 65,535
+ * bytes of a connection (RFC 9113, section 6.9.2).
+ */
+export async function grudgingReceiver() {
+  const sockets: Socket[] = []
+  let bodyBytes = 0
+  const server = createServer((socket) => {
+    sockets.push(socket.on('error', () => undefined))
+    let pending = Buffer.alloc(0)
+    let greets = true
+    socket.write(frameOf(frameTypes.settings, 0, 0, Buffer.alloc(0)))
+    socket.on('data', (chunk: Buffer) => {
+      pending = Buffer.concat([pending, chunk])
+      if (greets && pending.length < preface.length) return
+      if (greets) pending = pending.subarray(preface.length)
+      greets = false
+      while (pending.length >= 9 && pending.length >= 9 + pending.readUIntBE(0, 3)) {
+        const length = pending.readUIntBE(0, 3)
+        const [type, flags, stream] = [pending[3], pending[4] ?? 0, pending.readUInt32BE(5)]
+        pending = pending.subarray(9 + length)
+        if (type === frameTypes.data) bodyBytes += length
+        if (type === frameTypes.settings && (flags & 1) === 0) {
+          socket.write(frameOf(frameTypes.settings, 1, 0, Buffer.alloc(0)))
+        }
+        const isWhole = type === frameTypes.data && (flags & flagBits.endStream) !== 0
+        // `:status: 200` of the static table (RFC 7541, appendix A).
+        const end = flagBits.endHeaders | flagBits.endStream
+        if (isWhole) socket.write(frameOf(frameTypes.headers, end, stream, Buffer.from([0x88])))
+      }
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    port: (server.address() as AddressInfo).port,
+    bodyBytes: () => bodyBytes,
+    close: () => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    },
+  }
 }

@@ -37,7 +37,7 @@ export class Dispatched
   readonly #still: UpstreamRequest['still']
   readonly #leadsTo: UpstreamRequest['leadsTo']
   readonly #endpoint: Endpoint
-  readonly #over: () => void
+  readonly #over: (() => void)[] = []
   readonly #answer: (response: UpstreamResponse) => void
   readonly #refuse: (cause: unknown) => void
   readonly #leave = (): void => this.#abort(this.#signal.reason)
@@ -64,13 +64,7 @@ export class Dispatched
   #ended = false
   #failure: { readonly cause: SendError } | null = null
 
-  /** `over` is called once, when the connection is of no more use to this request. */
-  constructor(
-    { signal, still, leadsTo, account }: Sending,
-    endpoint: Endpoint,
-    over: () => void = () => undefined,
-  ) {
-    this.#over = over
+  constructor({ signal, still, leadsTo, account }: Sending, endpoint: Endpoint) {
     this.#still = still
     this.#leadsTo = leadsTo
     this.#endpoint = endpoint
@@ -83,6 +77,17 @@ export class Dispatched
     signal.addEventListener('abort', this.#leave, { once: true })
   }
 
+  /** True when the connection is of no more use to this request. */
+  get isOver(): boolean {
+    return this.#ended || this.#failure !== null
+  }
+
+  /** Calls `act` once, when the connection is of no more use to this request. */
+  onOver(act: () => void): void {
+    if (this.isOver) act()
+    else this.#over.push(act)
+  }
+
   /** Takes the function that finds the connection once the request starts. */
   takeLane(findLane: () => Lane | null): void {
     this.#findLane = findLane
@@ -91,7 +96,7 @@ export class Dispatched
 
   /** Fails, without a byte sent, if no connection takes the request within `ms`. */
   waitAtMost(ms: number, toError: () => OutOfSpaceError): void {
-    if (this.#findLane !== null || this.#failure !== null) return
+    if (this.#findLane !== null || this.isOver || this.#timer !== undefined) return
     this.#timer = setTimeout(() => this.#abort(toError()), ms)
     this.#timer.unref()
   }
@@ -168,7 +173,7 @@ export class Dispatched
     const failure = this.#started?.lane.failure ?? null
     if (failure !== null) return void this.#fail(failure)
     this.#ended = true
-    this.#over()
+    this.#callOver()
     this.#signal.removeEventListener('abort', this.#leave)
     this.#take()?.resolve({ done: true, value: undefined })
   }
@@ -217,10 +222,10 @@ export class Dispatched
   }
 
   #fail(given: unknown): SendError {
-    if (this.#failure === null && !this.#ended) this.#over()
     clearTimeout(this.#timer)
     this.#failure ??= { cause: this.#toError(given) }
     const { cause } = this.#failure
+    this.#callOver()
     this.#account.give(this.#waiting.heldBytes)
     this.#waiting.take()
     this.#signal.removeEventListener('abort', this.#leave)
@@ -250,6 +255,10 @@ export class Dispatched
     if (this.#started === null) return false
     const { lane, isReused, bytesRead } = this.#started
     return isReused && lane.bytesRead === bytesRead
+  }
+
+  #callOver(): void {
+    for (const act of this.#over.splice(0)) act()
   }
 
   #take() {

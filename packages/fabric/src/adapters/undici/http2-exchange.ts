@@ -28,10 +28,15 @@ export class Http2Exchange {
     dispatched.takeLane(() => lane)
   }
 
-  send(session: ClientHttp2Session, request: UpstreamRequest, path: string): void {
+  /** Returns the stream; null where the last questions were answered with no. */
+  send(
+    session: ClientHttp2Session,
+    request: UpstreamRequest,
+    path: string,
+  ): ClientHttp2Stream | null {
     // The last questions before a byte is written; each no is reported by `abort`.
     this.#dispatched.onRequestStart(this.#controller)
-    if (this.#isOver) return
+    if (this.#isOver) return null
     const stream = session.request(headersOf(request, path), { endStream: false })
     this.#stream = stream
     this.#listen(stream)
@@ -40,6 +45,7 @@ export class Http2Exchange {
       stream.setTimeout(idleMs, () => this.#fail(new Error(`silent for ${idleMs} ms`)))
     if (request.stream === undefined) stream.end(request.body)
     else void this.#write(stream, request.stream)
+    return stream
   }
 
   #listen(stream: ClientHttp2Stream): void {

@@ -3,16 +3,13 @@ import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { clientTlsOptions, PeerError } from '@countersign/protocol/tls'
 import { buildConnector } from 'undici'
-import type { Endpoint, UpstreamRequest } from '../../routes/upstream.ts'
+import type { Endpoint } from '../../routes/upstream.ts'
 import type { Descriptors } from './descriptors.ts'
 import type { Dispatched } from './dispatched.ts'
-import { Http2Exchange } from './http2-exchange.ts'
+import { EndpointPlaces } from './endpoint-places.ts'
+import { type Http2Request, Http2Session } from './http2-session.ts'
 import { type Lane, openLane, type ReceiverTls } from './lane.ts'
 
-/** A connection without a request is closed after this long, as those of HTTP/1.1 are. */
-const idleMs = 4_000
-/** More receivers at once than this, and the connection that was opened first takes no more. */
-const sessionsMax = 256
 /** Megabytes of everything that one session holds in native memory. */
 const memoryMax = 10
 
@@ -20,40 +17,68 @@ export interface Http2Options {
   tlsFor(spiffeId: string): ReceiverTls
   now(): number
   readonly connectTimeoutMs: number
+  readonly connectionsPerEndpointMax: number
+  /** At all endpoints together. */
+  readonly sessionsMax: number
+  /** A session without a request is closed after this long. */
+  readonly idleMs: number
+  /** Bounds the wait of a request for others of its caller to end; nothing where it began. */
+  limitWait(dispatched: Dispatched): void
   readonly descriptors: Descriptors
   /** Those that stand. */
   readonly lanes: Set<Lane>
 }
 
-interface Opened {
-  readonly session: ClientHttp2Session
-  readonly lane: Lane
+interface Target {
+  readonly origin: string
+  readonly spiffeId: string | null
+  readonly connectMs: number
+  readonly caller: string
+}
+
+interface Placed {
+  readonly endpoint: string
+  readonly caller: string
+  readonly session: Http2Session
+  /** Gives its places back at once, where the end of its connection would do so later. */
+  readonly give: () => void
 }
 
 /**
- * Receivers over HTTP/2: by ALPN over TLS, with prior knowledge over plain HTTP. One connection for
- * each receiver, on which its requests do not wait for one another; its peer proves its identity in
- * the handshake, and is asked for again before each request.
+ * Receivers over HTTP/2: by ALPN over TLS, with prior knowledge over plain HTTP. Each caller has a
+ * session of its own to a receiver: the streams and the flow control of a session are one
+ * allowance, and its errors end all that is on it. The peer proves its identity in the handshake,
+ * and is asked for again before each request.
  */
 export class Http2Sessions {
   readonly #options: Http2Options
-  readonly #open = new Map<string, Promise<Opened>>()
+  readonly #open = new Map<string, Promise<Http2Session>>()
+  readonly #placed = new Set<Placed>()
+  readonly #perEndpoint: EndpointPlaces
+  readonly #all: EndpointPlaces
 
   constructor(options: Http2Options) {
     this.#options = options
+    const detail = 'sessions over HTTP/2 to receivers, of which each caller has a share'
+    const name = 'upstream.sessions'
+    const value = options.connectionsPerEndpointMax
+    this.#perEndpoint = new EndpointPlaces({ name, value, unit: 'count' }, detail)
+    this.#all = new EndpointPlaces({ name, value: options.sessionsMax, unit: 'count' }, detail)
   }
 
-  async request(
-    { url, spiffeId }: Endpoint,
-    { request, dispatched, path }: Http2Request,
-  ): Promise<void> {
+  async request({ url, spiffeId }: Endpoint, sending: Http2Request): Promise<void> {
+    const { request, dispatched } = sending
     const { origin } = new URL(url)
-    const connectMs = request.bounds?.connectMs ?? this.#options.connectTimeoutMs
+    const { connectMs } = request.bounds ?? { connectMs: this.#options.connectTimeoutMs }
+    const target = { origin, spiffeId, connectMs, caller: request.caller ?? '' }
     try {
-      const opened = await this.#find(`${origin} ${spiffeId ?? ''} ${connectMs}`, () =>
-        this.#connect(origin, spiffeId, connectMs),
-      )
-      new Http2Exchange(dispatched, opened.lane).send(opened.session, request, path)
+      // A session can end before it has a stream for this request.
+      for (let isTaken = false; !isTaken && !dispatched.isOver; ) {
+        const session = await this.#find(target)
+        const sent = session.send(sending)
+        this.#options.limitWait(dispatched)
+        isTaken = await sent
+      }
     } catch (cause) {
       dispatched.onResponseError(null, cause)
     }
@@ -62,49 +87,84 @@ export class Http2Sessions {
   /** New requests make new connections; those under way go on. */
   refresh(): void {
     for (const opening of this.#open.values()) {
-      opening.then(({ session }) => session.close()).catch(() => undefined)
+      opening.then((session) => session.close()).catch(() => undefined)
     }
     this.#open.clear()
   }
 
-  async close(): Promise<void> {
-    const all = [...this.#open.values()]
+  close(): void {
+    for (const opening of this.#open.values()) {
+      opening.then((session) => session.destroy()).catch(() => undefined)
+    }
     this.#open.clear()
-    await Promise.all(
-      all.map((one) =>
-        one.then(
-          ({ session }) => session.destroy(),
-          () => undefined,
-        ),
-      ),
-    )
+    for (const { session } of this.#placed) session.destroy()
   }
 
-  async #find(key: string, open: () => Promise<Opened>): Promise<Opened> {
+  async #find(target: Target): Promise<Http2Session> {
+    const { origin, spiffeId, connectMs, caller } = target
+    const key = `${origin} ${spiffeId ?? ''} ${connectMs} ${caller}`
     const known = this.#open.get(key)
     if (known !== undefined) {
-      const { session, lane } = await known
-      // Its peer was good in the handshake, maybe an hour ago.
-      if (!session.closed && !session.destroyed && lane.fault() === null) return known
+      const session = await known
+      if (session.isUsable) return session
       session.close()
       if (this.#open.get(key) === known) this.#open.delete(key)
     }
-    const opening = this.#open.get(key) ?? open()
+    return this.#open.get(key) ?? this.#begin(key, target)
+  }
+
+  #begin(key: string, target: Target): Promise<Http2Session> {
+    const { origin, spiffeId, caller } = target
+    const endpoint = `${origin} ${spiffeId ?? ''}`
+    const give = this.#place(endpoint, caller)
+    const opening = this.#connect(target)
     this.#open.set(key, opening)
     const forget = (): void => {
+      give()
       if (this.#open.get(key) === opening) this.#open.delete(key)
     }
-    opening.then(({ session }) => session.once('close', forget), forget)
-    const [oldest] = this.#open
-    if (this.#open.size > sessionsMax && oldest !== undefined) {
-      this.#open.delete(oldest[0])
-      oldest[1].then(({ session }) => session.close()).catch(() => undefined)
-    }
+    opening.then((session) => {
+      const placed = { endpoint, caller, session, give: forget }
+      this.#placed.add(placed)
+      session.onClose(() => {
+        this.#placed.delete(placed)
+        forget()
+      })
+    }, forget)
     return opening
   }
 
-  async #connect(origin: string, spiffeId: string | null, connectMs: number): Promise<Opened> {
-    const { lanes, now } = this.#options
+  /** Ends sessions without a stream where they are in the way, the caller's own ones first. */
+  #place(endpoint: string, caller: string): () => void {
+    while (!this.#perEndpoint.hasSpace(endpoint, caller)) {
+      if (!this.#endIdle(caller, (each) => each.endpoint === endpoint)) break
+    }
+    const give = this.#perEndpoint.take(endpoint, caller)
+    try {
+      while (!this.#all.hasSpace('', caller)) if (!this.#endIdle(caller, () => true)) break
+      const giveAll = this.#all.take('', caller)
+      return () => {
+        give()
+        giveAll()
+      }
+    } catch (cause) {
+      give()
+      throw cause
+    }
+  }
+
+  #endIdle(caller: string, isInTheWay: (placed: Placed) => boolean): boolean {
+    const idle = [...this.#placed].filter((each) => each.session.isIdle && isInTheWay(each))
+    const chosen = idle.find((each) => each.caller === caller) ?? idle[0]
+    if (chosen === undefined) return false
+    this.#placed.delete(chosen)
+    chosen.give()
+    chosen.session.destroy()
+    return true
+  }
+
+  async #connect({ origin, spiffeId, connectMs }: Target): Promise<Http2Session> {
+    const { lanes, now, idleMs } = this.#options
     const tls = spiffeId === null ? null : this.#options.tlsFor(spiffeId)
     const socket = await this.#socket(origin, tls, { receiver: spiffeId ?? origin, connectMs })
     const lane = openLane(socket, { expected: tls, now, countsBytes: false })
@@ -119,11 +179,10 @@ export class Http2Sessions {
       settings: { enablePush: false },
     })
     session.on('error', () => undefined)
-    // A session that still has streams ends after the last of them.
-    session.setTimeout(idleMs, () => session.close())
     lanes.add(lane)
     socket.once('close', () => lanes.delete(lane))
-    return { session, lane }
+    await statedSettings(session, connectMs)
+    return new Http2Session(session, lane, idleMs)
   }
 
   #socket(
@@ -145,11 +204,22 @@ export class Http2Sessions {
   }
 }
 
-export interface Http2Request {
-  readonly request: UpstreamRequest
-  readonly dispatched: Dispatched
-  /** The path at the receiver. */
-  readonly path: string
+/**
+ * Resolves once the receiver has stated its settings, which are its first frame (RFC 9113, section
+ * 3.4). Before that, the number of streams that it permits is unknown, and it refuses others.
+ */
+function statedSettings(session: ClientHttp2Session, ms: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => session.destroy(), ms)
+    session.once('remoteSettings', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+    session.once('close', () => {
+      clearTimeout(timer)
+      reject(new Error('the connection ended before the receiver stated its settings'))
+    })
+  })
 }
 
 /** An IPv6 address is without its brackets for a connection. */

@@ -5,9 +5,9 @@ import { OutOfSpaceError } from '../../lib/upstream-error.ts'
 import type { Endpoint, Upstream, UpstreamBounds, UpstreamRequest } from '../../routes/upstream.ts'
 import { Descriptors } from './descriptors.ts'
 import { Dispatched } from './dispatched.ts'
+import { EndpointPlaces } from './endpoint-places.ts'
 import { Http2Sessions } from './http2-sessions.ts'
 import { type Lane, openLane, type ReceiverTls } from './lane.ts'
-import { StreamPlaces } from './stream-places.ts'
 
 export type { ReceiverTls }
 
@@ -26,14 +26,20 @@ export interface UpstreamOptions {
   readonly connectionsMax: number | null
   /** The longest wait of a request for one of the connections of its endpoint. */
   readonly waitMs?: number
+  /** A connection without a request is closed after this long. */
+  readonly idleMs?: number
+  /** Connections over HTTP/2, to all receivers together. */
+  readonly sessionsMax?: number
 }
 
 const connectionWaitMs = 10_000
+/** They are many where many callers stream to many receivers; descriptors bound them as well. */
+const http2SessionsMax = 512
 /** Over HTTP/2; half of the connections over HTTP/1.1, which a stream has to itself. */
 const http2StreamsMax = 100
 
 /** Shorter than any server's keep-alive, so that a reused connection is rarely a closed one. */
-const idleMs = 4_000
+const connectionIdleMs = 4_000
 
 /** More receivers than this at once, and the least recently used connection pool is closed. */
 const poolsMax = 256
@@ -47,10 +53,17 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
   const pools = new Map<string, Pool>()
   const placeOf = rememberPlaces()
   const lanes = new Set<Lane>()
-  const sessions = new Http2Sessions({ ...options, descriptors, lanes })
-  const streams = new StreamPlaces(Math.floor(options.connectionsPerEndpointMax / 2))
-  const http2Streams = new StreamPlaces(http2StreamsMax)
-  const waitMs = options.waitMs ?? connectionWaitMs
+  const {
+    waitMs = connectionWaitMs,
+    idleMs = connectionIdleMs,
+    sessionsMax = http2SessionsMax,
+  } = options
+  const limitWait = (dispatched: Dispatched): void =>
+    dispatched.waitAtMost(waitMs, () => noConnection(waitMs))
+  const parts = { ...options, idleMs, sessionsMax, limitWait, descriptors, lanes }
+  const sessions = new Http2Sessions(parts)
+  const streams = streamPlaces(Math.floor(options.connectionsPerEndpointMax / 2))
+  const http2Streams = streamPlaces(http2StreamsMax)
 
   function poolFor(origin: string, spiffeId: string | null, connectMs: number): Pool {
     const key = `${origin} ${spiffeId ?? ''} ${connectMs}`
@@ -60,7 +73,7 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       pools.set(key, found)
       return found
     }
-    const pool = newPool(options, { descriptors, lanes }, { origin, spiffeId, connectMs })
+    const pool = newPool(parts, { origin, spiffeId, connectMs })
     pools.set(key, pool)
     const [oldest] = pools
     if (pools.size > poolsMax && oldest !== undefined) {
@@ -84,9 +97,7 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       const dispatch = toDispatch(prefix, request, options.headersTimeoutMs)
       const dispatched = begin(streams, endpoint, request)
       // Others may have every connection for as long as they like.
-      if (!pool.dispatch(dispatch, dispatched)) {
-        dispatched.waitAtMost(waitMs, () => noConnection(waitMs))
-      }
+      if (!pool.dispatch(dispatch, dispatched)) limitWait(dispatched)
       return await dispatched.response
     },
     /**
@@ -102,10 +113,14 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
     async close() {
       const open = [...pools.values()]
       pools.clear()
-      await Promise.all([...open.map((pool) => pool.destroy()), sessions.close()])
+      sessions.close()
+      await Promise.all(open.map((pool) => pool.destroy()))
     },
   }
 }
+
+type PoolParts = UpstreamOptions &
+  Pick<LaneParts, 'descriptors' | 'lanes'> & { readonly idleMs: number }
 
 interface PoolOf {
   readonly origin: string
@@ -113,13 +128,10 @@ interface PoolOf {
   readonly connectMs: number
 }
 
-function newPool(
-  options: UpstreamOptions,
-  { descriptors, lanes }: Pick<LaneParts, 'descriptors' | 'lanes'>,
-  { origin, spiffeId, connectMs }: PoolOf,
-): Pool {
+function newPool(options: PoolParts, { origin, spiffeId, connectMs }: PoolOf): Pool {
   // Instances of one agent are one receiver.
   const receiver = spiffeId ?? origin
+  const { descriptors, lanes, idleMs } = options
   const tls = spiffeId === null ? null : options.tlsFor(spiffeId)
   return new Pool(origin, {
     connections: options.connectionsPerEndpointMax,
@@ -141,16 +153,24 @@ function newPool(
 }
 
 /** From here on, the place of a stream is given back however the request ends. */
-function begin(streams: StreamPlaces, endpoint: Endpoint, request: UpstreamRequest): Dispatched {
+function begin(streams: EndpointPlaces, endpoint: Endpoint, request: UpstreamRequest): Dispatched {
   if (request.stream === undefined) return new Dispatched(request, endpoint)
   // Of one origin, whatever the path, as connections are.
   const receiver = `${new URL(endpoint.url).origin} ${endpoint.spiffeId ?? ''}`
-  return new Dispatched(request, endpoint, streams.take(receiver, request.caller ?? ''))
+  const give = streams.take(receiver, request.caller ?? '')
+  const dispatched = new Dispatched(request, endpoint)
+  dispatched.onOver(give)
+  return dispatched
+}
+
+function streamPlaces(value: number): EndpointPlaces {
+  const detail = 'streamed requests at one endpoint, of which each caller has a share'
+  return new EndpointPlaces({ name: 'upstream.streams', value, unit: 'count' }, detail)
 }
 
 function noConnection(value: number): OutOfSpaceError {
   const limit = { name: 'upstream.waitMs', value, unit: 'ms' } as const
-  const detail = 'other requests have all connections of the endpoint'
+  const detail = 'other requests take all that the endpoint permits'
   return new OutOfSpaceError(overLimit('OVERLOADED', limit, detail, 1_000))
 }
 

@@ -3,7 +3,7 @@ import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { deadline } from '../../../../../test/harness/deadline.ts'
-import { StreamPlaces } from './stream-places.ts'
+import { EndpointPlaces } from './endpoint-places.ts'
 import { undiciUpstream } from './upstream.ts'
 
 const closing: (() => unknown)[] = []
@@ -93,7 +93,7 @@ test('a request that no connection takes in time is refused, and never sent', as
 })
 
 test('places that were given back are of use to others, and endpoints have their own', () => {
-  const places = new StreamPlaces(2)
+  const places = new EndpointPlaces({ name: 'upstream.streams', value: 2, unit: 'count' }, '')
   const give = places.take('x', 'a')
   expect(() => places.take('x', 'a')).toThrow('upstream.streams')
   places.take('y', 'a')

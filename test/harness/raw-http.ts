@@ -86,7 +86,8 @@ export async function talkInTurn(
   return heard
 }
 
-function ask(socket: Socket, parts: readonly (string | Uint8Array)[]): Promise<Heard> {
+/** The answer to these bytes on a connection that is up. */
+export function ask(socket: Socket, parts: readonly (string | Uint8Array)[]): Promise<Heard> {
   return new Promise((resolve, reject) => {
     let bytes = Buffer.alloc(0)
     const stop = (): void => {

@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { askControl, type Identity, openIdentity } from '@countersign/sdk'
-import { inject } from 'vitest'
+import { expect, inject, vi } from 'vitest'
 import { run } from '../../packages/fabric/src/cli/run.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { ServerProcess } from '../faults/server-process.ts'
+import { deadline } from './deadline.ts'
 import type { Door } from './doors.ts'
 import { type Echo, openEcho } from './echo.ts'
 import { RECEIVERS } from './policies.ts'
@@ -13,8 +14,10 @@ import { type Admin, putPolicies } from './world.ts'
 /** The data folder of each replica, and the settings that they share. */
 export interface ReplicaPlan {
   readonly folders: readonly [string, string]
-  /** Further lines of the one `countersign.yaml`. */
+  /** Further lines of `countersign.yaml`. */
   readonly config?: object
+  /** In place of `config`, for the second replica. */
+  readonly configOfTwo?: object
   readonly env?: Readonly<Record<string, string>>
 }
 
@@ -27,12 +30,18 @@ export interface Replica {
   process(): ServerProcess
   /** Ends the process by `signal` and starts it again, on another port. */
   restart(signal: NodeJS.Signals): Promise<void>
+  /** Stops the process by SIGSTOP; resolves when the operating system has done so. */
+  pause(): Promise<void>
+  /** Continues it by SIGCONT. */
+  resume(): void
   /** Ends the process in order. */
   stop(): Promise<void>
   start(): Promise<void>
 }
 
 export interface Replicas {
+  /** The folder of both data folders. */
+  readonly dir: string
   readonly one: Replica
   readonly two: Replica
   readonly echo: Echo
@@ -45,19 +54,27 @@ export interface Replicas {
 }
 
 /** Two processes of one fabric, with receivers and a caller that enrolled with the first. */
-export async function openReplicas({ folders, config, env = {} }: ReplicaPlan): Promise<Replicas> {
+export async function openReplicas(plan: ReplicaPlan): Promise<Replicas> {
+  const { folders, config = {}, configOfTwo = config, env = {} } = plan
   const dir = mkdtempSync(join(inject('worldsDir'), 'replicas-'))
-  const file = join(dir, 'countersign.yaml')
-  writeFileSync(
-    file,
-    JSON.stringify({
-      observe: { enabled: false },
-      masterKey: { from: 'key-file', path: join(dir, 'master.key') },
-      limits: { requestsPerMinute: 100_000, refusalsPerMinute: 100_000 },
-      ...config,
-    }),
-  )
-  const place = (folder: 0 | 1) => ['--config', file, '--data', join(dir, folders[folder])]
+  const fileOf = (folder: 0 | 1): string => join(dir, `countersign-${folder}.yaml`)
+  for (const [folder, own] of [config, configOfTwo].entries()) {
+    writeFileSync(
+      fileOf(folder as 0 | 1),
+      JSON.stringify({
+        observe: { enabled: false },
+        masterKey: { from: 'key-file', path: join(dir, 'master.key') },
+        limits: { requestsPerMinute: 100_000, refusalsPerMinute: 100_000 },
+        ...own,
+      }),
+    )
+  }
+  const place = (folder: 0 | 1) => [
+    '--config',
+    fileOf(folder),
+    '--data',
+    join(dir, folders[folder]),
+  ]
   const people: Identity[] = []
   let caller: Identity | null = null
   const open = (folder: 0 | 1): Replica => {
@@ -88,7 +105,7 @@ export async function openReplicas({ folders, config, env = {} }: ReplicaPlan): 
     await one.admin('route.put', { name, upstream: echo.url, protocol })
   }
   return {
-    ...{ one, two, echo, caller, enrol },
+    ...{ dir, one, two, echo, caller, enrol },
     async command(folder, ...words) {
       let text = ''
       const screen = {
@@ -107,6 +124,11 @@ export async function openReplicas({ folders, config, env = {} }: ReplicaPlan): 
       rmSync(dir, { recursive: true, force: true })
     },
   }
+}
+
+/** Reads it from the process table of Linux. */
+function isStopped(pid: number): boolean {
+  return /\) T /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
 }
 
 interface Parts {
@@ -143,6 +165,11 @@ function openReplica({ start, operator }: Parts, credential: Door['credential'])
       server = start()
       origin = String((await server.ready())['origin'])
     },
+    async pause() {
+      process().signal('SIGSTOP')
+      await vi.waitFor(() => expect(isStopped(process().pid)).toBe(true), deadline)
+    },
+    resume: () => process().signal('SIGCONT'),
     async stop() {
       process().signal('SIGTERM')
       await process().end()

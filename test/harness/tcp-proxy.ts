@@ -5,6 +5,8 @@ export interface TcpProxy {
   readonly port: number
   /** Nothing arrives any more in either direction, and no connection ends. */
   hang(): void
+  /** Every connection is reset now, and so is each new one. */
+  refuse(): void
   /** The bytes that were held back arrive, and so does everything after them. */
   resume(): void
   /** Every connection is reset now; new ones are accepted. */
@@ -19,9 +21,11 @@ export interface TcpProxy {
 export async function openTcpProxy(serverPort: number, host = '127.0.0.1'): Promise<TcpProxy> {
   const sockets = new Set<Socket>()
   let hanging = false
+  let refusing = false
   let losing: string | null = null
   let leadsTo = serverPort
   const server = createServer((client) => {
+    if (refusing) return void client.resetAndDestroy()
     const upstream = connect(leadsTo, '127.0.0.1')
     let isLost = false
     for (const socket of [client, upstream]) {
@@ -53,8 +57,13 @@ export async function openTcpProxy(serverPort: number, host = '127.0.0.1'): Prom
       hanging = true
       for (const socket of sockets) socket.pause()
     },
+    refuse() {
+      refusing = true
+      for (const socket of sockets) socket.resetAndDestroy()
+    },
     resume() {
       hanging = false
+      refusing = false
       for (const socket of sockets) socket.resume()
     },
     cut() {

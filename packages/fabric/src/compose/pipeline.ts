@@ -28,7 +28,7 @@ export interface PipelineOptions {
 /** Gathers what the pipeline's stages ask for. */
 export function composePipeline(options: PipelineOptions): PipelineDeps {
   const { stores, environment, redactor, largeBodies, detection } = options
-  const { identity, policy, ledger, state } = stores
+  const { identity, policy, ledger, state, slot } = stores
   const { trustDomain } = identity
   const standing = statusChanges(stores, detection)
   let isExhausted = false
@@ -54,7 +54,8 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
       method !== 'api-key' || identity.apiKeys.stands(credentialId),
     continuesUntil: ({ method, principal, credentialId }) =>
       method === 'certificate' ? identity.renewals.untilOf(principal, credentialId) : 0,
-    canRecord: () => !isExhausted,
+    // A process that was paused beyond its lease could record nothing of what it lets pass.
+    canRecord: () => !isExhausted && slot.lease.holds(),
     limits: rateLimits(stores.counters, environment.config.limits.requestsPerMinute),
     now: () => environment.clock.now(),
   }
@@ -75,7 +76,7 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
 
 /** The same listener for whatever can take away the right to go on. */
 function statusChanges(
-  { identity, policy, ledger, state }: Stores,
+  { identity, policy, ledger, state, slot }: Stores,
   detection: WatchedDetection,
 ): StatusChanges {
   return {
@@ -88,6 +89,7 @@ function statusChanges(
         identity.apiKeys.onRemove(() => listener()),
         ledger.onSpace(() => listener()),
         state.onStale(listener),
+        slot.lease.onLost(() => listener()),
       ]
       return () => {
         for (const stop of stops) stop()

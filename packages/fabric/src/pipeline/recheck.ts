@@ -132,7 +132,7 @@ function decideAgain(
   // A quarantine could not be recorded either: the exchange would continue without a record, and
   // the operator could not stop it.
   if (deps.canRecord?.() === false) {
-    return new Withdrawal('undecided', 'nothing can be recorded: the disk of the ledger is full')
+    return new Withdrawal('undecided', 'the ledger cannot record its end')
   }
   if (deps.now() >= endOf(exchange, deps)) {
     return new Withdrawal('credential-expired', 'the credential has expired')

@@ -115,7 +115,9 @@ function ownerOf(): Owner | null {
     const [, , uid, gid] = users.find((line) => line.startsWith(`${name}:`))?.split(':') ?? []
     if (uid !== undefined) return { uid: Number(uid), gid: Number(gid) }
   }
-  throw new Error('PostgreSQL does not run as root, and there is no user postgres or nobody')
+  throw new Error(
+    'PostgreSQL does not run as root, and neither a user postgres nor a user nobody exists',
+  )
 }
 
 function initialize({ programs, owner, folder, data }: Cluster): void {

@@ -328,7 +328,7 @@ describe(verifies(['stream:requests@gateway'], 'nothing is delivered of'), () =>
   })
 
   test.each(['utf-7', 'utf-16le', 'iso-8859-1', 'x-none'])(
-    'lines in %s, which whoever goes by the head would read as what no detector has',
+    'lines in %s, which a reader that goes by the head would take for what no detector has read',
     async (charset) => {
       const type = `application/x-ndjson; charset=${charset}`
       const given = await refused('masked', ['{"m":"ann+AEA-example.com"}\n'], type)

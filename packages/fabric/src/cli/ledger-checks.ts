@@ -5,7 +5,7 @@ import { DATA_FILES, listRunning, readIfPresent } from './data-folder.ts'
 import { formatCount } from './output/quantities.ts'
 import { fail, ok, type Patient, type Verdict, warn } from './verdict.ts'
 
-const noLedger = ok('there is no ledger yet')
+const noLedger = ok('the ledger does not exist yet')
 
 /** Looks at the log of every slot that this data folder has. */
 async function ofEachSlot(

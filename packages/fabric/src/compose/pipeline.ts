@@ -38,7 +38,7 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
   })
   const authorization: AuthorizeDeps = {
     policy() {
-      // Also where there is no time to wait for a read: for the next event of a stream.
+      // Also where a read cannot be awaited: for the next event of a stream.
       if (!state.isFresh()) throw new StaleAuthority()
       return policy.decisive()
     },

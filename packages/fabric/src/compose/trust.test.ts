@@ -34,7 +34,7 @@ test('a process does not start next to one that knows other used values', async 
   }
 })
 
-test('a process that has ended, and one that will look itself, are no hindrance', async () => {
+test('neither a process that has ended nor one that will look itself stands in the way', async () => {
   await besides(redis, row('b', OWN_COUNTERS, false), row('c', null))
 })
 

@@ -79,7 +79,7 @@ export type KeyFaultCode =
   | 'KEY_TIMEOUT'
   /** The credentials of this process do not permit the call. */
   | 'KEY_NOT_PERMITTED'
-  /** There is no key of this name, and this call does not make one. */
+  /** No key has this name, and this call does not make one. */
   | 'KEY_UNKNOWN'
   /** The key, the bytes or the ciphertext do not fit the call. The same call never succeeds. */
   | 'KEY_REJECTED'

@@ -293,7 +293,7 @@ export class TiledLedger implements Ledger {
     const { exchange, kind } = draft
     let bytes = 0
     try {
-      // Before the signature of the statement; there is no wait from here to the group.
+      // Before the signature of the statement; nothing is awaited from here to the group.
       if (!lease.holds()) throw new LedgerUnavailable('the lease of the log slot has expired')
       const at = this.#nextIndex
       const entry = writer.write(draft, at)

@@ -189,7 +189,7 @@ export class PolicyMirror {
   }
 }
 
-/** False where there is no file. */
+/** False where the file does not exist. */
 function keepReplaced(path: string): boolean {
   const replaced = `${path}${replacedSuffix}`
   try {

@@ -78,7 +78,7 @@ export interface OpenPolicyModule extends PolicyModule {
 
 /**
  * Opens the module on the set of the state, and on its folder; an empty set denies everything. The
- * first process takes the set from the folder. Rejects when there is no valid set: a fabric does
+ * first process takes the set from the folder. Rejects without a valid set: a fabric does
  * not start without its policies.
  */
 export async function openPolicyModule(options: PolicyModuleOptions): Promise<OpenPolicyModule> {

@@ -69,7 +69,7 @@ export function assertLease({ name, note }: Pick<LeaseRequest, 'name' | 'note'>)
   if (Buffer.byteLength(note) > leaseNoteBytesMax) throw new RangeError('a note is too long')
 }
 
-/** There is no room for one more name. */
+/** One more name does not fit. */
 export function tooManyLeases(): RangeError {
   return new RangeError(`the store has ${leasesMax} leases, and takes no other name`)
 }

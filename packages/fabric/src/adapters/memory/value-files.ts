@@ -97,7 +97,9 @@ function readAll(options: ValueFilesOptions, names: readonly string[]): Found | 
   const { dir, clock, bootId, isFirst, valuesMax } = options
   if (bootId === null) return 'this system does not identify its boots'
   if (names.length === 0) {
-    return isFirst ? { lostAt: Number.NEGATIVE_INFINITY, values: [] } : 'there is no record of them'
+    return isFirst
+      ? { lostAt: Number.NEGATIVE_INFINITY, values: [] }
+      : 'no record of them was found'
   }
   let lostAt = Number.NEGATIVE_INFINITY
   const values = new Map<string, RecordedValue>()

@@ -235,7 +235,7 @@ function lossOf(
   isSameFile: boolean,
 ): string | null {
   if (at.bootId === null) return 'this system does not identify its boots'
-  if (at.isNew) return at.isFirst ? null : 'there is no record of them in this boot of the host'
+  if (at.isNew) return at.isFirst ? null : 'no record of them was found for this boot of the host'
   return isSameFile ? null : 'their file is a copy, as of a backup'
 }
 

@@ -187,7 +187,7 @@ test('a first frame is counted until it was forwarded, and its digest stays', as
   expect(budget.totalBytes).toBe(0)
 })
 
-test('a stream of which nobody asks for more hears that it has to make room', async () => {
+test('a stream whose reader asks for nothing more is told to make room', async () => {
   const { share, frames } = await opened()
   const heard: Refusal[] = []
   frames.onEvicted((refusal) => heard.push(refusal))

@@ -88,7 +88,7 @@ export {
   type Sha256,
 } from './channels/sealed-proof.ts'
 export { ListenerSet } from './concurrency/listener-set.ts'
-export { ArrivingBytes } from './connections/arriving-bytes.ts'
+export { ArrivingBytes, endMemory } from './connections/arriving-bytes.ts'
 export { EventBlocks, visitEventFields } from './connections/event-stream.ts'
 export { isConfidential, loopbackHostnames } from './connections/loopback.ts'
 export { Shares } from './connections/shares.ts'

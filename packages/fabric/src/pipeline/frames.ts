@@ -15,7 +15,10 @@ export type CodecName = 'ndjson' | 'grpc' | 'blocks'
 export interface FrameCutter {
   /** Bytes of the frame that is not whole yet. */
   readonly heldBytes: number
-  /** The next bytes. To be called when `take` has given null. */
+  /**
+   * The next bytes, which are the cutter's own from now on: their memory is given back once they
+   * are copied. To be called when `take` has given null.
+   */
   feed(chunk: Uint8Array): void
   /** The next whole frame of what was fed; null if there is none, a refusal if it may not be. */
   take(): Frame | null | Refusal

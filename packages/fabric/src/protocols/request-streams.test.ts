@@ -19,7 +19,7 @@ function cut(codec: FrameCodec, bytes: Uint8Array, sizes: readonly number[], max
   }
   for (let [at, turn] = [0, 0]; at < bytes.length; turn++) {
     const size = sizes[turn % sizes.length] ?? 1
-    cutter.feed(bytes.subarray(at, at + size))
+    cutter.feed(bytes.slice(at, at + size))
     at += size
     for (;;) {
       const taken = take(cutter.take())
@@ -83,6 +83,38 @@ describe('frames', () => {
     ],
   ])('%s is refused', (_, codec, bytes, code) => {
     expect(cut(codec, bytes, [1])).toMatchObject({ code })
+  })
+
+  test.each([
+    ['blocks', blocks, utf8('x'.repeat(300)), 64],
+    ['lines', lines, utf8(`{"a":"${'x'.repeat(500)}"}\n`), 1_024],
+    ['messages of gRPC', grpcMessages, grpcMessages.format({ data: new Uint8Array(500) }), 1_024],
+  ])('a piece of %s is gone once it was copied', (_, codec, bytes, max) => {
+    const pieces = Array.from({ length: 10 }, (_, at) => bytes.slice(at * 30, at * 30 + 30))
+    const cutter = codec.open(max)
+    for (const piece of pieces) {
+      cutter.feed(piece)
+      while (cutter.take() !== null);
+    }
+    expect(pieces.slice(1, -1).map(({ length }) => length)).toEqual(Array(8).fill(0))
+  })
+
+  test.each([
+    ['lines', lines, utf8('{"a":"xxxxxxxxxxxxxxxxxxxxxxxx"}\n'), utf8('{}\n')],
+    [
+      ...['messages of gRPC', grpcMessages],
+      ...[grpcMessages.format({ data: new Uint8Array(500).fill(7) }), new Uint8Array(5)],
+    ],
+  ] as const)('a frame of %s that is in the memory of its piece stays', (_, codec, bytes, next) => {
+    const cutter = codec.open(1_024)
+    cutter.feed(bytes)
+    const frame = cutter.take() as Frame
+    const before = [...frame.data]
+    for (let at = 0; at < 3; at++) {
+      cutter.feed(next.slice())
+      cutter.take()
+    }
+    expect([...frame.data]).toEqual(before)
   })
 
   test('a line break within a line never leaves as one', () => {

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import { endMemory } from './arriving-bytes.ts'
 
 /** Bytes of further requests that a connection may send while one is being answered. */
 export const pipelinedBytesMax: number = 256 * 1024
@@ -126,5 +127,8 @@ export class PipelineGate {
     else this.#held[0] = first.subarray(end)
     this.#heldBytes -= end
     this.#feed(end === first.length ? first : first.subarray(0, end))
+    // The parser has copied the part of the body in it. A head, or what may follow an upgrade, is
+    // left to the collector.
+    if (at < 0 && this.#current?.complete === false) endMemory(first)
   }
 }

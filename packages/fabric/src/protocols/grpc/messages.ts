@@ -1,4 +1,4 @@
-import { ArrivingBytes } from '@countersign/protocol'
+import { ArrivingBytes, endMemory } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Frame, FrameCodec, FrameCutter } from '../../pipeline/frames.ts'
 import { tooLarge } from '../ndjson/lines.ts'
@@ -29,6 +29,8 @@ class MessageCutter implements FrameCutter {
   #prefix: { readonly isCompressed: boolean; readonly length: number } | null = null
   #chunk: Uint8Array = new Uint8Array(0)
   #at = 0
+  /** True where a frame is in the memory of the chunk. */
+  #isKept = false
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
@@ -40,6 +42,8 @@ class MessageCutter implements FrameCutter {
   }
 
   feed(chunk: Uint8Array): void {
+    if (!this.#isKept) endMemory(this.#chunk)
+    this.#isKept = false
     this.#chunk = chunk
     this.#at = 0
   }
@@ -66,6 +70,7 @@ class MessageCutter implements FrameCutter {
     const piece = this.#chunk.subarray(this.#at, this.#at + length - this.#held.length)
     this.#at += piece.length
     if (piece.length > 0) this.#held.add(piece)
+    this.#isKept ||= this.#held.isBorrowed
     return this.#held.length === length
   }
 }

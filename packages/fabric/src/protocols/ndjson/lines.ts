@@ -1,4 +1,4 @@
-import { ArrivingBytes } from '@countersign/protocol'
+import { ArrivingBytes, endMemory } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Frame, FrameCodec, FrameCutter } from '../../pipeline/frames.ts'
@@ -24,6 +24,8 @@ class LineCutter implements FrameCutter {
   readonly #line: ArrivingBytes
   #chunk: Uint8Array = new Uint8Array(0)
   #at = 0
+  /** True where a frame is in the memory of the chunk. */
+  #isKept = false
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
@@ -35,6 +37,8 @@ class LineCutter implements FrameCutter {
   }
 
   feed(chunk: Uint8Array): void {
+    if (!this.#isKept) endMemory(this.#chunk)
+    this.#isKept = false
     this.#chunk = chunk
     this.#at = 0
   }
@@ -50,6 +54,7 @@ class LineCutter implements FrameCutter {
       const piece = this.#chunk.subarray(this.#at, end < 0 ? this.#chunk.length : end)
       this.#at = end < 0 ? this.#chunk.length : end + 1
       if (!this.#line.add(piece)) return tooLarge(this.#bytesMax)
+      this.#isKept ||= this.#line.isBorrowed
       if (end < 0) return null
       const frame = toFrame(this.#line.take())
       if (frame !== null) return frame

@@ -1,3 +1,4 @@
+import { endMemory } from '@countersign/protocol'
 import type { Frame, FrameCodec, FrameCutter } from '../../pipeline/frames.ts'
 
 /** More would only be held for longer: a block has no meaning of its own. */
@@ -30,6 +31,8 @@ class BlockCutter implements FrameCutter {
   }
 
   feed(chunk: Uint8Array): void {
+    // Of which every byte was copied.
+    endMemory(this.#chunk)
     this.#chunk = chunk
     this.#at = 0
   }

@@ -160,6 +160,8 @@ export class ArrivingFrames implements RequestFrames {
         this.#hasEnded = true
         return this.#bounded(this.#cutter.end())
       }
+      // Its memory was given back before it was read: a shorter body would look whole.
+      if (chunk.length === 0) throw new TypeError('a piece of the body without bytes')
       this.#bytes += chunk.length
       if (this.#bytes > this.#bounds.bytes) return overBytes(this.#bounds.bytes)
       this.#chunkBytes = chunk.length

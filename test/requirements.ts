@@ -329,6 +329,7 @@ export const REQUIREMENTS = {
       'swapped-action',
       'answer-to-another-question',
       'self-approval',
+      'user-behind-a-caller',
       'spent-approval',
       'borrowed-digest',
     ],

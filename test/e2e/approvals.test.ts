@@ -14,6 +14,7 @@ import { run } from '../../packages/fabric/src/cli/run.ts'
 import { decide, decideAs, gatedCaller, payment, pendingId, show } from '../harness/approvals.ts'
 import { newName } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
+import { type Delegating, delegationOf, openDelegating, userKey } from '../harness/delegations.ts'
 import { agentId, refusalOf, send } from '../harness/doors.ts'
 import { type Echo, openEcho, type Reached } from '../harness/echo.ts'
 import { approvalOf, exchangeOf } from '../harness/refusals.ts'
@@ -21,13 +22,16 @@ import { openWorld, type World } from '../harness/world.ts'
 
 let world: World
 let agent: Agent
+let delegating: Delegating
 /** The system that is notified. */
 let hook: Echo
 
 beforeAll(async () => {
   hook = await openEcho()
   const webhook = `${hook.url}/approvals`
-  world = await openWorld({ receivers: ['echo', 'a2a', 'mcp'], webhook })
+  delegating = await openDelegating()
+  const issuers = [delegating.terms]
+  world = await openWorld({ receivers: ['echo', 'a2a', 'mcp'], webhook, issuers })
   // Puts the policies.
   await gatedCaller(world)
   const terms = { kind: 'agent', roles: ['gated'], segment: '', attributes: {} } as const
@@ -142,6 +146,19 @@ describe('an action that needs an approval', () => {
     const again = await refusalFrom(agent.call('echo', { json }))
     expect(again.approval?.id).not.toBe(id)
     expect(reached()).toBe(before + 1)
+  })
+
+  test('on behalf of a user is shown with that user, to the approver and in the receipt', async () => {
+    const token = await delegationOf(delegating, { user: 'ann', actor: agent.name })
+    const headers = { authorization: `Bearer ${token}` }
+    const json = { amount: 6 }
+    const id = (await refusalFrom(agent.call('echo', { json, headers }))).approval?.id ?? ''
+    const shown = await countersign('approval', 'show', id)
+    expect(shown.stdout).toContain(userKey('ann'))
+    await decide(world, 'approve', id)
+    const reply = await agent.call('echo', { json, headers })
+    await reply.bytes()
+    expect(await reply.receipt()).toMatchObject({ caller: agent.spiffeId, user: userKey('ann') })
   })
 
   test('is on record with the decision and its digest before the decision takes effect', async () => {

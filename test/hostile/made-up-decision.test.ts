@@ -72,6 +72,10 @@ forbid(principal in Role::"made-up-suspect", action, resource);
 permit(principal in Role::"made-up-nothing", action == Action::"call", resource)
 when { context.taskOwner == "caller" };
 
+@id("made-up-user")
+permit(principal in Role::"made-up-nothing", action == Action::"call", resource)
+when { context.user == "https://login.example.com#user/ann" };
+
 @id("made-up-receiver")
 permit(principal in Role::"made-up-nothing", action == Action::"call", resource in Role::"made-up-open");
 `
@@ -199,6 +203,18 @@ attack(
         const resource = { ...honest.resource, roles: ['caller', 'made-up-open'] }
         const request = JSON.stringify({ ...honest, resource })
         await expectUntaken(world, meshEntry({ facts: { ...facts, 'private.request': request } }))
+      },
+      'about a user of whom no connector has a proof': async (world) => {
+        const caller = await principalIn(world, 'made-up-nothing', 'made-up-nothing')
+        const { facts } = await honestIntent(world, { caller })
+        const honest = JSON.parse(String(facts['private.request'])) as PolicyRequest
+        const context = { ...honest.context, user: 'https://login.example.com#user/ann' }
+        const decided = { 'policy.rules': 'made-up-user', caller }
+        const request = JSON.stringify({ ...honest, context })
+        await expectUntaken(
+          world,
+          meshEntry({ facts: { ...facts, ...decided, 'private.request': request } }),
+        )
       },
       'about a task of another': async (world) => {
         const caller = await principalIn(world, 'made-up-nothing', 'made-up-nothing')

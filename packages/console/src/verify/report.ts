@@ -140,6 +140,9 @@ function summary(receipt: VerifiedReceipt): string {
 function exchangeSection(receipt: VerifiedReceipt): Section {
   const lines = [
     { label: 'Caller', value: attributed(receipt, 'caller') },
+    ...(receipt.user === null
+      ? []
+      : [{ label: 'On behalf of', value: attributed(receipt, 'caller.user') }]),
     { label: 'Receiver', value: attributed(receipt, 'receiver') },
     { label: 'Operation', value: attributed(receipt, 'operation') },
     ...(hasTool(receipt) ? [{ label: 'Tool', value: attributed(receipt, 'tool') }] : []),

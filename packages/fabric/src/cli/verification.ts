@@ -186,6 +186,9 @@ function formatReceipt(
         ] as const,
     ),
     ['caller', attributed(receipt, 'caller', '(not authenticated)')],
+    ...(receipt.user === null
+      ? []
+      : [['on behalf of', attributed(receipt, 'caller.user')] as const]),
     ['receiver', attributed(receipt, 'receiver')],
     ['operation', attributed(receipt, 'operation')],
     ...(toolOf(receipt) === '' ? [] : [['tool', attributed(receipt, 'tool')] as const]),

@@ -15,7 +15,7 @@ import { Approvals } from '../approvals/approvals.ts'
 import type { Caller } from '../identity/caller.ts'
 import { findPrincipal } from '../identity/principals.ts'
 import { Refusal } from '../lib/refusal.ts'
-import { principalOfCaller } from '../pipeline/approve.ts'
+import { principalOfCaller, userOfCaller } from '../pipeline/approve.ts'
 import { recordApproval } from './lifecycle.ts'
 import type { Environment, Stores } from './stores.ts'
 
@@ -80,12 +80,17 @@ export function claimForConnector(
 ): (claim: MeshApprovalClaim, connector: Caller) => Promise<MeshApprovalAnswer | Refusal> {
   return async (claim, connector) => {
     const caller = principalOf(identity, claim.caller)
-    const user = claim.user === null ? null : principalOf(identity, claim.user)
-    if (caller === null || (claim.user !== null && user === null)) {
+    if (caller === null) {
       return new Refusal('NOT_PERMITTED', `${claim.caller} is not an active principal`)
     }
     const receiver = principalOfCaller(connector)
-    const used = await approvals.claim({ ...claim, caller, user, receiver, askedBy: receiver })
+    const used = await approvals.claim({
+      ...claim,
+      caller,
+      user: null,
+      receiver,
+      askedBy: receiver,
+    })
     if (!(used instanceof Refusal)) return { state: 'used', id: used.id, approver: used.approver }
     if (used.approval === null) return used
     const { id, expiresAt } = used.approval
@@ -114,7 +119,7 @@ export function approvalAdmin(approvals: Approvals): AdminDeps['approvals'] {
     async decide({ id, verdict, note, approver, exchange }): Promise<DecidedApproval | Refusal> {
       const decided = await approvals.decide(
         id,
-        { caller: principalOfCaller(approver), user: null, exchange },
+        { caller: principalOfCaller(approver), user: userOfCaller(approver), exchange },
         { verdict, note },
       )
       if (decided instanceof Refusal) return decided

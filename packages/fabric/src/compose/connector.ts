@@ -124,7 +124,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
     timeoutMs: upstreamTimeoutMs,
     ...responseLimitsOf(options),
     upstream: balancer,
-    findRoute: outboundRoutes(options, follower, known),
+    ...outboundRoutes(options, follower, known),
   })
   const exposed =
     options.expose === null
@@ -237,7 +237,7 @@ function outboundRoutes(
 ) {
   let of: MeshState | null = null
   const found = new Map<string, OutboundRoute | null>()
-  return (name: string): OutboundRoute | null => {
+  const findRoute = (name: string): OutboundRoute | null => {
     const state = follower.current()
     if (state !== of || found.size >= routesKeptMax) found.clear()
     of = state
@@ -247,6 +247,7 @@ function outboundRoutes(
     found.set(name, route)
     return route
   }
+  return { findRoute, viaGateway: (name: string) => gatewayRoute(options, settings, name) }
 }
 
 function findOutboundRoute(
@@ -264,6 +265,14 @@ function findOutboundRoute(
     const reliability = known.reliabilityOf(name)
     return { name, protocol: spoken.protocol, endpoints, reliability, prefix: '', cardUrls }
   }
+  return gatewayRoute({ gateway }, known, name)
+}
+
+function gatewayRoute(
+  { gateway }: Pick<ConnectorOptions, 'gateway'>,
+  known: FollowedState,
+  name: string,
+): OutboundRoute {
   const prefix = `/agents/${name}`
   const cardUrls = [`${gateway.url}${prefix}`]
   // The gateway makes its own attempts.

@@ -1,7 +1,7 @@
 import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { type ApiKeys, looksLikeApiKey } from './api-keys.ts'
-import type { Authenticator, Presented } from './caller.ts'
+import type { Authentication, Authenticator, Presented } from './caller.ts'
 import type { Directory } from './directory.ts'
 import { principalOfRecord } from './principals.ts'
 import { callerOf } from './status.ts'
@@ -12,7 +12,7 @@ export function authenticateByApiKey(deps: {
   readonly apiKeys: ApiKeys
   readonly directory: Directory
   readonly clock: Clock
-}): Authenticator {
+}): Authenticator<Authentication> {
   return (presented) => {
     const text = presentedKey(presented)
     if (text === null || text instanceof Refusal) return text

@@ -8,7 +8,7 @@ import {
 } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
-import type { Authenticator, Caller } from './caller.ts'
+import type { Authentication, Authenticator, Caller } from './caller.ts'
 import type { Directory } from './directory.ts'
 import { generationOf } from './enrolment-generation.ts'
 import { isUnheard, type Newcomers } from './newcomers.ts'
@@ -28,7 +28,7 @@ export function authenticateByCertificate(deps: {
   readonly newcomers?: Newcomers
   /** The directory is a copy, which can be behind also after `newcomers`. */
   readonly isCopy?: boolean
-}): Authenticator {
+}): Authenticator<Authentication> {
   return ({ certificateChain }) => {
     if (certificateChain === null) return null
     const peer = peerIdentity(certificateChain, deps.bundles, deps.clock.now())

@@ -1,9 +1,10 @@
 import { hash } from 'node:crypto'
-import { principalKey } from '@countersign/protocol'
+import { type PrincipalKey, principalKey, unverifiedClaims } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Authentication, Authenticator, Caller, Presented } from './caller.ts'
 import { claimedBy, withRecord } from './claims.ts'
+import { actorIn, Delegation } from './delegation.ts'
 import type { Directory } from './directory.ts'
 import type { Claimed, IssuedToken, IssuerTokens } from './issuers.ts'
 import { findPrincipal } from './principals.ts'
@@ -19,11 +20,14 @@ const tokenLengthMax = 16_384
 interface Known extends Pick<IssuedToken, 'subject' | 'expiresAt'> {
   readonly credentialId: string
   readonly claimed: Claimed
+  /** The principal that acts for the subject; null where the subject itself does. */
+  readonly actor: PrincipalKey | null
   readonly keysVersion: number
 }
 
 /**
- * The caller is a principal of a configured issuer, by a token of it. Null for every other token.
+ * The caller is a principal of a configured issuer, by a token of it, or the token lets another
+ * caller act on behalf of that principal. Null for every other token.
  * Its roles, segment and attributes come from the operator's mapping of claims; a record of the
  * directory adds to them, and its status counts.
  */
@@ -50,9 +54,11 @@ export function authenticateByIssuer(deps: {
     const token = await issuer.verify(text, () => checks.take(network))
     if (token instanceof Refusal) return token
     if (known.size >= tokensMax) known.clear()
+    const actor = actorIn(token.claims, issuer.terms.issuer)
+    if (actor instanceof Refusal) return actor
     const { subject, expiresAt } = token
     const made: Known = {
-      ...{ subject, expiresAt, credentialId: token.tokenId ?? key.slice(0, 22) },
+      ...{ actor, subject, expiresAt, credentialId: token.tokenId ?? key.slice(0, 22) },
       ...{ claimed: claimedBy(token.claims, issuer.terms), keysVersion: issuer.keysVersion() },
     }
     known.set(key, made)
@@ -63,7 +69,7 @@ export function authenticateByIssuer(deps: {
     issuer: IssuerTokens,
     text: string,
     { network }: Presented,
-  ): Promise<Authentication> => {
+  ): Promise<Authentication | Delegation> => {
     const key = hash('sha256', text, 'base64url')
     const token = await verify(issuer, text, { key, ...(network === undefined ? {} : { network }) })
     return token instanceof Refusal ? token : callerOfToken(issuer, token, deps)
@@ -79,9 +85,9 @@ export function authenticateByIssuer(deps: {
 
 function callerOfToken(
   { terms }: IssuerTokens,
-  { subject, credentialId, expiresAt, claimed }: Known,
+  { subject, credentialId, expiresAt, claimed, actor }: Known,
   { directory, trustDomain }: { directory: Pick<Directory, 'find'>; trustDomain: string },
-): Caller | Refusal {
+): Caller | Delegation | Refusal {
   const { kind, issuer } = terms
   const principal = canonicalForm({ kind, issuer, subject })
   if (principal === null) {
@@ -92,6 +98,9 @@ function callerOfToken(
   const refusal = record === null ? null : checkStatus(record)
   if (refusal !== null) {
     return new Refusal(refusal.code, refusal.detail, null, { caller: principal })
+  }
+  if (actor !== null) {
+    return new Delegation(actor, { user: principal, expiresAt, credentialId })
   }
   return {
     ...{ principal, kind, name: principal, method: 'token', credentialId },
@@ -114,14 +123,6 @@ function canonicalForm(principal: Parameters<typeof principalKey>[0]) {
  * the token is checked.
  */
 function issuerIn(bearer: string): string | null {
-  const [, payload, signature, ...others] = bearer.split('.', 4)
-  if (payload === undefined || signature === undefined || others.length > 0) return null
-  if (bearer.length > tokenLengthMax) return null
-  try {
-    const claims: unknown = JSON.parse(Buffer.from(payload, 'base64url').toString())
-    if (typeof claims !== 'object' || claims === null || !('iss' in claims)) return null
-    return typeof claims.iss === 'string' ? claims.iss : null
-  } catch {
-    return null
-  }
+  const { iss } = (bearer.length > tokenLengthMax ? null : unverifiedClaims(bearer)) ?? {}
+  return typeof iss === 'string' ? iss : null
 }

@@ -24,7 +24,7 @@ export function authenticateByToken(deps: {
   readonly tokens: TokenServer
   readonly directory: Directory
   readonly clock: Clock
-}): Authenticator {
+}): Authenticator<Authentication> {
   // By hash, so that a copy of this process's memory holds no token that could be used.
   const verified = new Map<string, VerifiedToken>()
   const checks = new SignatureChecks(deps.clock)

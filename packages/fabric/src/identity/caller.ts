@@ -1,5 +1,6 @@
 import type { PrincipalKey } from '@countersign/protocol'
 import type { Refusal } from '../lib/refusal.ts'
+import type { Delegation, OnBehalfOf } from './delegation.ts'
 import type { Claimed } from './issuers.ts'
 
 /**
@@ -45,16 +46,21 @@ export interface Caller {
   readonly claimed?: Claimed
   /** The enrolment that the proof came from; absent for an API key, which outlives enrolments. */
   readonly generation?: number
+  /** Absent for a caller that acts for itself. */
+  readonly onBehalfOf?: OnBehalfOf
 }
 
 /**
  * Knows one kind of credential.
  *
- * Gives the caller when the credential is of this kind and good, a refusal when it is of this kind
- * and bad, and null when none of this kind was presented; a promise of these only where it has to
- * wait, since every request asks all of them twice. Throws or rejects only when it cannot decide;
+ * Gives the caller when the credential is of this kind and good, a delegation when it only states
+ * for whom another caller acts, a refusal when it is of this kind and bad, and null when none of
+ * this kind was presented; a promise of these only where it has to wait, since every request asks
+ * all of them twice. Throws or rejects only when it cannot decide;
  * that, too, means no.
  */
-export type Authenticator = (presented: Presented) => Authentication | Promise<Authentication>
+export type Authenticator<Found = Authentication | Delegation> = (
+  presented: Presented,
+) => Found | Promise<Found>
 
 export type Authentication = Caller | Refusal | null

@@ -13,7 +13,7 @@ import { authenticateByApiKey } from './authenticate-by-api-key.ts'
 import { authenticateByCertificate } from './authenticate-by-certificate.ts'
 import { authenticateByIssuer } from './authenticate-by-issuer.ts'
 import { authenticateByToken } from './authenticate-by-token.ts'
-import type { Authenticator, Caller, Presented } from './caller.ts'
+import type { Authentication, Authenticator, Caller, Presented } from './caller.ts'
 import { type Authority, openAuthority } from './certificate-authority.ts'
 import type { CertificateWriter } from './certificate-writer.ts'
 import type { AgentRecord, AgentStatus } from './directory.ts'
@@ -68,6 +68,12 @@ export interface IdentityOptions {
   readonly onFailure?: (error: unknown) => void
 }
 
+/** By the kind of credential. */
+interface Authenticators extends Readonly<Record<Caller['method'], Authenticator>> {
+  readonly certificate: Authenticator<Authentication>
+  readonly 'api-key': Authenticator<Authentication>
+}
+
 /** The identity of callers: everything that the rest of the fabric asks of this module. */
 export interface Identity {
   readonly trustDomain: string
@@ -90,7 +96,7 @@ export interface Identity {
   readonly handleTokens: TokenServer['handle']
   /** In the order in which the pipeline asks them. */
   readonly authenticators: readonly Authenticator[]
-  authenticatorOf(method: Caller['method']): Authenticator
+  authenticatorOf<Method extends Caller['method']>(method: Method): Authenticators[Method]
   readonly signatures: MessageSignatures
   /** Reports whether a configured issuer stands for the principal, which then needs no record. */
   vouchesFor(principal: PrincipalKey): boolean
@@ -130,7 +136,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
   // An agent may have been enrolled by another process a moment ago.
   const newcomers: Newcomers = (name, generation) =>
     isUnheard(directory.find(name), generation) ? stream.refresh() : null
-  const by: Readonly<Record<Caller['method'], Authenticator>> = {
+  const by: Authenticators = {
     certificate: whenFresh(stream, authenticateByCertificate({ ...deps, newcomers })),
     token: whenFresh(stream, authenticateByAnyToken(deps)),
     'api-key': whenFresh(stream, authenticateByApiKey(deps)),
@@ -197,7 +203,10 @@ function authenticateByAnyToken(
   return (presented) => byIssuer(presented) ?? byToken(presented)
 }
 
-function renewalBy(byCertificate: Authenticator, enrollment: Enrollment): Identity['renew'] {
+function renewalBy(
+  byCertificate: Authenticator<Authentication>,
+  enrollment: Enrollment,
+): Identity['renew'] {
   return async (presented, body) => {
     const shown = { ...presented, bearer: null, apiKey: null }
     const caller = await Promise.resolve(byCertificate(shown)).catch(undecided)

@@ -1,4 +1,9 @@
-import { MalformedError, type Principal, parsePrincipal } from '@countersign/protocol'
+import {
+  MalformedError,
+  type Principal,
+  type PrincipalKey,
+  parsePrincipal,
+} from '@countersign/protocol'
 import { ACTION_JSON_BYTES_MAX, ActionTooLarge } from '../approvals/action-content.ts'
 import { type Action, actionDigestText } from '../approvals/action-digest.ts'
 import { parameterNames } from '../approvals/action-summary.ts'
@@ -112,7 +117,7 @@ function actionOf(
   const kind = target.kind === 'agent' ? 'agent' : 'fabric'
   return {
     caller: principalOfCaller(caller),
-    user: null,
+    user: userOfCaller(caller),
     receiver: { kind, issuer: trustDomain, subject: target.name },
     action: target.action,
     protocol: target.protocol,
@@ -127,7 +132,16 @@ function actionOf(
 }
 
 export function principalOfCaller({ principal }: Pick<Caller, 'principal'>): Principal {
-  const parsed = parsePrincipal(principal)
+  return principalOfKey(principal)
+}
+
+/** Returns the principal on whose behalf a caller acts; null where it acts for itself. */
+export function userOfCaller({ onBehalfOf }: Pick<Caller, 'onBehalfOf'>): Principal | null {
+  return onBehalfOf === undefined ? null : principalOfKey(onBehalfOf.user)
+}
+
+function principalOfKey(key: PrincipalKey): Principal {
+  const parsed = parsePrincipal(key)
   if (parsed === null) throw new TypeError('a caller has no canonical form')
   return parsed
 }

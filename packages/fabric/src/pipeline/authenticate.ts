@@ -5,6 +5,7 @@ import {
   requestProfileFault,
 } from '@countersign/protocol'
 import type { Authenticator, Caller, Presented } from '../identity/caller.ts'
+import { Delegation } from '../identity/delegation.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import { Refusal, undecided } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
@@ -77,11 +78,16 @@ async function callerOf(
   deps: Pick<AuthenticateDeps, 'authenticators'>,
 ): Promise<Caller | Refusal> {
   let caller: Caller | null = null
+  let delegation: Delegation | null = null
   for (const identify of deps.authenticators) {
     const given = identify(presented)
     const answer = given instanceof Promise ? await given : given
     if (answer instanceof Refusal) return answer
     if (answer === null) continue
+    if (answer instanceof Delegation) {
+      delegation = answer
+      continue
+    }
     // Two credentials for two principals is how a confused deputy is made; neither is believed.
     if (caller !== null && caller.principal !== answer.principal) {
       return new Refusal(
@@ -91,7 +97,18 @@ async function callerOf(
     }
     caller = caller === null ? answer : narrower(caller, answer)
   }
+  if (delegation !== null) return actingBy(delegation, caller)
   return caller ?? new Refusal('CREDENTIAL_MISSING', `nothing presented on ${transport}`)
+}
+
+/** A delegation counts for the caller that it names, which has a credential of its own. */
+function actingBy({ actor, onBehalfOf }: Delegation, caller: Caller | null): Caller | Refusal {
+  const { user } = onBehalfOf
+  if (caller?.principal === actor) return { ...caller, onBehalfOf }
+  const names = `the token lets ${actor} act for ${user}`
+  return caller === null
+    ? new Refusal('CREDENTIAL_REJECTED', `${names}, whose own credential is missing`)
+    : new Refusal('CREDENTIALS_CONFLICTING', `${names}, and the caller is ${caller.principal}`)
 }
 
 /**

@@ -150,8 +150,8 @@ export async function authorize(
 }
 
 /**
- * Returns the decision on the request, or on the first of its other label sets that may not pass.
- * Each set is decided by itself, because the labels of one message do not apply to another.
+ * Returns the decision on the request, or on the first other question that may not pass. Each set
+ * of labels is decided by itself, because the labels of one message do not apply to another.
  */
 function decideEach(
   policy: PolicySet,
@@ -160,16 +160,33 @@ function decideEach(
 ): DecisionMade {
   const policyVersion = policy.version
   const first = { decision: policy.decide(request), question: request, policyVersion }
-  const others = target.otherLabels ?? []
+  const others = otherQuestions(request, target)
   if (others.length === 0 || !sealedMayPass(first.decision, request.context.labels, signed)) {
     return first
   }
-  for (const labels of others) {
-    const other = { ...request, context: { ...request.context, labels } }
+  for (const other of others) {
     const decision = policy.decide(other)
+    const { labels } = other.context
     if (!sealedMayPass(decision, labels, signed)) return { ...first, decision, question: other }
   }
   return first
+}
+
+function otherQuestions(request: PolicyRequest, { otherLabels = [] }: Target): PolicyRequest[] {
+  const { context, action } = request
+  const others = otherLabels.map((labels) => ({ ...request, context: { ...context, labels } }))
+  if (action !== 'publish' || context.user === undefined) return others
+  // A stored message outlives the proof of its sender's user: it is handed out without one, and
+  // would wait in the channel for ever where policy permits it for that user alone.
+  const alone = [request, ...others].map((each) => ({
+    ...each,
+    context: withoutUser(each.context),
+  }))
+  return [...others, ...alone]
+}
+
+function withoutUser({ user: _, ...context }: PolicyRequest['context']): PolicyRequest['context'] {
+  return context
 }
 
 /**
@@ -247,9 +264,15 @@ export function policyRequest(
       signed,
       risk: deps.riskOf(caller.principal, now),
       labels: target.labels,
+      ...userOf(caller),
       time: Math.floor(now / 1000),
     },
   }
+}
+
+/** The member of the question that names the user; absent where the caller acts for itself. */
+function userOf({ onBehalfOf }: Caller): Pick<PolicyRequest['context'], 'user'> {
+  return onBehalfOf === undefined ? {} : { user: onBehalfOf.user }
 }
 
 function unknownReceiver(kind: Receiver['kind'], name: string): Receiver {

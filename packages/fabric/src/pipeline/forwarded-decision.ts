@@ -1,4 +1,11 @@
-import { parseBase64Url, parseUtf8, toBase64Url, utf8 } from '@countersign/protocol'
+import {
+  isPrincipalKey,
+  type PrincipalKey,
+  parseBase64Url,
+  parseUtf8,
+  toBase64Url,
+  utf8,
+} from '@countersign/protocol'
 import type { Claimed } from '../identity/issuers.ts'
 import type { Decision, PolicyContext, PolicyRequest } from '../policy/policy.ts'
 import type { Authorized } from './authorize.ts'
@@ -26,6 +33,8 @@ export interface ForwardedDecision extends Asked {
   readonly taskOwners: readonly string[]
   /** A caller of another issuer, which no directory describes; null for all others. */
   readonly vouched: (Claimed & { readonly risk: number }) | null
+  /** On whose behalf the caller acts, in canonical form; empty for itself. */
+  readonly user: PrincipalKey | ''
 }
 
 /**
@@ -47,7 +56,7 @@ export function formatDecision({
   const vouched = caller.claimed === undefined ? null : describedCaller(question)
   const told: ForwardedDecision = {
     ...{ policyVersion, protocol, operation, tool, method, signed, obligations, taskOwners },
-    vouched,
+    ...{ vouched, user: caller.onBehalfOf?.user ?? '' },
   }
   return toBase64Url(utf8(JSON.stringify(told)))
 }
@@ -86,6 +95,7 @@ function isDecision(value: unknown): value is ForwardedDecision {
     typeof signed === 'boolean' &&
     isTexts(value['taskOwners']) &&
     isVouched(value['vouched']) &&
+    (value['user'] === '' || isPrincipalKey(value['user'])) &&
     isTexts(obligations['mask']) &&
     isTexts(obligations['block']) &&
     typeof obligations['signedResponse'] === 'boolean' &&

@@ -16,6 +16,7 @@ const decided: ForwardedDecision = {
   obligations: { mask: ['email'], block: [], signedResponse: false, approval: 'boss' },
   taskOwners: [],
   vouched: null,
+  user: '',
 }
 
 const caller = {

@@ -11,7 +11,7 @@ import type { Decision, PolicyRequest } from '../policy/policy.ts'
 import type { AuthorizeDeps } from './authorize.ts'
 import type { StillPermitted } from './delivery.ts'
 import type { ForwardedDecision } from './forwarded-decision.ts'
-import { hasNewObligations, opensTasks, principalOf, reasonOfStatus } from './recheck.ts'
+import { hasNewObligations, lostUser, opensTasks, principalOf, reasonOfStatus } from './recheck.ts'
 
 type Room = Pick<
   AuthorizeDeps,
@@ -113,6 +113,8 @@ function decideAgain({ authorization, news }: RecheckDeps, call: Asked): Verdict
   const known = knownCaller(authorization, call)
   if (known === null) return new Unheard(`${from} is unknown here`)
   if (known instanceof Withdrawal) return known
+  const userLost = lostUser(decided.user, authorization)
+  if (userLost !== null) return userLost
   const resource = authorization.findReceiver('agent', receiver)
   if (resource === null) return new Withdrawal('receiver-gone', 'the receiver is gone')
   const isSameSet = set.version === decided.policyVersion
@@ -123,6 +125,7 @@ function decideAgain({ authorization, news }: RecheckDeps, call: Asked): Verdict
     ...{ principal: known.principal, action: 'call', resource },
     context: {
       ...{ transport: 'gateway', protocol, operation, tool, method, signed, labels: [] },
+      ...(decided.user === '' ? {} : { user: decided.user }),
       risk: known.risk ?? authorization.riskOf(from, now),
       time: Math.floor(now / 1000),
     },

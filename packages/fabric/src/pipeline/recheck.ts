@@ -1,4 +1,4 @@
-import type { WithdrawalReason } from '@countersign/protocol'
+import type { PrincipalKey, WithdrawalReason } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
 import { withRecord } from '../identity/claims.ts'
 import type { AgentRecord, AgentStatus } from '../identity/directory.ts'
@@ -149,6 +149,8 @@ function decideAgain(
     const detail = `the ${caller.method} ${caller.credentialId} was taken back`
     return new Withdrawal('credential-revoked', detail)
   }
+  const userLost = lostUser(caller.onBehalfOf?.user ?? '', deps)
+  if (userLost !== null) return userLost
   const resource = deps.findReceiver(target.kind, target.name)
   if (resource === null) return new Withdrawal('receiver-gone', 'the receiver is gone')
   const asked = policyRequest(exchange, { principal, resource }, deps)
@@ -159,12 +161,26 @@ function decideAgain(
     : new Withdrawal('policy-denies', 'policy no longer permits this')
 }
 
-/** Unix milliseconds until which the caller's proof, or what it was renewed to, is good. */
+/** Returns why the user on whose behalf a caller acts may not act any more; null if it may. */
+export function lostUser(
+  user: PrincipalKey | '',
+  deps: Pick<AuthorizeDeps, 'findPrincipal'>,
+): Withdrawal | null {
+  const status = user === '' ? 'active' : (deps.findPrincipal(user)?.status ?? 'active')
+  const reason = reasonOfStatus[status]
+  return reason === null ? null : new Withdrawal(reason, `its user ${user} is ${status}`)
+}
+
+/**
+ * Unix milliseconds until which the caller's proof, or what it was renewed to, is good, and the
+ * proof of the user on whose behalf it acts, which nothing renews.
+ */
 export function endOf(
   { caller }: Exchange<Authenticated>,
   deps: Pick<AuthorizeDeps, 'continuesUntil'>,
 ): number {
-  return Math.max(caller.expiresAt, deps.continuesUntil?.(caller) ?? 0)
+  const own = Math.max(caller.expiresAt, deps.continuesUntil?.(caller) ?? 0)
+  return Math.min(own, caller.onBehalfOf?.expiresAt ?? own)
 }
 
 /**

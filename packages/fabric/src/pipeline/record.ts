@@ -178,7 +178,7 @@ async function appendRefusal(
       ...referredApproval(refusal),
       ...(caller === null
         ? knownCaller(refusal)
-        : { caller: caller.principal, 'caller.method': caller.method }),
+        : { caller: caller.principal, 'caller.method': caller.method, ...userFact(caller) }),
       ...(asked === null
         ? {}
         : {
@@ -188,6 +188,11 @@ async function appendRefusal(
           }),
     },
   })
+}
+
+/** The user on whose behalf the caller acts. A receipt does not verify without it. */
+function userFact({ onBehalfOf }: Caller): Readonly<Record<string, FactValue>> {
+  return onBehalfOf === undefined ? {} : { 'caller.user': onBehalfOf.user }
 }
 
 /** The first frame of a stream may be gone. */
@@ -310,6 +315,7 @@ function intentFacts(exchange: Exchange<Inspected>, deps: RecordDeps): Record<st
     tool: target.tool,
     caller: caller.principal,
     'caller.method': caller.method,
+    ...userFact(caller),
     'caller.credential': caller.credentialId,
     receiver: target.name,
     ...target.about,

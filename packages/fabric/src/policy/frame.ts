@@ -102,6 +102,7 @@ export const CONTEXT_FIELDS: ReadonlyMap<string, Run> = new Map<string, Run>([
   ['risk', ({ request }) => toInteger(Math.ceil(request.context.risk), 'context.risk')],
   ['labels', (frame) => frame.labels],
   ['taskOwner', ({ request }) => request.context.taskOwner ?? ''],
+  ['user', ({ request }) => request.context.user ?? ''],
   ['time', ({ request }) => unixSeconds(request.context)],
   [
     'now',

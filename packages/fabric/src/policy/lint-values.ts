@@ -124,7 +124,9 @@ function textLint(part: string, literal: string, worlds: readonly Facts[], test?
   return { message, help: `${valuesHelp(part, known, worlds)}${meant}` }
 }
 
-const names: ReadonlySet<string> = new Set(['principal.name', 'resource.name', 'context.taskOwner'])
+const names: ReadonlySet<string> = new Set([
+  ...['principal.name', 'resource.name', 'context.taskOwner', 'context.user'],
+])
 
 function namingOf(part: string, text: string, test: string, worlds: readonly Facts[]): string {
   if (part === 'context.operation') return `no operation is called ${excerptOf(quote(text))}`

@@ -59,6 +59,7 @@ const isRequest = shape({
     risk: (value) => typeof value === 'number' && value >= 0 && value <= 100,
     labels: listOf(isText),
     taskOwner: optional(isText),
+    user: optional(isText),
     time: isInteger,
   } satisfies Tests<PolicyRequest['context']>),
 } satisfies Tests<PolicyRequest>)

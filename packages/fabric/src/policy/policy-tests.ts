@@ -139,6 +139,7 @@ const harmlessContext: PolicyContext = {
   risk: 0,
   labels: [],
   taskOwner: '',
+  user: '',
   time: 1_767_276_000,
 }
 
@@ -224,6 +225,7 @@ function parseContext(value: unknown, defaults: PolicyContext): PolicyContext {
     risk: parseOf<number>(given.risk, at('risk'), 'number'),
     labels: parseTexts(given.labels, at('labels')),
     taskOwner: parseText(given.taskOwner, at('taskOwner')),
+    user: parseText(given.user, at('user')),
     time: parseOf<number>(given.time, at('time'), 'number'),
   }
 }

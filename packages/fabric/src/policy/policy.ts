@@ -54,6 +54,8 @@ export interface PolicyContext {
   readonly labels: readonly string[]
   /** The owner of the requested task, if it is another principal's; empty or absent elsewhere. */
   readonly taskOwner?: string
+  /** The user on whose behalf the caller acts, in canonical form; empty or absent for none. */
+  readonly user?: string
   /** Unix seconds. */
   readonly time: number
 }

@@ -131,6 +131,11 @@ export function isOwner(name: string): boolean {
   return canBeCalled('agent', name) || canBeCalled('user', name)
 }
 
+/** Reports whether a token can let a caller act on behalf of a principal of this name. */
+export function isUser(name: string): boolean {
+  return isForeign('user', name) || isForeign('agent', name)
+}
+
 export function isSegmentName(name: string): boolean {
   return name === '' || isAgentName(name)
 }
@@ -195,7 +200,16 @@ function faultOfKind(
   { action, resource, context }: PolicyRequest,
   kinds: readonly RequestKind[],
 ): Impossible | null {
-  const { transport, protocol, method, operation, tool, labels, taskOwner = '' } = context
+  const {
+    transport,
+    protocol,
+    method,
+    operation,
+    tool,
+    labels,
+    taskOwner = '',
+    user = '',
+  } = context
   const fields: readonly (readonly [string, string, (kind: RequestKind) => boolean])[] = [
     ['protocol', `no ${action} comes by ${protocol}`, (kind) => kind.protocol === protocol],
     [
@@ -223,6 +237,11 @@ function faultOfKind(
       'taskOwner',
       `${action} is of no task of ${quote(taskOwner)}`,
       (kind) => taskOwner === '' || (kind.ofTask && isOwner(taskOwner)),
+    ],
+    [
+      'user',
+      `no caller by ${transport} acts for ${quote(user)}`,
+      (kind) => user === '' || (kind.transport !== 'mesh' && isUser(user)),
     ],
   ]
   let left = kinds.filter((kind) => kind.action === action && kind.resource === resource.kind)

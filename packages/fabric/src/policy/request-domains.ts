@@ -21,6 +21,7 @@ import {
   isOwner,
   isSegmentName,
   isToolName,
+  isUser,
   type RequestKind,
   secondsMax,
   toolLengthMax,
@@ -58,6 +59,7 @@ function principalGrammar(fits: (text: string) => boolean): Grammar {
 
 const grammars = {
   owner: principalGrammar(nameOrNone),
+  user: principalGrammar((text) => text === '' || isUser(text)),
   tool: {
     fits: isToolName,
     // Next to letters, a piece has the neighbours that forbid it least.
@@ -83,6 +85,7 @@ export const CONTEXT_DOMAINS: Readonly<Record<ContextField, (kind: RequestKind) 
   signed: () => oneOf(['true', 'false']),
   risk: () => between(0, 100),
   labels: ({ labelled }) => elementsOf(grammars.label, labelled ? SEALED_LABELS_MAX : 0),
+  user: ({ transport }) => (transport === 'mesh' ? oneOf(['""']) : spelt(grammars.user)),
   taskOwner: ({ ofTask }) => (ofTask ? spelt(grammars.owner) : oneOf(['""'])),
   time: () => between(0, secondsMax),
   now: () => between(0, secondsMax * 1000 + 999),

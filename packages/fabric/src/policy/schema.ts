@@ -27,6 +27,7 @@ type Circumstances = {
   risk: Long,
   labels: Set<String>,
   taskOwner: String,
+  user: String,
   time: Long,
   now: datetime,
   weekday: Long,

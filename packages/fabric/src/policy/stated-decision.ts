@@ -98,12 +98,11 @@ function undecidedFault(
     : `${String(code)} is stated of a caller that was not ${status} lately`
 }
 
-/** Calls to agents, by certificate and without labels. */
+/** Calls to agents, by certificate and without labels. No connector has a proof of a user. */
 function isOfMesh({ action, resource, context }: PolicyRequest): boolean {
   const isBare = context.method === 'certificate' && context.labels.length === 0
-  return (
-    action === 'call' && resource.kind === 'agent' && isBare && (context.taskOwner ?? '') === ''
-  )
+  const isOfNone = [context.taskOwner, context.user].every((name) => (name ?? '') === '')
+  return action === 'call' && resource.kind === 'agent' && isBare && isOfNone
 }
 
 /** The possible states of the receiver for the connector that decided. */

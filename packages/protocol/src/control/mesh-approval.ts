@@ -4,15 +4,15 @@ import { operationLengthMax, wordsLengthMax } from '../log/fact-bounds.ts'
 
 /**
  * Body of `POST /v1/mesh/approvals`: a connector is about to deliver an action to its agent, and
- * policy requires an approval of it. The receiver is the connector's own agent.
+ * policy requires an approval of it. The receiver is the connector's own agent. The caller acts for
+ * itself: a connector has no proof of a user, and a claim that names one is malformed.
  */
 export interface MeshApprovalClaim {
   readonly exchange: string
   /** Of the action, in hex. */
   readonly digest: string
-  /** SPIFFE IDs. */
+  /** A SPIFFE ID. */
   readonly caller: string
-  readonly user: string | null
   readonly protocol: string
   readonly operation: string
   readonly tool: string
@@ -35,19 +35,19 @@ const digestForm = /^[0-9a-f]{64}$/
 /** Throws a MalformedError on anything else. */
 export function parseMeshApprovalClaim(value: unknown): MeshApprovalClaim {
   const claim = membersOf(value)
-  const { exchange, digest, caller, user, parameters } = claim
+  const { exchange, digest, caller, parameters } = claim
   if (!isExchangeId(exchange)) throw new MalformedError('the exchange is not an id')
   if (typeof digest !== 'string' || !digestForm.test(digest)) {
     throw new MalformedError('the digest of the action is malformed')
   }
   if (!isPrincipal(caller)) throw new MalformedError('the caller is not a principal')
-  if (user !== null && !isPrincipal(user)) throw new MalformedError('the user is not a principal')
+  if (Object.hasOwn(claim, 'user')) throw new MalformedError('a connector cannot prove a user')
   if (!Array.isArray(parameters) || parameters.length > parametersMax) {
     throw new MalformedError('the parameters are not a list of names')
   }
   const names = parameters.map((name: unknown) => textOf(name, parameterLengthMax))
   return {
-    ...{ exchange, digest, caller, user, parameters: names },
+    ...{ exchange, digest, caller, parameters: names },
     protocol: textOf(claim['protocol'], 16),
     operation: textOf(claim['operation'], operationLengthMax),
     tool: textOf(claim['tool'], wordsLengthMax),

@@ -97,7 +97,7 @@ function checkNeeded({ kind, facts }: ClaimedEntry): void {
 }
 
 const textFacts = [
-  ...['transport', 'protocol', 'operation', 'caller', 'receiver', 'code'],
+  ...['transport', 'protocol', 'operation', 'caller', 'caller.user', 'receiver', 'code'],
   ...['object', 'reason'],
 ]
 

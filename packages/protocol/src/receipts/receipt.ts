@@ -54,6 +54,8 @@ export interface VerifiedReceipt {
   readonly at: number
   readonly closedAt: number
   readonly caller: string | null
+  /** On whose behalf the caller acted, as a token of its issuer proved it; null for itself. */
+  readonly user: string | null
   readonly receiver: string | null
   readonly operation: string | null
   /** Subject (person or thing) and reason of an administrative operation; null for every other. */
@@ -119,6 +121,7 @@ export async function verifyReceipt(bytes: Uint8Array, trusted: Trust): Promise<
     at: first.payload.at,
     closedAt: last.payload.at,
     caller: readTextFact(opening, 'caller'),
+    user: readTextFact(opening, 'caller.user'),
     receiver: readTextFact(opening, 'receiver'),
     operation: readTextFact(opening, 'operation'),
     object: readTextFact(opening, 'object'),

@@ -20,15 +20,18 @@ const name = fc.constantFrom('a', 'ab', 'b', 'shop')
 const labelSets = fc.subarray(['a', 'ab', 'no-card', 'pii'])
 const number = fc.constantFrom(-1, 0, 1, 2, 7, 8, 50, 100, 101, 1_767_276_000, 1_767_276_000_000)
 const comparison = fc.constantFrom('==', '!=', '<', '<=', '>', '>=')
+/** A user on whose behalf a caller acts. */
+const ann = 'https://login.example.com#user/ann'
 const side = fc.constantFrom('principal', 'resource')
 const text = fc.constantFrom(
   ...['context.tool', 'context.operation', 'context.protocol', 'context.transport'],
-  ...['context.method', 'context.taskOwner', 'principal.name', 'resource.name'],
+  ...['context.method', 'context.taskOwner', 'context.user', 'principal.name', 'resource.name'],
 )
 const texts = fc.oneof(
   fc.constantFrom(' ', '  ', '\u0301', '\n', 'd r'),
   word,
   fc.constantFrom('', 'fabric', 'mcp', 'a2a', 'queue', 'gateway', 'mesh', 'api-key', 'certificate'),
+  fc.constantFrom(ann, 'https://login.example.com#user/'),
   fc.constantFrom('tools/call', 'tools/list', 'SendMessage', 'POST', 'publish', 'lease', 'Shop'),
 )
 const entity = fc.oneof(
@@ -115,6 +118,7 @@ function requestOf(kind: RequestKind): fc.Arbitrary<PolicyRequest> {
       risk: fc.double({ min: 0, max: 100, noNaN: true }),
       labels: kind.labelled ? labelSets : fc.constant([]),
       taskOwner: kind.ofTask ? fc.oneof(name, fc.constant('')) : fc.constant(''),
+      user: kind.transport === 'mesh' ? fc.constant('') : fc.constantFrom('', ann),
       time: fc.integer({ min: 1_700_000_000, max: 1_800_000_000 }),
     }),
   })

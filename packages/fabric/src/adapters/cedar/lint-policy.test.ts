@@ -90,6 +90,8 @@ describe('a forbid that no request of its action meets is reported', () => {
     ['all of several labels of a call', ofCall('context.labels.containsAll(["pii", "x"])')],
     ['exact labels of a call', ofCall('context.labels == ["pii"]')],
     ['labels of a call, by their absence', ofCall('!context.labels.isEmpty()')],
+    ['a user by its bare name', ofCall('context.user == "ann"')],
+    ['a user on the mesh', ofCall('context.transport == "mesh" && context.user != ""')],
     ['the owner of a task, of a call', ofCall('context.taskOwner == "shop"')],
     [
       'an operation of another protocol',
@@ -251,6 +253,7 @@ describe('a forbid that no request of its action meets is reported', () => {
       ofCall('context.tool like "delete *" || context.tool like "* record"'),
       ofCall('context.weekday * 2 == 4 && context.risk - context.weekday > 0'),
       when('context.protocol == context.transport'),
+      ofCall('context.user like "https://login.example.com#user/*" || context.user == ""'),
       ofCall('context.time > 1767276000'),
       ofCall('context.now.toTime() >= duration("22h")'),
       when('context.operation == "publish" || context.operation == "POST"', 'forbid'),

@@ -119,7 +119,8 @@ function lease({ deps, channels, senders }: Serving, context: RequestContext, ch
     const forwarder: Forwarder = async (intended, still) => {
       const { caller, signed } = intended
       const call = {
-        ...{ channel, still, caller: caller.name, proof: `${caller.method} ${signed}` },
+        ...{ channel, still, caller: caller.name },
+        proof: `${caller.method} ${signed} ${caller.onBehalfOf?.user ?? ''}`,
         policyVersion: () => deps.authorization.policy().version,
         mayReceive: (labels: readonly string[]) => mayReceive(intended, labels, deps.authorization),
         senderRight: (message: SentMessage) => senders.of(message),

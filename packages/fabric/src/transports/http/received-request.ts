@@ -162,15 +162,8 @@ function headBytesOf({ url = '', rawHeaders }: NodeRequest): number {
 }
 
 function readPresented(request: NodeRequest, head: Head): Presented | Refusal {
-  const authorization = head.headers.get('authorization')
-  let bearer: string | null = null
-  if (authorization !== undefined) {
-    const match = /^Bearer ([A-Za-z0-9._~+/=-]{1,8192})$/i.exec(authorization)
-    if (match === null) {
-      return new Refusal('CREDENTIAL_REJECTED', 'Authorization is not a Bearer token (RFC 6750)')
-    }
-    bearer = match[1] ?? null
-  }
+  const bearer = bearerIn(head)
+  if (bearer instanceof Refusal) return bearer
   const socket = tlsSocketOf(request)
   return {
     certificateChain: peerChain(socket),
@@ -178,6 +171,16 @@ function readPresented(request: NodeRequest, head: Head): Presented | Refusal {
     apiKey: head.headers.get('x-api-key') ?? null,
     network: networkOf(socket?.remoteAddress ?? ''),
   }
+}
+
+/** Reads the token of `Authorization: Bearer` (RFC 6750); null where the field is absent. */
+export function bearerIn({ headers }: Head): string | null | Refusal {
+  const authorization = headers.get('authorization')
+  if (authorization === undefined) return null
+  const [, bearer] = /^Bearer ([A-Za-z0-9._~+/=-]{1,8192})$/i.exec(authorization) ?? []
+  return (
+    bearer ?? new Refusal('CREDENTIAL_REJECTED', 'Authorization is not a Bearer token (RFC 6750)')
+  )
 }
 
 function readSignature(head: Head): PresentedSignature | null | Refusal {

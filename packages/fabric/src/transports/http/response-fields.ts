@@ -46,6 +46,8 @@ export const signatureFields: ReadonlySet<string> = new Set(['signature', 'signa
  */
 export const fabricFields: ReadonlySet<string> = new Set([
   'cache-control',
+  'countersign-approval',
+  'countersign-holder',
   'countersign-limit',
   'countersign-may-have-acted',
   'countersign-refusal',

@@ -194,6 +194,10 @@ function readRequest(
   return receiveRequest(request, body, {
     async admit({ presented }) {
       if (gateway !== null) return { reserved: admitGateway(gateway, counted), identified: null }
+      // It would be ignored, and with it a user on whose behalf its bearer claims to act.
+      if (presented.bearer !== null || presented.apiKey !== null) {
+        return new Refusal('CREDENTIAL_REJECTED', 'a connector knows its peers by certificate')
+      }
       const head = { presented, transport: 'mesh' } as const
       return admitHead(deps, head, (identified) => admitCaller(identified, counted))
     },

@@ -5,6 +5,7 @@ import {
   prepareRequestSignature,
   signedMessage,
   toBase64Url,
+  unverifiedClaims,
   utf8,
 } from '@countersign/protocol'
 import type { CallerDeadline } from '../../budgets/deadline.ts'
@@ -20,7 +21,7 @@ import { forwardedHeaders } from '../../protocols/reading/head.ts'
 import { streamFault } from '../../protocols/request-streams.ts'
 import { readCallerDeadline } from '../http/caller-deadline.ts'
 import { PathRoutes } from '../http/path-routes.ts'
-import { headIn, type ReceivedRequest } from '../http/received-request.ts'
+import { bearerIn, headIn, type ReceivedRequest } from '../http/received-request.ts'
 import type { OutboundCall, OutboundOptions } from './outbound.ts'
 import { type OutboundRoute, receiverOf } from './outbound-answer.ts'
 
@@ -31,6 +32,8 @@ export interface OutboundRequest {
   readonly inner: string
   readonly route: OutboundRoute
   readonly classified: Classified
+  /** For the gateway: the token that states on whose behalf the agent calls. */
+  readonly delegation: string | null
   readonly callerDeadline: CallerDeadline | null
 }
 
@@ -49,14 +52,24 @@ export async function readOutbound(
   const { segments, rest = '' } = paths.find(received.head.method, path) ?? {}
   const name = segments?.['agent'] ?? ''
   if (!isAssignableName(name)) return new Refusal('RECEIVER_UNKNOWN', 'the path names no agent')
-  const route = options.findRoute(name)
-  if (route === null) return new Refusal('RECEIVER_UNKNOWN', `${name} is not in the directory`)
+  const direct = options.findRoute(name)
+  if (direct === null) return new Refusal('RECEIVER_UNKNOWN', `${name} is not in the directory`)
+  const delegation = delegationIn(received)
+  const route = delegation === null ? direct : options.viaGateway(name)
   const streamed = streamFault(route, received.head)
   if (streamed !== null) return streamed
   const inner = rest || '/'
   const classified = await options.classify(received, inner, route.protocol)
   if (classified instanceof Refusal) return classified
-  return { name, inner: `${inner}${target.slice(path.length)}`, route, classified, callerDeadline }
+  const whole = `${inner}${target.slice(path.length)}`
+  return { name, inner: whole, route, classified, callerDeadline, delegation }
+}
+
+/** Another token proves nothing that the certificate does not, and is left out as before. */
+function delegationIn({ head }: ReceivedRequest): string | null {
+  const bearer = bearerIn(head)
+  const isDelegation = typeof bearer === 'string' && 'act' in (unverifiedClaims(bearer) ?? {})
+  return isDelegation ? bearer : null
 }
 
 export function uncheckedOutbound(
@@ -92,12 +105,13 @@ export function signOutbound(
   { agent, random, made }: OutboundOptions,
   call: OutboundCall,
   received: ReceivedRequest,
-  { name, inner, route }: OutboundRequest,
+  { name, inner, route, delegation }: OutboundRequest,
 ): PresentedSignature {
   const headers: [string, string][] = [
     ...forwardedHeaders(received.head),
     ['countersign-to', receiverOf(agent, name)],
   ]
+  if (delegation !== null) headers.push(['authorization', `Bearer ${delegation}`])
   if (received.body.length > 0) {
     headers.push(['content-digest', formatContentDigest(sha256(received.body))])
   }

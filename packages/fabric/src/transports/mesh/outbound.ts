@@ -68,6 +68,8 @@ export interface OutboundOptions {
   readonly readKind: ReadKind
   /** Returns the route to `name` from here: its own connectors, or the gateway when it has none. */
   findRoute(name: string): OutboundRoute | null
+  /** Returns the route over the gateway, which alone verifies for whom a caller acts. */
+  viaGateway(name: string): OutboundRoute
   /** Loopback only: any client that can reach this address acts as the agent. */
   readonly host: string
   readonly port: number

@@ -38,11 +38,10 @@ export function remoteApprovals(agent: Pick<ConnectorAgent, 'request'>): Approva
 }
 
 function claimOf(request: ApprovalRequest): MeshApprovalClaim {
-  const { exchange, digest, caller, user, protocol, operation, tool, parameters, reason } = request
+  const { exchange, digest, caller, protocol, operation, tool, parameters, reason } = request
   return {
     ...{ exchange, digest, protocol, operation, tool, parameters, reason },
     caller: principalText(caller),
-    user: user === null ? null : principalText(user),
   }
 }
 

@@ -413,12 +413,9 @@ export const REQUIREMENTS = {
   'stream:requests': {
     promise:
       'Each frame of a streamed request is inspected whole, and the right to go on decided, before it is forwarded.',
-    on: ['gateway'],
-    notOn: {
-      mesh: 'connectors refuse streamed requests',
-      queue: 'a message of a channel is whole',
-    },
-    attacks: ['streamed-request', 'hoarded-streams'],
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'a message of a channel is whole' },
+    attacks: ['streamed-request', 'stream-through-connectors', 'hoarded-streams'],
   },
   'inspect:bounds': {
     promise: 'Heads, bodies, events and nesting have limits, and what exceeds one is refused.',

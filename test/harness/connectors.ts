@@ -3,6 +3,7 @@ import type { Identity } from '@countersign/sdk'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
 import { type Connector, openConnector } from '../../packages/fabric/src/compose/connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import type { RouteProtocol } from '../../packages/fabric/src/protocols/reading/route-protocol.ts'
 import type { ShiftedClock } from './clock.ts'
 import type { Place } from './doors.ts'
 import type { Echo } from './echo.ts'
@@ -12,7 +13,7 @@ import { policyParser, RECEIVERS } from './policies.ts'
 export interface Connectors {
   of(name: string): Promise<Connector>
   /** One next to `name`, in front of whatever answers at `url`; closed with the rest. */
-  exposing(name: string, url: string): Promise<Connector>
+  exposing(name: string, url: string, protocol?: RouteProtocol): Promise<Connector>
   /** Another one next to `name`, with a clock of its own; closed with the rest. */
   beside(name: string, clock: ShiftedClock): Promise<Connector>
   /** The callee's side: where others reach `to`. */
@@ -35,6 +36,7 @@ export function openConnectors(around: {
     name: string,
     clock: ShiftedClock,
     url: string | null = null,
+    protocol?: RouteProtocol,
   ): Promise<Connector> => {
     const { echo, origin } = around
     const identity = await around.agent(name)
@@ -44,7 +46,8 @@ export function openConnectors(around: {
       agent: connectorAgent(identity, clock),
       gateway: { url: origin, spiffeId: `spiffe://${trustDomain}/fabric/gateway` },
       expose: url ?? (isReceiver ? echo.url : null),
-      protocol: isReceiver ? RECEIVERS[name as keyof typeof RECEIVERS].protocol : 'auto',
+      protocol:
+        protocol ?? (isReceiver ? RECEIVERS[name as keyof typeof RECEIVERS].protocol : 'auto'),
       listen: { host: '127.0.0.1', port: 0 },
       meshListen: { host: '127.0.0.1', port: 0, advertise: null },
       usedValues: { dir: null, isFirst: true },
@@ -64,8 +67,8 @@ export function openConnectors(around: {
   }
   return {
     of,
-    exposing(name, url) {
-      const opening = connect(name, around.clock, url)
+    exposing(name, url, protocol) {
+      const opening = connect(name, around.clock, url, protocol)
       others.push(opening)
       return opening
     },

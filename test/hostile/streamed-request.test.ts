@@ -468,20 +468,6 @@ describe(verifies(['stream:requests@gateway'], 'two readings of where a stream e
 })
 
 test(
-  verifies(['stream:requests@gateway'], 'a connector does not carry a stream as one message'),
-  async () => {
-    const { port, path } = await world.connectors.loopback('caller', 'echo', '/')
-    const response = await fetch(`http://127.0.0.1:${port}${path}`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/x-ndjson' },
-      body: '{"n":0}\n{"n":1}\n',
-    })
-    expect(response.headers.get('countersign-refusal')).toBe('CONTENT_UNSUPPORTED')
-    expect(taken).toEqual([])
-  },
-)
-
-test(
   verifies(['stream:requests@gateway'], 'a caller that leaves ends the request to the receiver'),
   async () => {
     const { stream } = open('echo')

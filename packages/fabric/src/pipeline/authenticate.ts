@@ -150,11 +150,10 @@ export async function authenticate(
   if (uncovered !== null) return new Refusal('SIGNATURE_REJECTED', uncovered)
   const fault = await deps.signatures.checkRequest(signature.signed, caller)
   if (fault !== null) return fault
-  // It covers the head alone, so that it attests nothing of what is delivered.
-  if (message.received.frames !== undefined) return open(message, { id, caller, signed: false })
   // An exchange is never bound to a signature that was not verified for this receiver.
   const bound = message.boundExchange?.(signature.signed.signature) ?? id
-  return open(message, { id: bound, caller, signed: true })
+  // That of a stream covers the head alone, so that it attests nothing of what is delivered.
+  return open(message, { id: bound, caller, signed: message.received.frames === undefined })
 }
 
 function open(

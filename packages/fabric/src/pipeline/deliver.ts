@@ -21,13 +21,14 @@ import type { Exchange } from './exchange.ts'
 import type { FrameCodec } from './frames.ts'
 import type { InspectDeps } from './inspect.ts'
 import { type Fields, withoutForeignDigest } from './inspect-fields.ts'
+import { inspectFrame } from './inspect-frame.ts'
 import { noParts } from './inspect-parts.ts'
 import { accountOfAnswer, inspectShared } from './large-bodies.ts'
 import { maskedSummary } from './masked-summary.ts'
 import type { Quota } from './quota.ts'
 import { mayReachTasks, recheck, recheckCall } from './recheck.ts'
 import { attestorOf, type Intended, verifierFault } from './record.ts'
-import type { StatusChanges } from './status.ts'
+import { type StatusChanges, watchStatus } from './status.ts'
 import type { Cut } from './upload.ts'
 
 export interface DeliverDeps extends InspectDeps {
@@ -116,7 +117,9 @@ export async function deliver(
   deps: DeliverDeps,
 ): Promise<Answered | Undelivered> {
   const still = () => recheck(exchange, deps.authorization)
-  exchange.upload?.begin(exchange, deps)
+  exchange.upload?.begin(watchStatus(exchange, deps.authorization, deps.standing), (frame) =>
+    inspectFrame(frame, exchange, deps),
+  )
   const delivered =
     exchange.upload?.cut?.unsent ??
     mayLeave(exchange, deps.authorization) ??
@@ -124,7 +127,11 @@ export async function deliver(
       (cause: unknown) => new Undelivered({ progress: 'sent', detail: String(cause) }),
     ))
   const cut = exchange.upload?.cut ?? null
-  if (cut !== null) return cutRequest(delivered, cut)
+  if (cut !== null) {
+    const isUnsent = delivered instanceof Refusal || isNotSent(delivered)
+    if (!isUnsent && !(delivered instanceof Undelivered)) discard(delivered)
+    return cutRequest(cut, isUnsent)
+  }
   if (delivered instanceof Undelivered) return ownWordFirst(delivered, still)
   if (delivered instanceof Refusal) return declinedBy(delivered)
   // Inspection that throws could not decide; the receiver has acted all the same.
@@ -145,17 +152,15 @@ export function mayLeave(exchange: Exchange<Authorized>, deps: AuthorizeDeps): R
   return new UnknownReference('the task is not one of this caller')
 }
 
-/** The fabric has ended a streamed request, which is the reason for whatever came of it. */
-function cutRequest(
-  delivered: Delivered | Refusal | Undelivered,
-  { refusal, unsent }: Cut,
-): Undelivered {
-  const isUnsent =
-    delivered instanceof Refusal ||
-    (delivered instanceof Undelivered && delivered.failure.progress === 'not-sent')
+/** The end of a streamed request that this side has ended, whatever the receiver did. */
+export function cutRequest({ refusal, unsent }: Cut, isUnsent: boolean): Undelivered {
   if (isUnsent) return declinedBy(unsent)
-  if (!(delivered instanceof Undelivered)) discard(delivered)
   return new Undelivered({ progress: 'cut', detail: refusal.detail, refusal })
+}
+
+/** Reports whether no byte of the request can have reached the receiver. */
+export function isNotSent(delivered: unknown): boolean {
+  return delivered instanceof Undelivered && delivered.failure.progress === 'not-sent'
 }
 
 /** Prefers a lost right that is known here over the refusal that the receiver states. */

@@ -70,9 +70,10 @@ type Found = Omit<Forwardable, 'digest'> & Pick<Inspection, 'findings'>
 
 /** A promise only where the message is for the thread: every other one is inspected at once. */
 function inspectMessage(
-  { target, received, signature, caller, left, decision, question }: Exchange<Authorized>,
+  { target, transport, received, signature, caller, left, ...exchange }: Exchange<Authorized>,
   deps: InspectDeps,
 ): Found | Refusal | Promise<Found | Refusal> {
+  const { decision, question } = exchange
   const { mask, block } = decision.obligations
   const { path, headers: fields, contentType, body } = received
   // The fabric does not have a key for a sealed message. Its sender masked before sealing and
@@ -91,6 +92,11 @@ function inspectMessage(
     first === null ? { ...head, body, contentType } : { ...head, ...partsOfFrame(first) }
   const opaque = first === null ? null : opaqueFault(first, decision.obligations)
   if (opaque !== null) return opaque
+  // Before the intent: the receiver's connector has no signature of the request on record that its
+  // countersignature could answer.
+  if (first !== null && transport === 'mesh' && decision.obligations.signedResponse) {
+    return new Refusal('CONTENT_UNSUPPORTED', 'no connector countersigns the answer to a stream')
+  }
   const client = caller.principal
   const account = { name: client, caller: client, isAnswer: false, left }
   const given = inspectShared(deps, parts, { mask, block }, account)

@@ -16,6 +16,15 @@ const timerMsMax = 2_147_483_647
 /** A timer may fire a little early, and a clock may be set back. */
 const lookAgainMsMin = 1
 
+/** The right of one exchange to go on. */
+export interface StatusWatch {
+  /** Comes with the refusal the moment the right is gone. */
+  readonly lost: Interruption<Refusal>
+  /** Asks at this moment; null while the right stands. */
+  check(): Refusal | null
+  close(): void
+}
+
 /**
  * Watches one exchange's right to go on. `lost` comes with the refusal the moment the right is
  * gone, also while nothing flows. The watcher must be closed.
@@ -24,7 +33,7 @@ export function watchStatus(
   exchange: Exchange<Authorized>,
   deps: AuthorizeDeps,
   changes: StatusChanges,
-): { readonly lost: Interruption<Refusal>; check(): Refusal | null; close(): void } {
+): StatusWatch {
   const lost = new Interruption<Refusal>()
   let timer: NodeJS.Timeout | undefined
   const look = (): Refusal | null => {

@@ -1,20 +1,20 @@
 import type { FactValue } from '../ledger/ledger.ts'
 import { Refusal, Withdrawal } from '../lib/refusal.ts'
 import type { Finding } from '../redaction/redactor.ts'
-import type { AuthorizeDeps, Authorized } from './authorize.ts'
-import type { Exchange } from './exchange.ts'
-import type { RequestFrames } from './frames.ts'
-import { inspectFrame } from './inspect-frame.ts'
+import type { Frame, RequestFrames } from './frames.ts'
+import type { InspectedFrame } from './inspect-frame.ts'
 import { Interruption } from './interruption.ts'
-import type { BodyRedaction } from './large-bodies.ts'
 import { maskedSummary } from './masked-summary.ts'
-import { type StatusChanges, watchStatus } from './status.ts'
+import type { StatusWatch } from './status.ts'
 import { TranscriptHash } from './transcript.ts'
 
-export interface UploadDeps extends BodyRedaction {
-  readonly authorization: AuthorizeDeps
-  readonly standing: StatusChanges
-}
+/** The frame as it may leave, or the refusal of one that may not. */
+export type InspectFrame = (
+  frame: Frame,
+) => InspectedFrame | Refusal | Promise<InspectedFrame | Refusal>
+
+/** For a hop that does not inspect, because the other end of its connection does. */
+export const asItCame: InspectFrame = ({ data }) => ({ data, findings: [] })
 
 /** The record of a streamed request that has ended. */
 export interface UploadRecord {
@@ -82,15 +82,14 @@ export class Upload {
     return this.#leaving
   }
 
-  /** Watches the right to go on from now until `finish`. */
-  begin(exchange: Exchange<Authorized>, deps: UploadDeps): void {
-    const watch = watchStatus(exchange, deps.authorization, deps.standing)
+  /** From now until `finish`, the stream goes on while `watch` finds its right. */
+  begin(watch: StatusWatch, inspect: InspectFrame): void {
     this.#close = watch.close
     const ended = this.#ended.or(watch.lost.or(new Promise<never>(() => undefined)))
     void ended.then((lost) => (lost === 'ended' ? undefined : this.#refuse(lost)))
     // Also while it waits for a connection, and its next frame is not asked for.
     this.#source.onEvicted((refusal) => this.#refuse(refusal))
-    const frames = this.#pass(exchange, deps, watch)
+    const frames = this.#pass(watch, inspect)
     this.#leaving = { [Symbol.asyncIterator]: () => frames }
   }
 
@@ -118,9 +117,8 @@ export class Upload {
    * it has for the whole.
    */
   async *#pass(
-    exchange: Exchange<Authorized>,
-    deps: UploadDeps,
-    watch: ReturnType<typeof watchStatus>,
+    watch: StatusWatch,
+    inspect: InspectFrame,
   ): AsyncGenerator<Uint8Array, void, undefined> {
     const { codec } = this.#source
     yield this.#takeFirst()
@@ -131,7 +129,7 @@ export class Upload {
         this.#isWhole = true
         return
       }
-      const inspected = await this.#wait(watch, Promise.resolve(inspectFrame(next, exchange, deps)))
+      const inspected = await this.#wait(watch, Promise.resolve(inspect(next)))
       // The last question before it leaves.
       const lost = watch.check()
       if (lost !== null) throw this.#refuse(lost)
@@ -150,10 +148,7 @@ export class Upload {
     return codec.format({ ...first, data: forwarded })
   }
 
-  async #wait<Value>(
-    watch: ReturnType<typeof watchStatus>,
-    work: Promise<Value | Refusal>,
-  ): Promise<Value> {
+  async #wait<Value>(watch: StatusWatch, work: Promise<Value | Refusal>): Promise<Value> {
     const given = await this.#ended.or(watch.lost.or(work))
     if (given === 'ended') throw new Error('the exchange ended before its request')
     if (given instanceof Refusal) throw this.#refuse(given)

@@ -133,6 +133,7 @@ const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
     'approval.approver': isPrincipal,
     'request.bytes': size,
     'request.forwarded-digest': bytes(32),
+    'request.streamed': oneOf('ndjson', 'grpc', 'blocks'),
     masked: maskedCounts,
     'attested.request': oneOf('caller', 'connector'),
     'request.key': bytes(32),

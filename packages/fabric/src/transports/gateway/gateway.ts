@@ -28,7 +28,7 @@ import {
 } from '../http/received-request.ts'
 import type { StreamedRequest } from '../http/request-frames.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
-import { gatewayHeadLimits, keepReading } from '../http/unparsed.ts'
+import { gatewayHeadLimits } from '../http/unparsed.ts'
 import { challenged } from './challenge.ts'
 import { createGatewayListener } from './listener.ts'
 import { decodedRequest, problemReply, type Router } from './request-context.ts'
@@ -282,22 +282,13 @@ function readRequest(
         prove(request, identified.caller.principal)
         return admitCaller(identified, { budget, bodyBytesMax, address })
       }),
-    streamOf: (head) => (route === null ? null : streamed(request, options.streamOf(route, head))),
+    streamOf: (head) => (route === null ? null : options.streamOf(route, head)),
     faultOf: (judged) =>
       pageFault(judged) ??
       (route === null
         ? new Refusal('OPERATION_UNKNOWN', `nothing answers at ${judged.head.path}`)
         : null),
   })
-}
-
-/** Its connection is not given up because the request takes longer than one that is read whole. */
-function streamed(
-  request: NodeRequest,
-  given: StreamedRequest | null | Refusal,
-): StreamedRequest | null | Refusal {
-  if (given !== null && !(given instanceof Refusal)) keepReading(request)
-  return given
 }
 
 async function answer(

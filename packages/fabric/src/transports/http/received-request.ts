@@ -15,6 +15,7 @@ import type { PresentedSignature, UncheckedRequest } from '../../pipeline/unchec
 import { type Head, readHead } from '../../protocols/reading/head.ts'
 import type { ArrivingBody } from './arriving-body.ts'
 import { ArrivingFrames, type StreamedRequest } from './request-frames.ts'
+import { keepReading } from './streaming-connections.ts'
 
 export type NodeRequest = IncomingMessage | Http2ServerRequest
 
@@ -120,6 +121,8 @@ export async function receiveRequest(
     const streamed = streamOf?.(head) ?? null
     if (streamed instanceof Refusal) return refusedRead(streamed)
     if (streamed !== null) {
+      // Its connection is not given up because it takes longer than a request that is read whole.
+      keepReading(request)
       const frames = await ArrivingFrames.open(body, head, admission, streamed)
       if (frames instanceof Refusal) return refusedRead(frames)
       if (frames === null) return { ...read, signature }

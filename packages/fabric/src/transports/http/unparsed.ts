@@ -6,8 +6,8 @@ import type { Duplex } from 'node:stream'
 import { endGently } from '@countersign/protocol/tls'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import type { NodeRequest } from './received-request.ts'
 import type { Reply } from './respond.ts'
+import { isStreaming } from './streaming-connections.ts'
 
 /**
  * The bounds on a request before a handler sees it: the parser enforces them, refusals name them.
@@ -47,7 +47,7 @@ export function refuseUnparsed(
 ): void {
   const refused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-    if (isTimeout(error.code ?? '') && streaming.has(socket)) return
+    if (isTimeout(error.code ?? '') && isStreaming(socket)) return
     // The parser sees whatever else is already on its way; one answer is enough.
     if (refused.has(socket)) return
     const code = error.code ?? ''
@@ -64,17 +64,6 @@ export function refuseUnparsed(
       () => socket.destroy(),
     )
   })
-}
-
-/** Connections on which a request is streamed: its frames have deadlines of their own. */
-const streaming = new WeakSet<Duplex>()
-
-/** Until the request is over: the next one on its connection has to come in time again. */
-export function keepReading(request: NodeRequest): void {
-  if ('stream' in request) return
-  const { socket } = request
-  streaming.add(socket)
-  request.once('close', () => streaming.delete(socket))
 }
 
 const isTimeout = (code: string): boolean => code === 'ERR_HTTP_REQUEST_TIMEOUT'

@@ -24,6 +24,7 @@ import {
 } from '@countersign/protocol/tls'
 import { admitCaller, admitGateway } from '../../budgets/admission.ts'
 import type { BodyBudget } from '../../budgets/body-budget.ts'
+import { OpenStreams } from '../../budgets/open-streams.ts'
 import type { News } from '../../identity/newcomers.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { networkOf } from '../../lib/limits.ts'
@@ -41,12 +42,21 @@ import type { TaskOwners } from '../../protocols/a2a/task-guard.ts'
 import type { TaskReader } from '../../protocols/a2a/task-reader.ts'
 import type { Classify } from '../../protocols/classify.ts'
 import type { McpSessions } from '../../protocols/mcp/mcp-sessions.ts'
+import type { Head } from '../../protocols/reading/head.ts'
+import { streamedCodec } from '../../protocols/request-streams.ts'
 import type { Balancer } from '../../routes/balancer.ts'
-import type { Route } from '../../routes/routes.ts'
+import { type Route, reliabilityOf } from '../../routes/routes.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import { Authorities, authorityOf } from '../http/authorities.ts'
 import { answerCall, refusalReply } from '../http/call.ts'
-import { type NodeRequest, type ReceivedRequest, receiveRequest } from '../http/received-request.ts'
+import {
+  hasFrames,
+  isUnparsed,
+  type NodeRequest,
+  type ReceivedRequest,
+  receiveRequest,
+} from '../http/received-request.ts'
+import type { StreamedRequest } from '../http/request-frames.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
 import { connectorHeadLimits, headOptions, refuseUnparsed } from '../http/unparsed.ts'
@@ -122,6 +132,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
     ...options,
     authorities: new Authorities([host, `${agent.name}.mesh`, ...options.names]),
     bodies: connectorBudget(options.bodyBytesMax, options.clock),
+    places: new OpenStreams(),
     answers: connectorAnswers(
       { receiverPart: 1, callerPart: 1 / 2 },
       options.bodyBytesMax,
@@ -150,6 +161,8 @@ interface Serving extends InboundOptions {
   readonly authorities: Authorities
   readonly bodies: BodyBudget
   readonly answers: BodyBudget
+  /** Of streamed requests. */
+  readonly places: OpenStreams
 }
 
 async function serve(
@@ -177,7 +190,8 @@ async function serve(
       return await writeMeshReply(response, await refuse(serving, socket, unparsed))
     }
     const reply = await answer(serving, received, leaving)
-    const closes = unparsed !== null && body.endsConnection
+    const isUnread = isUnparsed(received) || hasFrames(received)
+    const closes = isUnread && body.endsConnection
     await writeMeshReply(response, closes ? { ...reply, closes } : reply)
   } finally {
     if (!(received instanceof Refusal)) received.release()
@@ -185,11 +199,12 @@ async function serve(
 }
 
 function readRequest(
-  { deps, bodies: budget, bodyBytesMax }: Serving,
+  serving: Serving,
   request: NodeRequest,
   body: ArrivingBody,
   { socket, gateway }: { readonly socket: TLSSocket; readonly gateway: PeerIdentity | null },
 ): Promise<ReceivedRequest | Refusal> {
+  const { deps, bodies: budget, bodyBytesMax } = serving
   const counted = { budget, bodyBytesMax, address: networkOf(socket.remoteAddress ?? '') }
   return receiveRequest(request, body, {
     async admit({ presented }) {
@@ -201,7 +216,15 @@ function readRequest(
       const head = { presented, transport: 'mesh' } as const
       return admitHead(deps, head, (identified) => admitCaller(identified, counted))
     },
+    streamOf: (head) => (gateway === null ? streamOfRequest(serving, head) : null),
   })
+}
+
+/** The codec and bounds of a request that the route permits to be a stream. */
+function streamOfRequest({ route, places }: Serving, head: Head): StreamedRequest | null | Refusal {
+  const codec = streamedCodec(route, head)
+  if (codec === null || codec instanceof Refusal) return codec
+  return { codec, bounds: reliabilityOf(route).streams, places }
 }
 
 /** By the certificate of this very connection, and by nothing in the request. */
@@ -327,10 +350,12 @@ function countersign(
   { agent, clock, made }: InboundOptions,
 ): Delivered {
   if (received.signature === null) return { ...delivered, countersignature: null }
-  const { request } = received.signature
   const bare = delivered.headers.filter(
     ([name]) => !['content-digest', 'signature', 'signature-input'].includes(name),
   )
+  // A countersignature answers a signature of the request on record, of which a stream has none.
+  if (received.frames !== undefined) return { ...delivered, headers: bare, countersignature: null }
+  const { request } = received.signature
   const headers =
     delivered.body instanceof Uint8Array
       ? [...bare, ['content-digest', formatContentDigest(sha256(delivered.body))] as const]

@@ -5,12 +5,14 @@ import { sha256 } from '../../lib/sha256.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import type { Exchange } from '../../pipeline/exchange.ts'
+import type { FrameCodec } from '../../pipeline/frames.ts'
 import { withoutForeignDigest } from '../../pipeline/inspect-fields.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import { cardMediator } from '../../protocols/a2a/agent-card.ts'
 import type { ReadKind } from '../../protocols/a2a/card-content.ts'
 import { cardRefusal, readContent } from '../../protocols/answer-content.ts'
 import type { Classified } from '../../protocols/classify.ts'
+import { answeringCodec } from '../../protocols/request-streams.ts'
 import type { Route } from '../../routes/routes.ts'
 import type { UpstreamResponse } from '../../routes/upstream.ts'
 import { readBodyOf } from '../http/answer-body.ts'
@@ -47,6 +49,8 @@ export interface AnsweredCall {
   readonly route: OutboundRoute
   readonly classified: Classified
   readonly admitted: Exchange<Authorized>
+  /** Its request was one of frames, and so may its answer be. */
+  readonly isStreamed?: boolean
   /** Of the copy that is answered, where it is not that of the exchange. */
   readonly signature?: Uint8Array
 }
@@ -55,6 +59,8 @@ export interface Answer {
   readonly status: number
   readonly headers: readonly (readonly [string, string])[]
   readonly body: Uint8Array | AsyncIterable<Uint8Array>
+  /** Of a body whose parts are other frames than events; null of any other. */
+  readonly codec: FrameCodec | null
 }
 
 export interface ReceivedResponse {
@@ -88,7 +94,13 @@ export async function readAnswer(
     response.discard()
     return head
   }
-  const body = head.isStream ? null : await readBodyOf(response, options.bodyBytesMax, share)
+  const codec = call.isStreamed === true ? answeringCodec(route, head.contentType) : null
+  if (codec instanceof Refusal) {
+    response.discard()
+    return codec
+  }
+  const isStream = head.isStream || codec !== null
+  const body = isStream ? null : await readBodyOf(response, options.bodyBytesMax, share)
   if (body instanceof Refusal) return body
   const isRequired = isCountersigned(call)
   const { signatures } = options.deps
@@ -96,7 +108,8 @@ export async function readAnswer(
   // The gateway has checked what came by it, against the request as it was forwarded; a signature
   // that it hands on covers that request, which is not the one that was signed here.
   const fault = route.prefix === '' ? checkAnswer(signatures, route.name, arrived) : null
-  const answer = fault ?? (await toAnswer(options, { head, body, stream: response.body }, call))
+  const answer =
+    fault ?? (await toAnswer(options, { head, body, codec, stream: response.body }, call))
   if (answer instanceof Refusal) response.discard()
   return answer
 }
@@ -124,7 +137,7 @@ function passing({ headers }: ResponseHead, { prefix }: OutboundRoute): Response
 
 async function toAnswer(
   options: AnswerOptions,
-  { head, body, stream }: Received,
+  { head, body, codec, stream }: Received,
   { route, classified, admitted }: AnsweredCall,
 ): Promise<Answer | Refusal> {
   const { status, contentType } = head
@@ -132,9 +145,9 @@ async function toAnswer(
   const mediate = cardMediator(classified.operation, status)
   if (mediate !== null) {
     if (body === null) return cardRefusal('in a stream')
-    return rewriteCard(options, { status, headers, body }, { route, mediate })
+    return rewriteCard(options, { status, headers, body, codec }, { route, mediate })
   }
-  if (body === null) return { status, headers, body: stream }
+  if (body === null) return { status, headers, body: stream, codec }
   const account = accountOfAnswer(admitted)
   const source = { readKind: options.readKind, route, account }
   const kind = await readContent(body, contentType, source)
@@ -143,7 +156,7 @@ async function toAnswer(
   // that.
   if (kind === 'decoded')
     return new Refusal('RESPONSE_REJECTED', 'text in another charset than UTF-8')
-  return { status, headers, body }
+  return { status, headers, body, codec }
 }
 
 /** The gateway has checked the digest of what came by it. */
@@ -160,6 +173,7 @@ interface Received {
   readonly head: ResponseHead
   /** Null for a stream. */
   readonly body: Uint8Array | null
+  readonly codec: FrameCodec | null
   readonly stream: AsyncIterable<Uint8Array>
 }
 
@@ -241,5 +255,5 @@ function rewriteCard(
     ['content-type', 'application/json'] as const,
     ['cache-control', 'private, max-age=60'] as const,
   ]
-  return { status: answer.status, headers, body: card }
+  return { ...answer, headers, body: card }
 }

@@ -13,13 +13,13 @@ export class OutboundCopies {
   #last: PresentedSignature
 
   constructor(order: OutboundRequest, first: PresentedSignature, sign: () => PresentedSignature) {
-    const { route, classified } = order
+    const { route, classified, isStreamed } = order
     this.#order = order
     this.#sign = sign
     this.#last = first
     // A key does not count here: the receiver's connector inspects the call, and may drop it.
     const repeated = { ...classified, headers: [] }
-    this.isRepeatable = isRepeatable(repeated, reliabilityOf(route).retries)
+    this.isRepeatable = !isStreamed && isRepeatable(repeated, reliabilityOf(route).retries)
   }
 
   /** The copy that left last: the one that an answer is for. */

@@ -4,6 +4,7 @@ import {
   isAssignableName,
   prepareRequestSignature,
   signedMessage,
+  streamedBody,
   toBase64Url,
   unverifiedClaims,
   utf8,
@@ -17,12 +18,14 @@ import {
   type UncheckedRequest,
 } from '../../pipeline/unchecked-request.ts'
 import type { Classified } from '../../protocols/classify.ts'
-import { forwardedHeaders } from '../../protocols/reading/head.ts'
-import { streamFault } from '../../protocols/request-streams.ts'
+import { forwardedHeaders, type Head } from '../../protocols/reading/head.ts'
+import { streamedCodec } from '../../protocols/request-streams.ts'
+import { reliabilityOf } from '../../routes/routes.ts'
 import { readCallerDeadline } from '../http/caller-deadline.ts'
 import { PathRoutes } from '../http/path-routes.ts'
 import { bearerIn, headIn, type ReceivedRequest } from '../http/received-request.ts'
-import type { OutboundCall, OutboundOptions } from './outbound.ts'
+import type { StreamedRequest } from '../http/request-frames.ts'
+import type { OutboundCall, OutboundOptions, Serving } from './outbound.ts'
 import { type OutboundRoute, receiverOf } from './outbound-answer.ts'
 
 /** One readable call: whom it is for, and what it asks. */
@@ -35,9 +38,28 @@ export interface OutboundRequest {
   /** For the gateway: the token that states on whose behalf the agent calls. */
   readonly delegation: string | null
   readonly callerDeadline: CallerDeadline | null
+  /** Its frames are sent as they come, at most once. */
+  readonly isStreamed: boolean
 }
 
 const paths = new PathRoutes([['* /:agent/**', null]])
+
+/** The codec and bounds of a call that its route permits to be a stream; null for any other. */
+export function streamOfOutbound(
+  options: Pick<Serving, 'findRoute' | 'viaGateway' | 'places'>,
+  head: Head,
+): StreamedRequest | null | Refusal {
+  const { places } = options
+  const [path = ''] = head.path.split('?', 1)
+  const name = paths.find(head.method, path)?.segments['agent'] ?? ''
+  const route = findOutbound(options, name, delegationIn(head))
+  if (route === null) return null
+  // The gateway, which knows the protocol of its own route, refuses a stream on any other.
+  const known = route.prefix === '' ? route : { ...route, protocol: 'http' as const }
+  const codec = streamedCodec(known, head)
+  if (codec === null || codec instanceof Refusal) return codec
+  return { codec, bounds: reliabilityOf(route).streams, places }
+}
 
 export async function readOutbound(
   options: OutboundOptions,
@@ -52,21 +74,30 @@ export async function readOutbound(
   const { segments, rest = '' } = paths.find(received.head.method, path) ?? {}
   const name = segments?.['agent'] ?? ''
   if (!isAssignableName(name)) return new Refusal('RECEIVER_UNKNOWN', 'the path names no agent')
-  const direct = options.findRoute(name)
-  if (direct === null) return new Refusal('RECEIVER_UNKNOWN', `${name} is not in the directory`)
-  const delegation = delegationIn(received)
-  const route = delegation === null ? direct : options.viaGateway(name)
-  const streamed = streamFault(route, received.head)
-  if (streamed !== null) return streamed
+  const delegation = delegationIn(received.head)
+  const route = findOutbound(options, name, delegation)
+  if (route === null) return new Refusal('RECEIVER_UNKNOWN', `${name} is not in the directory`)
   const inner = rest || '/'
-  const classified = await options.classify(received, inner, route.protocol)
+  const isStreamed = received.frames !== undefined
+  const protocol = isStreamed ? 'http' : route.protocol
+  const classified = await options.classify(received, inner, protocol)
   if (classified instanceof Refusal) return classified
   const whole = `${inner}${target.slice(path.length)}`
-  return { name, inner: whole, route, classified, callerDeadline, delegation }
+  return { name, inner: whole, route, isStreamed, classified, callerDeadline, delegation }
+}
+
+/** Null for an agent that is not in the directory. */
+function findOutbound(
+  { findRoute, viaGateway }: Pick<OutboundOptions, 'findRoute' | 'viaGateway'>,
+  name: string,
+  delegation: string | null,
+): OutboundRoute | null {
+  const direct = findRoute(name)
+  return direct === null || delegation === null ? direct : viaGateway(name)
 }
 
 /** Another token proves nothing that the certificate does not, and is left out as before. */
-function delegationIn({ head }: ReceivedRequest): string | null {
+function delegationIn(head: Head): string | null {
   const bearer = bearerIn(head)
   const isDelegation = typeof bearer === 'string' && 'act' in (unverifiedClaims(bearer) ?? {})
   return isDelegation ? bearer : null
@@ -79,7 +110,7 @@ export function uncheckedOutbound(
   signature: PresentedSignature,
 ): UncheckedRequest {
   const { protocol, operation, tool } = classified
-  const { head, presented, body } = received
+  const { head, presented, frames } = received
   return createUncheckedRequest({
     id: call.exchange,
     at: call.at,
@@ -95,7 +126,11 @@ export function uncheckedOutbound(
       path: inner,
       headers: [],
       contentType: head.headers.get('content-type') ?? '',
-      body,
+      // The first frame of a stream goes once it was forwarded.
+      get body() {
+        return received.body
+      },
+      ...(frames === undefined ? {} : { frames }),
     },
   })
 }
@@ -105,14 +140,16 @@ export function signOutbound(
   { agent, random, made }: OutboundOptions,
   call: OutboundCall,
   received: ReceivedRequest,
-  { name, inner, route, delegation }: OutboundRequest,
+  { name, inner, route, isStreamed, delegation }: OutboundRequest,
 ): PresentedSignature {
   const headers: [string, string][] = [
     ...forwardedHeaders(received.head),
     ['countersign-to', receiverOf(agent, name)],
   ]
   if (delegation !== null) headers.push(['authorization', `Bearer ${delegation}`])
-  if (received.body.length > 0) {
+  if (isStreamed) {
+    headers.push([...streamedBody])
+  } else if (received.body.length > 0) {
     headers.push(['content-digest', formatContentDigest(sha256(received.body))])
   }
   const path = `${route.prefix}${inner}`

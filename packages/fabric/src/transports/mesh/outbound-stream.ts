@@ -14,14 +14,19 @@ import { type IntendedEnding, streamEnding } from '../../pipeline/ending.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import type { Exchange } from '../../pipeline/exchange.ts'
 import { isFabricName } from '../../pipeline/fabric-name.ts'
+import type { FrameCutter } from '../../pipeline/frames.ts'
+import type { Fields } from '../../pipeline/inspect-fields.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
 import { unrecordedAs } from '../../pipeline/record.ts'
 import { watchStatus } from '../../pipeline/status.ts'
 import { brokenOff, type InspectedEvents } from '../../pipeline/stream.ts'
+import type { Upload } from '../../pipeline/upload.ts'
 import { type ContentSource, readEvent } from '../../protocols/answer-content.ts'
+import { FrameReader } from '../../protocols/frame-reader.ts'
 import { EventReader } from '../../protocols/http/sse.ts'
 import { readStatement } from '../../protocols/http/stated-refusal.ts'
 import type { UpstreamResponse } from '../../routes/upstream.ts'
+import { readTrailers } from '../http/response-head.ts'
 
 /**
  * The refusal with which the other side cut the stream; that side has already sent it to its
@@ -43,6 +48,10 @@ export interface OutboundStream {
   readonly share: BodyShare
   /** Gives the receiver's stream up. */
   fail(refusal: Refusal): void
+  /** Cuts it into frames; null for one of events. */
+  readonly frames: FrameCutter | null
+  /** The request, where it is streamed as well: both end together. */
+  readonly upload: Upload | null
   /** By which its events are read; the receiver has the account. */
   readonly source: ContentSource
   /** The receiver whose connector sent it; null where it came by the gateway. */
@@ -64,9 +73,11 @@ export function outboundEvents(
   ended: (told: ReportedRefusal) => void,
 ): InspectedEvents {
   const left = new Interruption<'left'>()
-  const generator = pass(stream, left, ended)
+  const flow: Flow = { left, trailers: [] }
+  const generator = pass(stream, flow, ended)
   return {
     next: () => generator.next(),
+    trailers: () => flow.trailers,
     async abandon() {
       left.come('left')
       while ((await generator.next()).done !== true);
@@ -74,14 +85,24 @@ export function outboundEvents(
   }
 }
 
+interface Flow {
+  readonly left: Interruption<'left'>
+  trailers: Fields
+}
+
 async function* pass(
   stream: OutboundStream,
-  left: Interruption<'left'>,
+  flow: Flow,
   ended: (told: ReportedRefusal) => void,
 ): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
   const { deps, admitted, response, share, fail, receiver, record, ended: over } = stream
+  const { left } = flow
   const watch = watchStatus(admitted, deps.authorization, deps.standing)
-  const iterator = new EventReader(response.body, share)
+  const { frames } = stream
+  const iterator =
+    frames === null
+      ? new EventReader(response.body, share)
+      : new FrameReader(response.body, share, frames)
   share.onEvicted((refusal) => {
     fail(refusal)
     iterator.drop()
@@ -100,11 +121,16 @@ async function* pass(
       if (next === 'left') return null
       const lost = next instanceof Refusal ? next : watch.check()
       if (lost !== null) return await cut(lost)
-      if (next instanceof Refusal || next.done === true) return null
+      if (next instanceof Refusal) return null
+      if (next.done === true) {
+        if (frames !== null) flow.trailers = readTrailers(response.trailers?.() ?? [])
+        return null
+      }
       const told = readTold(next.value, receiver)
       if (told instanceof Refusal) return await cut(told)
       if (told === null) {
-        const kind = await left.or(watch.lost.or(readEvent(next.value, stream.source)))
+        const reading = readFrame(next.value, stream.source)
+        const kind = await left.or(watch.lost.or(reading))
         if (kind === 'left') return null
         if (kind instanceof Refusal) return await cut(kind)
         if (kind === 'decoded') return await cut(otherText())
@@ -115,13 +141,23 @@ async function* pass(
       return receiver === null ? told.refusal : await cut(told.refusal)
     }
   } catch (cause) {
-    return await cut(brokenOff(cause))
+    // A streamed request that may not go on ends its response with it.
+    return await cut(stream.upload?.cut?.refusal ?? brokenOff(cause))
   } finally {
     watch.close()
     response.discard()
     iterator.drop()
     over()
   }
+}
+
+/** Nothing is read in bytes without a form, for which policy required nothing. */
+function readFrame(
+  event: StreamEvent,
+  source: ContentSource,
+): ReturnType<typeof readEvent> | Promise<'same'> {
+  if (event.contentType === 'application/octet-stream') return Promise.resolve('same')
+  return readEvent(event, source)
 }
 
 /** Inspection on the other side leaves no text that readers would still have to decode. */

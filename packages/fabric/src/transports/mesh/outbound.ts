@@ -2,16 +2,16 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createExchangeId, loopbackHostnames, type SignedMessage } from '@countersign/protocol'
 import { type ConnectionLimits, guardConnections } from '@countersign/protocol/tls'
 import { admitCaller } from '../../budgets/admission.ts'
-import type { BodyBudget, BodyShare } from '../../budgets/body-budget.ts'
-import { createDeadline, type Deadline } from '../../budgets/deadline.ts'
+import type { BodyBudget } from '../../budgets/body-budget.ts'
+import { OpenStreams } from '../../budgets/open-streams.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal, StatedRefusal, undecided } from '../../lib/refusal.ts'
 import { admitHead } from '../../pipeline/admit.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
-import { declinedBy, refusalOf, Undelivered, withheld } from '../../pipeline/delivery.ts'
-import type { IntendedEnding } from '../../pipeline/ending.ts'
+import { refusalOf, Undelivered } from '../../pipeline/delivery.ts'
+import { type IntendedEnding, undeliveredEnding } from '../../pipeline/ending.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import type { Exchange } from '../../pipeline/exchange.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
@@ -22,20 +22,20 @@ import {
   refusalOfFailure,
   unrecordedAs,
 } from '../../pipeline/record.ts'
+import { watchStatus } from '../../pipeline/status.ts'
 import { createUncheckedRequest, type UncheckedRequest } from '../../pipeline/unchecked-request.ts'
+import { asItCame, Upload } from '../../pipeline/upload.ts'
 import type { ReadKind } from '../../protocols/a2a/card-content.ts'
 import type { Classify } from '../../protocols/classify.ts'
-import { statedRefusal } from '../../protocols/http/stated-refusal.ts'
 import { type Head } from '../../protocols/reading/head.ts'
 import type { Spoken } from '../../protocols/spoken.ts'
 import type { Balancer } from '../../routes/balancer.ts'
-import { leadsTo, reliabilityOf } from '../../routes/routes.ts'
-import type { BalancedResponse, Endpoint, UpstreamRequest } from '../../routes/upstream.ts'
+import { reliabilityOf } from '../../routes/routes.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import { refusalEvent, refusalReply, spokenBy, terminalEvents } from '../http/call.ts'
-import { deadlinePassed } from '../http/caller-deadline.ts'
-import { evicted, undelivered } from '../http/forwarder.ts'
+import { evicted } from '../http/forwarder.ts'
 import {
+  hasFrames,
   isUnparsed,
   type NodeRequest,
   type ReceivedRequest,
@@ -47,18 +47,21 @@ import { connectorHeadLimits, headOptions, refuseUnparsed } from '../http/unpars
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
 import { type Listener, listen } from './inbound.ts'
-import { type Answer, type OutboundRoute, readAnswer, receiverOf } from './outbound-answer.ts'
+import { type OutboundRoute, receiverOf } from './outbound-answer.ts'
 import { OutboundCopies } from './outbound-copies.ts'
 import {
   type OutboundRequest,
   readOutbound,
   signOutbound,
+  streamOfOutbound,
   uncheckedOutbound,
 } from './outbound-request.ts'
+import { type Asked, ask } from './outbound-send.ts'
 import { outboundEvents, type ReportedRefusal } from './outbound-stream.ts'
 import { MESH_WIRE } from './wire.ts'
 
 export type { OutboundRoute } from './outbound-answer.ts'
+export type { Serving }
 
 export interface OutboundOptions {
   readonly agent: ConnectorAgent
@@ -114,7 +117,7 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
   const handle = (request: NodeRequest, response: NodeResponse): void => {
     const call = begin(leavingSignal(response))
     serve(
-      { ...options, port, bodies, answers },
+      { ...options, port, bodies, answers, places },
       request as IncomingMessage,
       response as ServerResponse,
       call,
@@ -125,6 +128,7 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
     handle,
   })
   const bodies = connectorBudget(options.bodyBytesMax, options.clock)
+  const places = new OpenStreams()
   const parts = { receiverPart: 1 / 2, callerPart: 1 }
   const answers = connectorAnswers(parts, options.bodyBytesMax, options.clock)
   const port = await listen(server, options)
@@ -143,6 +147,8 @@ export interface OutboundCall {
 interface Serving extends OutboundOptions {
   readonly bodies: BodyBudget
   readonly answers: BodyBudget
+  /** Of streamed requests. */
+  readonly places: OpenStreams
 }
 
 async function serve(
@@ -160,13 +166,15 @@ async function serve(
       admitHead(deps, { presented, transport: 'mesh' }, (identified) =>
         admitCaller(identified, { budget, bodyBytesMax, address: agent.name }),
       ),
+    streamOf: (head) => streamOfOutbound(serving, head),
   })
   try {
     // Rejects only before anything is sent.
     const reply = await carry(serving, call, received).catch((cause: unknown) =>
       replyTo(undecided(cause), call),
     )
-    if (isUnparsed(received) && body.endsConnection) response.setHeader('connection', 'close')
+    const isUnread = isUnparsed(received) || hasFrames(received)
+    if (isUnread && body.endsConnection) response.setHeader('connection', 'close')
     await writeReply(response, reply)
   } finally {
     if (!(received instanceof Refusal)) received.release()
@@ -206,20 +214,31 @@ async function carry(
   if (admitted instanceof Refusal) return replyTo(admitted, call, spoken)
   const still = () => recheck(admitted, options.deps.authorization)
   const { caller } = admitted
-  const refused = async (refusal: Refusal) => {
-    const unrecorded = await recordRefusal(unchecked, refusal, caller, options.deps).then(
+  const refused = async (refusal: Refusal, ending: IntendedEnding | null = null) => {
+    const recording =
+      ending === null
+        ? recordRefusal(unchecked, refusal, caller, options.deps)
+        : recordStreamEnd(unchecked, ending, caller, options.deps)
+    const unrecorded = await recording.then(
       () => null,
       (cause: unknown) => unrecordedAs(refusal, cause),
     )
     return replyTo(unrecorded ?? refusal, call, spoken)
   }
   received.begun()
+  const upload = beginUpload(options, received, admitted)
   const copies = new OutboundCopies(order, signature, () =>
     signOutbound(options, { ...call, at: options.clock.now() }, received, order),
   )
   const sent = { body: received.body, still }
-  const asked = await ask(options, sent, { order, admitted, copies, signal: call.signal })
+  const asked = await ask(options, sent, { order, admitted, copies, upload, signal: call.signal })
+  const isOpen = !(asked instanceof Undelivered) && !(asked.answer.body instanceof Uint8Array)
+  if (!isOpen) upload?.finish()
   if (asked instanceof Undelivered) {
+    if (asked.failure.progress === 'cut') {
+      const ending = undeliveredEnding(asked)
+      return refused(ending.refusal, ending)
+    }
     const refusal = refusalOf(asked)
     // A reason known here takes precedence over the one that the receiver states.
     return refused(refusal instanceof StatedRefusal ? (still() ?? refusal) : refusal)
@@ -231,6 +250,7 @@ async function carry(
     response.discard()
     deadline.end()
     share.close()
+    upload?.finish()
     return refused(lost)
   }
   if (answer.body instanceof Uint8Array) {
@@ -239,98 +259,31 @@ async function carry(
     return { ...answer, body: answer.body, still }
   }
   deadline.allow(options.streamMs)
-  return streamed(options, { ...asked, admitted, unchecked, order }, call)
+  return streamed(options, { ...asked, admitted, unchecked, order, upload }, call)
 }
 
-interface Asked {
-  readonly answer: Answer
-  readonly response: BalancedResponse
-  /** Still running: it ends with the body. */
-  readonly deadline: Deadline
-  readonly share: BodyShare
-}
-
-/**
- * Sends the call, and reads and checks what comes back. Never rejects: the request may have left.
- */
-async function ask(
-  options: Serving,
-  request: Pick<UpstreamRequest, 'body' | 'still'>,
-  asking: {
-    readonly order: OutboundRequest
-    readonly admitted: Exchange<Authorized>
-    readonly copies: OutboundCopies
-    readonly signal: AbortSignal
-  },
-): Promise<Asked | Undelivered> {
-  const { order, admitted, copies, signal } = asking
-  const { route, classified } = order
-  const share = options.answers.admit(route.name, options.agent.name)
-  if (share instanceof Refusal) return declinedBy(share)
-  const { callerDeadline } = order
-  const ownMs = Math.min(options.timeoutMs, reliabilityOf(route).timeouts.exchangeMs)
-  const deadline = createDeadline(signal, ownMs, callerDeadline)
-  share.onEvicted((refusal) => deadline.fail(evicted(refusal)))
-  const failed = (failure: Undelivered): Undelivered => {
-    deadline.end()
-    share.close()
-    return failure
-  }
-  if (callerDeadline?.leftMs() === 0) return failed(declinedBy(deadlinePassed()))
-  try {
-    const sent = {
-      ...copies.last.request,
-      ...request,
-      headersOf: copies.headersOf,
-      isRepeatable: copies.isRepeatable,
-      signal: deadline.signal,
-      account: share,
-      // The gateway finds the way from there itself, whatever became of it.
-      leadsTo: (endpoint: Endpoint) =>
-        route.prefix !== '' || leadsTo(options.findRoute(order.name), route, endpoint),
-    }
-    const response = await options.upstream.request(route, sent)
-    // From here on, the receiver's word is its own; the gateway's is the fabric's.
-    const stated =
-      route.prefix === ''
-        ? statedRefusal(response, receiverOf(options.agent, route.name))
-        : refusedCopy(response)
-    if (stated !== null) {
-      response.discard()
-      return failed(stated)
-    }
-    const { request: answeredCopy, signed } = copies.last
-    const answered = { route, classified, admitted, signature: signed.signature }
-    const received = { response, request: answeredCopy, share }
-    const answer = await readAnswer(options, received, answered)
-    if (answer instanceof Refusal) return failed(withheld(answer))
-    return { answer, response, deadline, share }
-  } catch (cause) {
-    return failed(undelivered(cause))
-  }
-}
-
-/**
- * The gateway refused the second copy of a request, as a replay or for any other reason: the first
- * had left, and may be done.
- */
-function refusedCopy(response: BalancedResponse): Undelivered | null {
-  const { headers, attempts, isSecondCopy } = response
-  const code = headers.find(([name]) => name.toLowerCase() === 'countersign-refusal')?.[1]
-  if (!isSecondCopy || code === undefined) return null
-  const detail = `the first copy was sent, and the second refused: ${code}`
-  return new Undelivered({ progress: 'sent', detail }, attempts)
+/** The frames of a streamed request. The other end of the connection inspects them. */
+function beginUpload(
+  { deps }: Serving,
+  { frames }: ReceivedRequest,
+  admitted: Exchange<Authorized>,
+): Upload | null {
+  if (frames === undefined) return null
+  const upload = new Upload(frames, frames.firstBytes)
+  upload.begin(watchStatus(admitted, deps.authorization, deps.standing), asItCame)
+  return upload
 }
 
 interface Streamed extends Asked {
   readonly admitted: Exchange<Authorized>
   readonly unchecked: UncheckedRequest
   readonly order: OutboundRequest
+  readonly upload: Upload | null
 }
 
 function streamed(
   { agent, deps, readKind }: OutboundOptions,
-  { answer, response, share, admitted, unchecked, order, deadline }: Streamed,
+  { answer, response, share, admitted, unchecked, order, upload, deadline }: Streamed,
   { exchange }: OutboundCall,
 ): Reply {
   let told: ReportedRefusal | null = null
@@ -338,6 +291,7 @@ function streamed(
   const { caller } = admitted
   const record = (ending: IntendedEnding) => recordStreamEnd(unchecked, ending, caller, deps)
   const ended = () => {
+    upload?.finish()
     deadline.end()
     share.close()
   }
@@ -345,7 +299,10 @@ function streamed(
   const receiver = isFromFabric ? null : receiverOf(agent, order.name)
   const account = accountOfAnswer(admitted)
   const source = { readKind, route: order.route, account }
-  const stream = { deps, admitted, response, share, fail, receiver, record, ended, source }
+  const { codec } = answer
+  const frames = codec === null ? null : codec.open(reliabilityOf(order.route).streams.frameBytes)
+  const ways = { fail, receiver, record, ended, source, frames, upload }
+  const stream = { deps, admitted, response, share, ...ways }
   const events = outboundEvents(stream, (given) => {
     told = given
   })
@@ -356,6 +313,7 @@ function streamed(
     headers: answer.headers,
     body: {
       events,
+      ...(codec === null ? {} : { codec }),
       // The gateway has already sent it to its JSON-RPC client. The receiver's own statements, and
       // any JSON-RPC error before it, are the receiver's word: ours comes last, under our own
       // exchange.

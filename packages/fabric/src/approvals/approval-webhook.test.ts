@@ -1,6 +1,11 @@
 import { expect, test } from 'vitest'
 import type { ApprovalRecord } from './approval-record.ts'
-import { approvalWebhook, NOTIFICATIONS_MAX, type WebhookMessage } from './approval-webhook.ts'
+import {
+  approvalWebhook,
+  NOTIFICATIONS_MAX,
+  NOTIFICATIONS_PER_CALLER_MAX,
+  type WebhookMessage,
+} from './approval-webhook.ts'
 
 const principal = (subject: string) => ({ kind: 'agent', issuer: 'a.test', subject }) as const
 
@@ -64,10 +69,30 @@ test('an attempt that fails is made again, a bounded number of times, and then l
   expect(never.logged).toEqual([{ approval: 'apr_1', cause: 'Error: status 503' }])
 })
 
-test('more than can be under way are dropped, and one caller leaves places to others', () => {
-  const { notify, posted } = openWebhook([200])
+test('one party with many requests has its share alone, and others are notified', () => {
+  const { notify, posted, logged } = openWebhook([200])
   for (let i = 0; i < NOTIFICATIONS_MAX; i++) notify(record())
-  expect(posted).toHaveLength(NOTIFICATIONS_MAX / 2)
-  notify(record('other'))
-  expect(posted).toHaveLength(NOTIFICATIONS_MAX / 2 + 1)
+  expect(posted).toHaveLength(NOTIFICATIONS_PER_CALLER_MAX)
+  const cause = 'too many of spiffe://a.test/agent/a are under way'
+  expect(logged).toContainEqual({ approval: 'apr_1', cause })
+  for (let i = 0; i < NOTIFICATIONS_MAX; i++) notify(record(`other-${i % 4}`))
+  expect(posted).toHaveLength(5 * NOTIFICATIONS_PER_CALLER_MAX)
+})
+
+test('a connector has one share, whichever callers it names', () => {
+  const { notify, posted } = openWebhook([200])
+  const askedBy = principal('connected')
+  for (let i = 0; i < NOTIFICATIONS_MAX; i++) notify({ ...record(`named-${i}`), askedBy })
+  expect(posted).toHaveLength(NOTIFICATIONS_PER_CALLER_MAX)
+  notify(record('named-1'))
+  expect(posted).toHaveLength(NOTIFICATIONS_PER_CALLER_MAX + 1)
+})
+
+test('many parties together have all places, and the next has one when one is free', async () => {
+  const { notify, posted, settled } = openWebhook([200])
+  for (let i = 0; i < 2 * NOTIFICATIONS_MAX; i++) notify(record(`party-${i}`))
+  expect(posted).toHaveLength(NOTIFICATIONS_MAX)
+  await settled()
+  notify(record('late'))
+  expect(posted).toHaveLength(NOTIFICATIONS_MAX + 1)
 })

@@ -6,6 +6,8 @@ import { type ApprovalRecord, principalText } from './approval-record.ts'
 
 /** Notifications under way or waiting to be sent again; beyond them, new ones are dropped. */
 export const NOTIFICATIONS_MAX = 64
+/** Of one party that asks, which moreover gets at most as many as are left for others. */
+export const NOTIFICATIONS_PER_CALLER_MAX = 8
 /** The pauses before the second, third and fourth attempt. */
 const pausesMs = [1_000, 10_000, 60_000] as const
 
@@ -32,12 +34,14 @@ export interface WebhookMessage {
  * one that cannot be delivered is logged, and the request waits all the same.
  */
 export function approvalWebhook(options: WebhookOptions): (record: ApprovalRecord) => void {
-  const places = new Shares(NOTIFICATIONS_MAX)
+  const places = new Shares(NOTIFICATIONS_MAX, NOTIFICATIONS_PER_CALLER_MAX)
   return (record) => {
-    // One caller with many requests leaves half of the places to others.
-    const owner = principalText(record.caller)
+    // A connector names the callers of its requests: counted by them, it would have as many shares
+    // as there are agents.
+    const owner = principalText(record.askedBy)
     if (!places.hasSpace(owner)) {
-      options.log('an approval was not notified', { approval: record.id, cause: 'too many' })
+      const cause = `too many of ${owner} are under way`
+      options.log('an approval was not notified', { approval: record.id, cause })
       return
     }
     places.take(owner)

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
 import {
   createSignatureBase,
   formatContentDigest,
@@ -47,8 +48,10 @@ afterAll(async () => {
 async function countersign(...args: readonly string[]) {
   const written = { stdout: '', stderr: '' }
   const screen = (to: 'stdout' | 'stderr') => ({
-    columns: 80,
-    write: (text: string | Uint8Array) => void (written[to] += String(text)),
+    ...{ columns: 80, isTTY: true },
+    write(text: string | Uint8Array) {
+      written[to] += stripVTControlCharacters(String(text))
+    },
   })
   const identity = ['--identity', join(world.dir, 'operator')]
   const screens = { stdout: screen('stdout'), stderr: screen('stderr') }
@@ -118,7 +121,7 @@ describe('an action that needs an approval', () => {
     expect(shown.stdout).toMatch(/parameters\s+amount secret/)
     expect(shown.stdout).toContain('moves money')
     expect(shown.stdout).not.toContain('hunter2')
-    expect(shown.stderr).toContain(`countersign approval approve ${id} --reason`)
+    expect(shown.stderr).toContain(`\ncountersign approval approve ${id} --reason <why>\n`)
     for (const line of `${listed.stdout}${shown.stdout}`.split('\n')) {
       expect(line.length).toBeLessThanOrEqual(80)
     }
@@ -170,6 +173,36 @@ describe('an action that needs an approval', () => {
     }[]
     const decision = recent.find(({ facts }) => facts['event'] === 'approval-denied')
     expect(decision?.facts).toMatchObject({ object: id, 'approval.digest': digest })
+  })
+
+  test('is not decided on by a command that asks for the other decision, or names none', async () => {
+    const as = (await gatedCaller(world)).credential()
+    const id = await pendingId(world, world.gateway, { to: 'echo', body: payment(104), as })
+    const command = (verdict: string, of = id) =>
+      countersign('approval', verdict, of, '--reason', 'ticket 4711')
+    expect(await command('approve')).toMatchObject({ status: 0 })
+    expect(await command('approve')).toMatchObject({ status: 0 })
+    const denied = await command('deny')
+    expect(denied).toMatchObject({
+      status: 1,
+      stdout: `nothing changed: ${id} is approved already\n`,
+    })
+    const unknown = await command('deny', 'apr_019ae5f07c4d7000800000000000a1b2')
+    expect(unknown.status).toBe(4)
+    expect(unknown.stderr).toContain('countersign approval list')
+    expect(unknown.stderr).not.toContain('agent list')
+  })
+
+  test('is shown with all of the reason of its policy, however narrow the terminal is', async () => {
+    const reason = Array.from({ length: 30 }, (_, at) => `word${at}`).join(' ')
+    const text = `@id("wordy") @approval("${reason}")
+permit(principal in Role::"wordy", action == Action::"call", resource);`
+    await world.admin('policy.put', { name: 'wordy.cedar', text })
+    const as = (await world.agent(newName('wordy'), ['wordy'])).credential()
+    const id = await pendingId(world, world.gateway, { to: 'echo', body: payment(105), as })
+    const { stdout } = await countersign('approval', 'show', id)
+    expect(stdout.replace(/\s+/g, ' ')).toContain(reason)
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
   })
 
   test('is decided on once by two approvers at once, and the log has that decision alone', async () => {

@@ -124,13 +124,18 @@ async function showApprovals(key: string): Promise<void> {
   element('approvals-section').hidden = pending.length === 0
 }
 
-function approvalRow({ id, caller, receiver, operation, tool, reason }: ApprovalView): HTMLElement {
+function approvalRow(approval: ApprovalView): HTMLElement {
+  const { id, caller, user, receiver, operation, tool, reason } = approval
   const row = document.createElement('li')
   const what = text('small', '', legible(tool === '' ? operation : tool))
   const command = text('small', '', '')
   command.append(text('code', '', `countersign approval show ${id}`))
   row.append(
-    text('b', '', `${nameOf(caller)} → ${nameOf(receiver)}`),
+    text(
+      'b',
+      '',
+      `${nameOf(caller)}${user === null ? '' : ` for ${nameOf(user)}`} → ${nameOf(receiver)}`,
+    ),
     ...[what, text('small', 'warn', legibleValue(reason)), command],
   )
   return row

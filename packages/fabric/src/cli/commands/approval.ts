@@ -1,7 +1,9 @@
 import { type ApprovalView, isId, parseSpiffeId, quotedUnlessWord } from '@countersign/protocol'
+import { RefusedError } from '@countersign/sdk'
 import { type Command, InvalidArgumentError } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { withFabric } from '../fabric-client.ts'
+import { Failure, toFailure } from '../failure.ts'
 import { formatTime } from '../output/quantities.ts'
 import type { Cell } from '../output/table.ts'
 
@@ -28,7 +30,7 @@ export function addApprovalCommands(program: Command, context: CliContext): void
         .command(verdict)
         .argument('<id>', 'the approval', parseApproval)
         .description(descriptions[verdict])
-        .requiredOption('--reason <text>', 'why; recorded with the decision'),
+        .requiredOption('--reason <text>', 'why; required, and recorded with the decision'),
     ).action((id: string, options: DecideOptions) => decide(context, { verdict, id }, options))
   }
 }
@@ -62,7 +64,7 @@ async function listApprovals(context: CliContext, options: ClientOptions): Promi
           { title: 'receiver' },
           { title: 'asked' },
         ],
-        rows: approvals.map((each) => [
+        rows: waitingFirst(approvals).map((each) => [
           each.id,
           stateOf(each),
           nameOf(each.caller),
@@ -84,11 +86,13 @@ async function showApproval(
 ): Promise<void> {
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
-    const approval = await fabric.admin('approval.show', { id })
-    output.show(approval, () => output.terminal.facts(linesOf(approval)))
+    const approval = await fabric.admin('approval.show', { id }).catch(explained(id))
+    // Nothing of what a person decides by is cut.
+    output.show(approval, () => output.terminal.paragraphs(linesOf(approval)))
     if (approval.state !== 'pending') return
-    output.note(`\nnext: countersign approval approve ${id} --reason <text>`)
-    output.note(`  or: countersign approval deny ${id} --reason <text>`)
+    // Whole, as they are copied: the longer one takes 80 columns.
+    const commands = (['approve', 'deny'] as const).map(commandOf(id))
+    output.note({ whole: ['\nnext: decide, by one of', ...commands].join('\n') })
   })
 }
 
@@ -103,17 +107,51 @@ function linesOf(approval: ApprovalView): readonly (readonly [name: string, valu
     ['receiver', approval.receiver],
     ['asked', { phrase: asked.join(' ') }],
     ['parameters', { phrase: approval.parameters.map(quotedUnlessWord).join(' ') }],
-    ['policy', approval.reason],
+    ['policy', { phrase: approval.reason }],
     ['requested', formatTime(approval.requestedAt)],
     ['ends', formatTime(approval.expiresAt)],
     ['exchange', approval.requestedBy],
     ['digest', approval.digest],
     ...(approver === null ? [] : [['approver', approver] as const]),
     ...(decidedAt === null ? [] : [['decided', formatTime(decidedAt)] as const]),
-    ...(approval.note === '' ? [] : [['reason', approval.note] as const]),
+    ...(approval.note === '' ? [] : [['reason', { phrase: approval.note }] as const]),
     ...(consumedBy === null ? [] : [['used by', consumedBy] as const]),
   ]
 }
+
+/** The states in which a request is once a decision of that kind was made on it. */
+const results: Readonly<Record<'approve' | 'deny', readonly ApprovalView['state'][]>> = {
+  approve: ['approved', 'consumed'],
+  deny: ['denied'],
+}
+
+const commandOf =
+  (id: string) =>
+  (verdict: 'approve' | 'deny'): string =>
+    `countersign approval ${verdict} ${id} --reason <why>`
+
+/** Those that a person has to look at come before those that were decided. */
+function waitingFirst(approvals: readonly ApprovalView[]): readonly ApprovalView[] {
+  const isWaiting = ({ state }: ApprovalView) => state === 'pending'
+  return [...approvals.filter(isWaiting), ...approvals.filter((each) => !isWaiting(each))]
+}
+
+/** Gives refusals the words of approvals: their codes are those of every operation. */
+const explained =
+  (id: string) =>
+  (error: unknown): Promise<never> => {
+    if (!(error instanceof RefusedError)) return Promise.reject(error)
+    const { exit, message, next } = toFailure(error)
+    if (error.code === 'RECEIVER_UNKNOWN') {
+      const what = `no approval ${id} waits or was decided lately`
+      return Promise.reject(new Failure(exit, what, 'see `countersign approval list`'))
+    }
+    const other =
+      'let another person decide: neither who asked may, nor the user it acts for, ' +
+      'nor whom policy does not permit to'
+    const isOwn = error.code === 'NOT_PERMITTED'
+    return Promise.reject(new Failure(exit, message, isOwn ? other : next))
+  }
 
 async function decide(
   context: CliContext,
@@ -122,12 +160,14 @@ async function decide(
 ): Promise<void> {
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
-    const decided = await fabric.admin(`approval.${verdict}`, { id, reason })
+    const decided = await fabric.admin(`approval.${verdict}`, { id, reason }).catch(explained(id))
     const { approval, taken } = decided
     output.show(decided, () => {
       if (!taken) return `nothing changed: ${id} is ${approval.state} already`
       return verdict === 'approve' ? `${id} is approved` : `${id} is denied`
     })
+    // A script must not take the other decision for its own.
+    if (!taken && !results[verdict].includes(approval.state)) context.end('no')
     if (!taken || verdict === 'deny') return
     const until = formatTime(approval.expiresAt)
     output.note(`\n${nameOf(approval.caller)} has to repeat the call until ${until}.`)

@@ -11,7 +11,7 @@ export interface Output {
   /** One element of a stream: a line of JSON, or what `render` makes of it. */
   line<T>(value: T, render: (value: T) => Printed): void
   /** For people only, in addition to the answer. */
-  note(text: string): void
+  note(text: Printed): void
   progress(text: string): Progress
 }
 

@@ -136,6 +136,44 @@ describe.skipIf(isMissing)('a replica that is cut off', () => {
     },
   )
 
+  const expectOneAlone = async (): Promise<void> => {
+    const { one, two, caller, echo } = replicas
+    const used = await signed(two.door, caller)
+    const before = echo.reached.length
+    expect(refusalOf(await send(two.door, used))).toBe('UNDECIDED')
+    expect(echo.reached).toHaveLength(before)
+    await expectServes(one)
+  }
+
+  test(
+    verifies(
+      ['authenticate:replay'],
+      'from the counters, by a name that leads to another server, accepts nothing signed there',
+    ),
+    async () => {
+      const { two } = replicas
+      const other = await startRedis(redisEngine ?? 'redis')
+      try {
+        toRedis.leadTo(other.port)
+        const output = () => two.process().output
+        await expect.poll(output, deadline).toContain('counters differ')
+        await expectOneAlone()
+        await two.stop()
+        await expect(two.start()).rejects.toThrow('log slot a has other counters than this one')
+        toRedis.leadTo(redis.port)
+        await two.start()
+        await expectServes(two)
+        toRedis.leadTo(other.port)
+        await expect.poll(output, deadline).toContain('counters differ')
+        await expectOneAlone()
+      } finally {
+        toRedis.leadTo(redis.port)
+        await other.close()
+      }
+      await expectServes(two)
+    },
+  )
+
   test(
     verifies(
       ['record:one-holder'],

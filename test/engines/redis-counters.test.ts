@@ -10,6 +10,7 @@ import { rateLimitsContract } from '../contracts/rate-limits.ts'
 import { usedValuesContract } from '../contracts/replay-guard.ts'
 import { agentKey } from '../harness/principals.ts'
 import {
+  aloneOn,
   findRedis,
   REDIS_ENGINES,
   type RedisEngine,
@@ -41,7 +42,7 @@ async function openWatched(
     log: (event, facts) => log.push(`${event} ${facts?.['fault'] ?? facts?.['reason'] ?? ''}`),
   })
   opened.push(watched)
-  const values = redisUsedValues(watched)
+  const values = redisUsedValues(watched, aloneOn(watched))
   const guard = createReplayGuard(values, systemClock)
   return {
     ...{ watched, log, values },
@@ -268,7 +269,7 @@ describe.each(REDIS_ENGINES)('counters in %s', (engine) => {
         log: () => undefined,
       })
       opened.push(watched)
-      const values = redisUsedValues(watched)
+      const values = redisUsedValues(watched, aloneOn(watched))
       expect(await values.claim('a', 60_000)).toBe(true)
       proxy.hang()
       await expect(values.claim('b', 60_000)).rejects.toThrow()

@@ -1,6 +1,8 @@
 import { cpSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { WatchedServer } from '../../packages/fabric/src/adapters/redis/watched-server.ts'
+import { openSqliteStateStore } from '../../packages/fabric/src/adapters/sqlite/state-store.ts'
 import type { Fabric } from '../../packages/fabric/src/compose/compose.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
@@ -33,15 +35,16 @@ async function openReplicas(engine: RedisEngine): Promise<Replicas> {
   const world = await openWorld({ receivers: ['echo'] })
   await world.agent('counted', ['caller'])
   await world.fabric.close(0)
-  const copies = [1, 2].map((number) => `${world.dir}-${number}`)
-  for (const copy of copies) cpSync(world.dir, copy, { recursive: true })
-  // A server that an existing fabric finds empty counts as a loss; this one is known from before.
+  // A server that is new to an existing fabric counts as a loss; this one is known from before.
   const prefix = `countersign:${trustDomain}`
   const marked = await WatchedServer.open({
     ...{ target: redisTarget(server), prefix, clock: systemClock, random: systemRandom },
     ...{ isFirst: true, log: () => undefined },
   })
+  await agreeOn(world, marked.marker() ?? '')
   marked.close()
+  const copies = [1, 2].map((number) => `${world.dir}-${number}`)
+  for (const copy of copies) cpSync(world.dir, copy, { recursive: true })
   const counters = { engine: 'redis', url: `redis://127.0.0.1:${server.port}` }
   const open = (dir: string): Promise<Fabric> =>
     openTestFabric(dir, world.clock, { requestsPerMinute }, { engines: { counters } })
@@ -56,6 +59,14 @@ async function openReplicas(engine: RedisEngine): Promise<Replicas> {
       await server.close()
     },
   }
+}
+
+/** As if the fabric had used the server before. */
+async function agreeOn({ dir }: World, marker: string): Promise<void> {
+  const state = await openSqliteStateStore(join(dir, 'data', 'state.db'))
+  const value = JSON.stringify({ marker, lostAt: null })
+  await state.commit([{ table: 'settings', key: 'counters', value, expected: null }])
+  await state.close()
 }
 
 function doorOf({ origin }: Fabric, { caller }: World): Door {

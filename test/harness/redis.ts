@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { vi } from 'vitest'
 import type { RedisTarget } from '../../packages/fabric/src/adapters/redis/session.ts'
+import type { Agreement } from '../../packages/fabric/src/adapters/redis/used-values.ts'
+import type { WatchedServer } from '../../packages/fabric/src/adapters/redis/watched-server.ts'
 import { deadline } from './deadline.ts'
 import { openTlsAuthority } from './tls-authority.ts'
 
@@ -75,6 +77,19 @@ export function redisTarget({ port, caPem }: Pick<RedisServer, 'port' | 'caPem'>
     ...{ host: '127.0.0.1', port, database: 0, user: null },
     password: async () => null,
     tls: caPem === null ? null : { ca: caPem },
+  }
+}
+
+/** For claims of one process, which has no other to agree with. */
+export function aloneOn(server: WatchedServer): Agreement {
+  return {
+    async marker() {
+      const marker = server.marker()
+      if (marker === null) throw new Error(server.fault() ?? 'it has no marker')
+      return marker
+    },
+    seek: async () => undefined,
+    lostAt: () => Number.NEGATIVE_INFINITY,
   }
 }
 

@@ -1,12 +1,14 @@
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, inject, test } from 'vitest'
+import { memoryStateStore, StateMemory } from '../adapters/memory/state-store.ts'
 import type { Closer } from '../concurrency/closing.ts'
 import { parseConfig } from '../config/config.ts'
 import { readEnvironment } from '../config/read.ts'
 import { systemClock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
-import { isFirstStart, openCounters } from './counters.ts'
+import { StateStream } from '../state/state-stream.ts'
+import { isUnusedFolder, openCounters } from './counters.ts'
 
 /** A data folder, on which processes open their counters. */
 function openFolder() {
@@ -25,8 +27,11 @@ function openFolder() {
         onFatal: () => undefined,
       }
       const closers: Closer[] = []
-      const isFirst = isFirstStart(environment.config)
-      const { guard } = await openCounters(environment, isFirst, closers)
+      const isFirst = isUnusedFolder(environment.config)
+      const store = memoryStateStore(new StateMemory())
+      const state = await StateStream.open({ ...environment, store })
+      closers.push({ name: 'state', close: () => state.close() })
+      const { guard } = await openCounters(environment, { state, isFirst }, closers)
       writeFileSync(join(dataDir, 'state.db'), '')
       return {
         claim: (value: string) =>

@@ -17,6 +17,8 @@ import { readBootId } from '../lib/boot-id.ts'
 import type { Clock } from '../lib/clock.ts'
 import { makeFolder } from '../lib/named-path.ts'
 import type { RateLimits } from '../pipeline/quota.ts'
+import type { StateStream } from '../state/state-stream.ts'
+import { AgreedCounters, type CounterPeers } from './agreed-counters.ts'
 import { readCa, readPassword } from './engine-files.ts'
 import type { Environment } from './stores.ts'
 
@@ -27,6 +29,13 @@ export const USED_VALUES_FOLDER = 'used-values'
 export interface Counters {
   /** As `countersName` returns it. */
   readonly name: string
+  /** Identifies the server and what it holds, where several could be meant; empty otherwise. */
+  marker(): string
+  /**
+   * Rejects while a process that runs uses another server than this one. Called once, before any
+   * value is claimed.
+   */
+  join(peers: CounterPeers): Promise<void>
   readonly guard: ReplayGuard
   rateLimits(requestsPerMinute: number): RateLimits
   /** Why nothing can be claimed or counted now; null while it can. */
@@ -43,11 +52,16 @@ export function countersName({ engines: { state, counters } }: Pick<Config, 'eng
   return state.engine === 'sqlite' ? 'of the data folder' : OWN_COUNTERS
 }
 
-/** True when no value can have been used on this data folder. Asked before a log is made there. */
-export function isFirstStart({ dataDir, engines }: Config): boolean {
-  const isKept = ['state.db', 'ledger'].some((name) => existsSync(join(dataDir, name)))
-  // A state that others share may be older than this data folder.
-  return engines.state.engine === 'sqlite' && !isKept
+/** True when no log was ever made in this data folder. Asked before one is. */
+export function isUnusedFolder({ dataDir }: Pick<Config, 'dataDir'>): boolean {
+  return ['state.db', 'ledger'].every((name) => !existsSync(join(dataDir, name)))
+}
+
+/** The parts that are open before the counters. */
+interface CounterBasis {
+  readonly state: StateStream
+  /** True when no value can have been used before, by any process of the fabric. */
+  readonly isFirst: boolean
 }
 
 /**
@@ -57,7 +71,7 @@ export function isFirstStart({ dataDir, engines }: Config): boolean {
  */
 export async function openCounters(
   environment: Environment,
-  isFirst: boolean,
+  { state, isFirst }: CounterBasis,
   closers: Closer[],
 ): Promise<Counters> {
   const { config, clock, random, log } = environment
@@ -69,17 +83,25 @@ export async function openCounters(
       ? await openSharedCounters(environment, isFirst)
       : openOwnCounters(environment, isFirst)
     closers.push({ name: 'counters', close })
-    return { name, ...opened }
+    const alone = { marker: () => '', join: async () => undefined }
+    return { name, ...alone, ...opened }
   }
   const { prefix } = counters
   const target = targetOf(counters)
   const server = await WatchedServer.open({ target, prefix, clock, random, isFirst, log })
-  closers.push({ name: 'counters', close: () => server.close() })
+  const agreed = new AgreedCounters({ state, server, clock, isFirst, log })
+  const close = (): void => {
+    agreed.close()
+    server.close()
+  }
+  closers.push({ name: 'counters', close })
   return {
     name,
-    guard: createReplayGuard(redisUsedValues(server), clock),
+    marker: () => server.marker() ?? '',
+    join: (peers) => agreed.join(peers),
+    guard: createReplayGuard(redisUsedValues(server, agreed), clock),
     rateLimits: (requestsPerMinute) => redisRateLimits(server, requestsPerMinute),
-    fault: () => server.fault(),
+    fault: () => server.fault() ?? agreed.fault(),
   }
 }
 
@@ -92,7 +114,7 @@ function assertNotShared(config: Config): void {
   )
 }
 
-type OpenCounters = Omit<Counters, 'name'> & { close(): void }
+type OpenCounters = Omit<Counters, 'name' | 'marker' | 'join'> & { close(): void }
 
 function openOwnCounters({ config, clock, log }: Environment, isFirst: boolean): OpenCounters {
   const dir = join(config.dataDir, USED_VALUES_FOLDER)

@@ -24,7 +24,7 @@ import { DATA_CLASSES } from '../redaction/redactor.ts'
 import type { RecordStore } from '../state/record-store.ts'
 import type { StateStream } from '../state/state-stream.ts'
 import { openForwardKey } from './certified-keys.ts'
-import { type Counters, isFirstStart, openCounters } from './counters.ts'
+import { type Counters, isUnusedFolder, openCounters } from './counters.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
 import { findNoRoomForEnrolment, policyEvents, recordCertificates } from './lifecycle.ts'
 import { type LogSlot, openLogSlot, slotOrigin } from './log-slot.ts'
@@ -36,7 +36,7 @@ import { type Owners, openRecords } from './records.ts'
 import { openSecrets } from './secrets.ts'
 import { openState } from './state.ts'
 import { openSharedDatabase } from './state-engine.ts'
-import { assertSameCounters, slotNote } from './trust.ts'
+import { joinReplicas } from './trust.ts'
 
 /**
  * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
@@ -105,14 +105,16 @@ export async function openStores(environment: Environment, origin: () => string)
     if (database !== null) closers.push({ name: 'database', close: () => database.close() })
     const secrets = await openSecrets(environment, database)
     // Before the log: its folder shows that values were used before.
-    const isFirst = isFirstStart(config)
+    const isUnused = isUnusedFolder(config)
     const slot = await openLogSlot(environment, database)
     closers.push({ name: 'log slot', close: () => slot.close() })
-    const counters = await openCounters(environment, isFirst, closers)
-    const keyProvider = boundedKeys(storedKeys({ secrets, clock, random }))
-    const keys = await openFabricKeys(secrets, keyProvider, { slot: slot.name, random })
     const state = await openState(environment, database)
     closers.push({ name: 'state', close: () => state.close() })
+    // A state without a commit is new: each process commits before it serves.
+    const basis = { state, isFirst: isUnused && state.revision === 0 }
+    const counters = await openCounters(environment, basis, closers)
+    const keyProvider = boundedKeys(storedKeys({ secrets, clock, random }))
+    const keys = await openFabricKeys(secrets, keyProvider, { slot: slot.name, random })
     const kept = await openRecords(environment, closers)
     const ledger = await openRecord(environment, keys, slot)
     closers.push({ name: 'ledger', close: () => ledger.close() })
@@ -137,8 +139,7 @@ export async function openStores(environment: Environment, origin: () => string)
     // Behind identity, which refuses a clock that is far ahead: nothing is on record by it then.
     const signing = { provider: keyProvider, secrets, slot: slot.name, feed }
     const forwardKey = await openForwardKey(environment, signing, closers)
-    await slot.lease.publish(await slotNote({ identity, keys, ledger, counters }, ''))
-    await assertSameCounters(slot, counters.name)
+    await joinReplicas({ identity, keys, ledger, counters, slot }, origin)
     const policy = await openPolicyModule({
       ...{ state, clock },
       ...policyFolder(config),

@@ -10,7 +10,8 @@ const { slots } = JSON.parse(trust) as { readonly slots: readonly object[] }
 const redis = 'Redis with the prefix countersign:acme.test'
 const row = (name: string, counters: string | null, isHeld = true) => ({
   ...{ name, token: 1, isHeld },
-  note: counters === null ? '' : JSON.stringify({ address: '', counters, slot: slots[0] }),
+  note:
+    counters === null ? '' : JSON.stringify({ address: '', marker: '', counters, slot: slots[0] }),
 })
 const besides = (own: string, ...others: readonly ReturnType<typeof row>[]) =>
   assertSameCounters(

@@ -9,6 +9,7 @@ import {
   trustFingerprint,
 } from '@countersign/protocol'
 import { createOtherSlots, type OtherSlots, type SlotHolder } from '../ledger/other-slots.ts'
+import type { CounterPeers } from './agreed-counters.ts'
 import { OWN_COUNTERS } from './counters.ts'
 import type { LogSlot } from './log-slot.ts'
 import type { Environment, Stores } from './stores.ts'
@@ -19,6 +20,8 @@ interface SlotNote {
   readonly address: string
   /** As `countersName` returns it: holders with one name accept a request once. */
   readonly counters: string
+  /** Of the server of its counters, as `Counters.marker` returns it. */
+  readonly marker: string
   readonly slot: SlotTrust
 }
 
@@ -26,7 +29,7 @@ type Certified = Pick<Stores, 'identity' | 'keys' | 'ledger'>
 
 /** The note of this process, with a certificate over the keys of its log. */
 export async function slotNote(
-  { identity, keys, ledger, counters: { name: counters } }: Certified & Pick<Stores, 'counters'>,
+  { identity, keys, ledger, counters }: Certified & Pick<Stores, 'counters'>,
   address: string,
 ): Promise<string> {
   const slot = {
@@ -34,19 +37,20 @@ export async function slotNote(
     statementKey: { keyId: keys.statement.keyId, publicKey: keys.statement.publicKey },
   }
   const signature = await keys.slots.sign(slotCertificate(identity.trustDomain, slot))
-  return JSON.stringify({ address, counters, slot: slotJson({ ...slot, signature }) })
+  const { name, marker } = counters
+  const used = { counters: name, marker: marker() }
+  return JSON.stringify({ address, ...used, slot: slotJson({ ...slot, signature }) })
 }
 
 /** Null for the note of a process that has not certified its log yet. */
 function parseNote(note: string): SlotNote | null {
   if (note === '') return null
-  const { address, counters, slot } = parseStrictJson(note) as {
-    readonly [name: string]: JsonValue
-  }
-  if (typeof address !== 'string' || typeof counters !== 'string' || slot === undefined) {
-    throw new Error('a log slot has a malformed note')
-  }
-  return { address, counters, slot: parseSlot(slot) }
+  const { slot, ...texts } = parseStrictJson(note) as { readonly [name: string]: JsonValue }
+  const { address, counters, marker } = texts
+  const areTexts = [address, counters, marker].every((each) => typeof each === 'string')
+  if (!areTexts || slot === undefined) throw new Error('a log slot has a malformed note')
+  const [own, name, of] = [address, counters, marker] as readonly string[]
+  return { address: own ?? '', counters: name ?? '', marker: of ?? '', slot: parseSlot(slot) }
 }
 
 /**
@@ -65,6 +69,24 @@ export async function assertSameCounters(
       `the process of log slot ${row.name} has the counters ${other.counters}, and this one ${counters}, so that a signed request would be accepted once at each: set engines.counters of both to one Redis`,
     )
   }
+}
+
+/** Publishes the note of this process. Rejects while one with other counters runs. */
+export async function joinReplicas(
+  stores: Certified & Pick<Stores, 'counters' | 'slot'>,
+  origin: () => string,
+): Promise<void> {
+  const { slot, counters } = stores
+  const peers: CounterPeers = {
+    publish: async () => slot.lease.publish(await slotNote(stores, origin())),
+    async slotWith(marker) {
+      const others = (await slot.slots()).filter(({ name, isHeld }) => isHeld && name !== slot.name)
+      return others.find(({ note }) => parseNote(note)?.marker === marker)?.name ?? null
+    },
+  }
+  await peers.publish()
+  await assertSameCounters(slot, counters.name)
+  await counters.join(peers)
 }
 
 /** Every log of the fabric, by slot; also of slots that no process holds now. */

@@ -10,9 +10,11 @@ export function redisRateLimits(server: WatchedServer, requestsPerMinute: number
   return {
     async spend(caller, receiver) {
       const name = hash('sha256', counterKey(caller, receiver), 'base64url')
-      const answer = await server.run('spend', [`${server.prefix}:rate:${name}`], () => [
-        String(windowMs),
-      ])
+      const answer = await server.run(
+        'spend',
+        [`${server.prefix}:rate:${name}`],
+        [String(windowMs)],
+      )
       const [count, resetMs] = Array.isArray(answer) ? answer.map(Number) : []
       if (count === undefined || resetMs === undefined || !(count >= 1 && resetMs >= 0)) {
         throw new Error('the counter cannot be read')

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { ListenerSet } from '@countersign/protocol'
 import { type Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { claimText, markText, spendText } from './scripts.ts'
@@ -27,7 +28,7 @@ export interface WatchedServerOptions {
  * The clocks of the server and of each fabric may differ by this much. More is refused: a loss has
  * the time of the server, and signatures are judged by that of a fabric.
  */
-const clockDifferenceMsMax = 5_000
+export const clockDifferenceMsMax = 5_000
 /** A clock of the server that moves by more between two looks has freed values early. */
 const clockJumpMsMax = 2_000
 
@@ -52,6 +53,7 @@ export class WatchedServer {
   readonly #options: WatchedServerOptions
   readonly #bounds: RedisBounds
   readonly markerKey: string
+  readonly #lookListeners = new ListenerSet()
   #look: Look | null = null
   #looking: Promise<void> | null = null
   #session: Session | null = null
@@ -99,11 +101,27 @@ export class WatchedServer {
     return `${this.#name()} was not looked at for ${this.#bounds.staleMs} ms`
   }
 
-  /** Runs a script on a server with a good look. `markerId` is that of the look. */
+  /** The marker that the last good look found; null without one. It differs after each loss. */
+  marker(): string | null {
+    return this.#look?.markerId ?? null
+  }
+
+  /** The clock of the server, in Unix milliseconds; null without a good look. */
+  now(): number | null {
+    if (this.#look === null) return null
+    return this.#options.clock.monotonic() + this.#look.clockOffset
+  }
+
+  /** Called after each good look. */
+  onLook(listener: () => void): () => void {
+    return this.#lookListeners.add(listener)
+  }
+
+  /** Runs a script on a server with a good look. */
   async run(
     name: keyof typeof scripts,
     keys: readonly string[],
-    argsOf: (markerId: string) => readonly string[],
+    args: readonly string[],
   ): Promise<unknown> {
     const look = this.#look
     const fault = this.fault()
@@ -112,7 +130,7 @@ export class WatchedServer {
       throw new Error(fault ?? this.#outOfReach())
     }
     try {
-      return await runScript(look.session, name, keys, argsOf(look.markerId))
+      return await runScript(look.session, name, keys, args)
     } catch (cause) {
       // A server that refuses a command may be another one than it was: a replica, or an empty one.
       this.#lookSoon()
@@ -158,6 +176,7 @@ export class WatchedServer {
       this.#look = await this.#takeLook()
       if (this.#fault !== '') this.#options.log('counters can be used', { server: this.#name() })
       this.#fault = ''
+      this.#lookListeners.notify()
     } catch (cause) {
       this.#look = null
       this.#session?.destroy()

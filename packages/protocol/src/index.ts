@@ -223,6 +223,9 @@ export {
   STRICT_JSON_VALUES_MAX,
   type StrictJsonLimits,
 } from './encoding/strict-json.ts'
+export * from './frames/frame.ts'
+export * from './frames/frame-formats.ts'
+export * from './frames/transcript.ts'
 export { endingFault } from './log/ending-fault.ts'
 export { operationLengthMax, wordsLengthMax } from './log/fact-bounds.ts'
 export {
@@ -306,21 +309,14 @@ export {
   receiptBytesMax,
 } from './receipts/receipt-document.ts'
 export { RECEIPT_FAULTS, ReceiptError, type ReceiptFault } from './receipts/receipt-error.ts'
-export { compareFrames, compareMessage, type MessageMatch } from './receipts/receipt-message.ts'
+export * from './receipts/receipt-message.ts'
 export {
   type AttributedFact,
   attributedFacts,
   type Source,
   sourceOf,
 } from './receipts/receipt-sources.ts'
-export {
-  describeAttestation,
-  describeEnding,
-  describeMatch,
-  describeRecorder,
-  describeSource,
-  isMatch,
-} from './receipts/receipt-words.ts'
+export * from './receipts/receipt-words.ts'
 export {
   formatTrust,
   parseSlot,

@@ -1,3 +1,4 @@
+import type { FrameFormatName } from '@countersign/protocol'
 import type { Refusal } from '../lib/refusal.ts'
 
 /** One whole frame of a streamed message, without the bytes that separate it from the next. */
@@ -8,8 +9,6 @@ export interface Frame {
   /** True where its sender compressed it: it goes on as it came. */
   readonly isCompressed?: boolean
 }
-
-export type CodecName = 'ndjson' | 'grpc' | 'blocks'
 
 /** Cuts one body into frames. Owned by one direction. */
 export interface FrameCutter {
@@ -27,7 +26,7 @@ export interface FrameCutter {
 }
 
 export interface FrameCodec {
-  readonly name: CodecName
+  readonly name: FrameFormatName
   open(frameBytesMax: number): FrameCutter
   /** The bytes of one frame as they leave. Throws for data that would be read as two frames. */
   format(frame: Pick<Frame, 'data' | 'isCompressed'>): Uint8Array

@@ -18,7 +18,7 @@ import { withoutLineBreaks } from './line-breaks.ts'
 import { maskedSummary } from './masked-summary.ts'
 import { type Ending, type Intended, type RecordDeps, recordOutcome, unrecorded } from './record.ts'
 import { type StatusChanges, watchStatus } from './status.ts'
-import { TranscriptHash } from './transcript.ts'
+import { openTranscript } from './transcript.ts'
 
 export interface StreamDeps extends InspectDeps, RecordDeps {
   readonly authorization: AuthorizeDeps
@@ -137,7 +137,7 @@ const opaque = 'application/octet-stream'
 
 /** The record of what has been forwarded so far. Owned by one stream. */
 class Transcript {
-  readonly #hash = new TranscriptHash()
+  readonly #hash = openTranscript()
   readonly #findings: Finding[]
   readonly #isOfFrames: boolean
   #events = 0

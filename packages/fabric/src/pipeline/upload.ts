@@ -6,7 +6,7 @@ import type { InspectedFrame } from './inspect-frame.ts'
 import { Interruption } from './interruption.ts'
 import { maskedSummary } from './masked-summary.ts'
 import type { StatusWatch } from './status.ts'
-import { TranscriptHash } from './transcript.ts'
+import { openTranscript } from './transcript.ts'
 
 /** The frame as it may leave, or the refusal of one that may not. */
 export type InspectFrame = (
@@ -44,9 +44,9 @@ export class Upload {
   /** As it may leave; empty once it has left, since nothing keeps it for the rest of the stream. */
   #firstForwarded: Uint8Array
   readonly #ended = new Interruption<'ended'>()
-  readonly #sent = new TranscriptHash()
+  readonly #sent = openTranscript()
   /** Null as long as every frame was forwarded as it came. */
-  #forwarded: TranscriptHash | null = null
+  #forwarded: ReturnType<typeof openTranscript> | null = null
   readonly #findings: Finding[] = []
   #frames = 0
   #bytes = 0

@@ -1,29 +1,10 @@
-import { parseMediaType } from '@countersign/protocol'
+import { parseMediaType, streamedMethods } from '@countersign/protocol'
 import { Refusal } from '../lib/refusal.ts'
 import { charsetFor } from '../pipeline/answer-text.ts'
 import type { FrameCodec } from '../pipeline/frames.ts'
 import { type Route, reliabilityOf } from '../routes/routes.ts'
-import { grpcMessages } from './grpc/messages.ts'
-import { lines } from './ndjson/lines.ts'
-import { blocks } from './octets/blocks.ts'
+import { codecOf } from './frame-codecs.ts'
 import type { Head } from './reading/head.ts'
-
-const codecs: ReadonlyMap<string, FrameCodec> = new Map([
-  ['application/x-ndjson', lines],
-  ['application/ndjson', lines],
-  ['application/jsonl', lines],
-  ['application/grpc', grpcMessages],
-  ['application/octet-stream', blocks],
-])
-
-const withBody: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])
-
-/** The codec that cuts content of this type; null where such content is one message. */
-export function codecOf(contentType: string | undefined): FrameCodec | null {
-  const essence = parseMediaType(contentType ?? '')?.essence ?? ''
-  // `application/grpc+proto`, of which the suffix names the form of the messages.
-  return codecs.get(essence.startsWith('application/grpc+') ? 'application/grpc' : essence) ?? null
-}
 
 /**
  * The codec of a request that is not to be read whole, by its head alone; null for every other
@@ -72,7 +53,7 @@ function permittedCodec(
   route: Pick<Route, 'reliability'>,
   { method, headers }: Pick<Head, 'method' | 'headers'>,
 ): FrameCodec | null {
-  if (!permitsRequests(route) || !withBody.has(method)) return null
+  if (!permitsRequests(route) || !streamedMethods.has(method)) return null
   return headers.get('content-length') === '0' ? null : codecOf(headers.get('content-type'))
 }
 

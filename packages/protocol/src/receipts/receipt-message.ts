@@ -57,6 +57,15 @@ export async function compareFrames(
   half: Half,
   frames: readonly Uint8Array[],
 ): Promise<Exclude<MessageMatch, 'streamed'>> {
+  return compareTranscript(receipt, half, await sha256(transcriptBytes(frames)))
+}
+
+/** As `compareFrames`, by the digest of a `TranscriptHash` that the party kept of its frames. */
+export function compareTranscript(
+  receipt: Pick<VerifiedReceipt, 'entries'>,
+  half: Half,
+  digest: Uint8Array,
+): Exclude<MessageMatch, 'streamed'> {
   const closing = receipt.entries.at(-1)
   if (closing === undefined) return 'absent'
   const names =
@@ -66,7 +75,6 @@ export async function compareFrames(
   if (closing.withheld.some((name) => names.some((known) => known === name))) return 'withheld'
   const [sent, forwarded = sent] = names.map((name) => closing.facts[name])
   if (!(sent instanceof Uint8Array) || !(forwarded instanceof Uint8Array)) return 'absent'
-  const digest = await sha256(transcriptBytes(frames))
   const isForwarded = equalBytes(forwarded, digest)
   // The outcome commits to the events of a response as they were forwarded, and to no other form.
   if (half === 'response') return isForwarded ? 'forwarded' : 'other'

@@ -1,7 +1,7 @@
 import { utf8 } from '@countersign/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { EventParser, Transcript } from './events.ts'
+import { EventParser } from './events.ts'
 
 function eventsOf(text: string, cuts: readonly number[] = []) {
   const bytes = utf8(text)
@@ -75,17 +75,4 @@ describe('the event parser', () => {
     const bad = Uint8Array.of(...utf8('data: '), 0xff, 0x0a, 0x0a)
     expect(() => new EventParser(100).read(bad)).toThrow('ANSWER_MALFORMED')
   })
-})
-
-test('a transcript knows the stream with and without its last block', () => {
-  const block = (data: string) => ({ data, event: null })
-  const [short, long] = [new Transcript(), new Transcript()]
-  for (const data of ['a', 'b']) short.take(block(data))
-  for (const data of ['a', 'b', 'c']) long.take(block(data))
-  expect(long.digests().beforeLast).toEqual(short.digests().whole)
-  expect(long.digests().beforeLastTwo).toEqual(short.digests().beforeLast)
-  expect(long.digests().whole).not.toEqual(short.digests().whole)
-  const joined = new Transcript()
-  joined.take(block('ab'))
-  expect(joined.digests().whole).not.toEqual(short.digests().whole)
 })

@@ -1,5 +1,4 @@
-import { createHash, type Hash } from 'node:crypto'
-import { EventBlocks, parseUtf8, utf8, visitEventFields } from '@countersign/protocol'
+import { EventBlocks, parseUtf8, visitEventFields } from '@countersign/protocol'
 import { AgentError } from '../lib/fault.ts'
 
 /** One server-sent event (WHATWG HTML, section 9.2). */
@@ -76,33 +75,5 @@ function decode(block: Uint8Array): string {
     return parseUtf8(block)
   } catch (cause) {
     throw new AgentError('ANSWER_MALFORMED', 'an event is not UTF-8', { cause })
-  }
-}
-
-/**
- * The hash that the fabric commits to for a stream: over the data of each block, with its length as
- * four bytes before it. A stream that was cut ends in blocks of the fabric itself, which are not in
- * its transcript: its terminal event, and before it an error for a JSON-RPC client.
- */
-export class Transcript {
-  #hash = createHash('sha256')
-  #beforeLast: Hash = createHash('sha256')
-  #beforeLastTwo: Hash = createHash('sha256')
-
-  take(block: EventBlock): void {
-    const bytes = utf8(block.data)
-    const length = new Uint8Array(4)
-    new DataView(length.buffer).setUint32(0, bytes.length)
-    this.#beforeLastTwo = this.#beforeLast
-    this.#beforeLast = this.#hash.copy()
-    this.#hash.update(length).update(bytes)
-  }
-
-  digests(): Record<'whole' | 'beforeLast' | 'beforeLastTwo', Uint8Array> {
-    return {
-      whole: new Uint8Array(this.#hash.copy().digest()),
-      beforeLast: new Uint8Array(this.#beforeLast.copy().digest()),
-      beforeLastTwo: new Uint8Array(this.#beforeLastTwo.copy().digest()),
-    }
   }
 }

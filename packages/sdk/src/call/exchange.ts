@@ -1,23 +1,31 @@
 import { createHash } from 'node:crypto'
 import {
   type ExchangeId,
+  type FrameFault,
+  type FrameFormat,
   fieldValues,
   formatSpiffeId,
+  frameFormatOf,
   type HeaderList,
   isAgentName,
   isExchangeId,
   parseSpiffeId,
+  utf8,
 } from '@countersign/protocol'
 import { headerReader } from '../connection/control.ts'
 import type { ConnectionResponse } from '../connection/fabric-connection.ts'
 import { findRefusal } from '../connection/refused.ts'
 import { afterFirst } from '../connection/second-copy.ts'
+import { FrameTally } from '../frames/frame-tally.ts'
+import type { OutgoingFrames } from '../frames/outgoing-frames.ts'
+import { type PassingFrames, passingFrames } from '../frames/passing-frames.ts'
 import type { Identity } from '../identity/identity.ts'
 import { type SentRequest, signRequest } from '../identity/signing.ts'
 import type { Clock } from '../lib/clock.ts'
 import { AgentError } from '../lib/fault.ts'
 import { LIMITS } from '../lib/limits.ts'
-import { EventParser, Transcript } from './events.ts'
+import { type CallDeadline, checkTimeout, openDeadline, TIMEOUT_FIELD } from './deadline.ts'
+import { EventParser } from './events.ts'
 
 /** A request to an agent, bounded and complete, before it is signed. */
 export interface OutgoingCall {
@@ -27,25 +35,34 @@ export interface OutgoingCall {
   /** Path and query at the agent, starting with a slash. */
   readonly path: string
   readonly headers: Headers
-  readonly body: Uint8Array
+  readonly body: Uint8Array | OutgoingFrames
   readonly signal: AbortSignal | undefined
+  /** Stated to the fabric, and to each hop behind it. */
+  readonly timeoutMs?: number | undefined
 }
 
 /** The received part of a body, for the comparison with a receipt. */
-export type BodyProof =
-  | { readonly kind: 'whole'; readonly digest: Uint8Array }
-  | ({ readonly kind: 'events' } & Readonly<ReturnType<Transcript['digests']>>)
-  | { readonly kind: 'unfinished' }
+export interface BodyProof {
+  readonly isFinished: boolean
+  /** SHA-256 of all bytes that came. */
+  readonly digest: Uint8Array
+  /** Null for a body that has no frames: one message. */
+  readonly frames: FrameTally | null
+}
 
 /** One exchange as the caller saw it: what it sent, and what came back. */
 export interface Exchange {
   readonly id: ExchangeId | null
   readonly sent: SentRequest
+  /** Null for a request that was sent whole. */
+  readonly sentFrames: OutgoingFrames | null
   readonly receiver: string
   readonly status: number
   readonly headers: HeaderList
   readonly header: (name: string) => string | null
   readonly isEventStream: boolean
+  /** The frames of the body, by its content type; null for one message and for events. */
+  readonly format: FrameFormat | null
   /** The body, once; what passes through is hashed for `proof`. */
   readonly body: AsyncIterable<Uint8Array>
   readonly proof: () => BodyProof
@@ -81,26 +98,47 @@ export async function exchange(
   const receiver = receiverOf(call.to, identity.trustDomain)
   const path = `/agents/${receiver.name}${checkedPath(call.path)}`
   const { authority } = identity.connection
-  const headers: HeaderList = [...outgoing(call.headers), ['accept-encoding', 'identity']]
-  const unsigned = { method: call.method, path, authority, headers, body: call.body }
+  checkTimeout(call.timeoutMs)
+  const headers: HeaderList = [
+    ...outgoing(call.headers),
+    ['accept-encoding', 'identity'],
+    ...(call.timeoutMs === undefined ? [] : [[TIMEOUT_FIELD, String(call.timeoutMs)] as const]),
+  ]
+  const sentFrames = call.body instanceof Uint8Array ? null : call.body
+  const body = call.body instanceof Uint8Array ? call.body : null
+  const unsigned = { method: call.method, path, authority, headers, body }
   const signer = identity.signing
   const sign = (): SentRequest =>
     signRequest(unsigned, { signer, receiverId: receiver.spiffeId, clock })
+  // A stream that is slow to begin would otherwise outlive its signature.
+  await sentFrames?.open(call.signal)
   let sent = sign()
-  const response = await identity.connection.request({
-    ...unsigned,
-    headers: sent.headers,
-    signal: call.signal,
-    repeatable: safeMethods.has(call.method),
-    signAgain: () => {
-      sent = sign()
-      return sent.headers
-    },
-  })
-  return received(response, sent, receiver.name)
+  const deadline = openDeadline(call.signal, call.timeoutMs)
+  try {
+    const response = await identity.connection.request({
+      ...unsigned,
+      body: call.body,
+      headers: sent.headers,
+      signal: deadline.signal,
+      repeatable: safeMethods.has(call.method),
+      signAgain: () => {
+        sent = sign()
+        return sent.headers
+      },
+    })
+    return received(response, { sent, sentFrames, receiver: receiver.name, deadline })
+  } catch (error) {
+    deadline.end()
+    sentFrames?.stop()
+    throw error
+  }
 }
 
-function received(response: ConnectionResponse, sent: SentRequest, receiver: string): Exchange {
+function received(
+  response: ConnectionResponse,
+  made: Pick<Exchange, 'sent' | 'sentFrames' | 'receiver'> & { readonly deadline: CallDeadline },
+): Exchange {
+  const { deadline, ...of } = made
   const header = headerReader(response.headers)
   const refusal = response.isSecondCopy ? findRefusal(response.status, header) : null
   if (refusal !== null && !refusal.mayHaveActed) {
@@ -113,19 +151,27 @@ function received(response: ConnectionResponse, sent: SentRequest, receiver: str
     throw new AgentError('ANSWER_MALFORMED', `content-encoding ${encoding} was not asked for`)
   }
   const id = header('countersign-exchange')
-  const isEventStream = /^text\/event-stream\s*(?:;|$)/i.test(header('content-type') ?? '')
-  const { body, proof } = isEventStream ? provenEvents(response.body) : provenBody(response.body)
+  const contentType = header('content-type')
+  const isEventStream = /^text\/event-stream\s*(?:;|$)/i.test(contentType ?? '')
+  const format = frameFormatOf(contentType)
+  const { body, proof } = provenBody(response.body, {
+    tally: isEventStream ? eventTally() : tallyFor(of.sentFrames, format),
+    over: () => deadline.end(),
+  })
   return {
     id: isExchangeId(id) ? id : null,
-    sent,
-    receiver,
+    ...of,
     status: response.status,
     headers: response.headers,
     header,
     isEventStream,
+    format,
     body,
     proof,
-    discard: () => response.discard(),
+    discard() {
+      deadline.end()
+      response.discard()
+    },
   }
 }
 
@@ -134,50 +180,64 @@ interface Proven {
   readonly proof: () => BodyProof
 }
 
-function provenBody(chunks: AsyncIterable<Uint8Array>): Proven {
-  const hash = createHash('sha256')
-  let finished = false
-  return {
-    body: watched(chunks, {
-      take: (chunk) => hash.update(chunk),
-      finish: () => {
-        finished = true
-      },
-    }),
-    proof: () =>
-      finished
-        ? { kind: 'whole', digest: new Uint8Array(hash.copy().digest()) }
-        : { kind: 'unfinished' },
-  }
-}
-
-function provenEvents(chunks: AsyncIterable<Uint8Array>): Proven {
-  const parser = new EventParser(LIMITS.eventBytesMax)
-  const transcript = new Transcript()
-  let finished = false
-  return {
-    body: watched(chunks, {
-      take: (chunk) => {
-        for (const block of parser.read(chunk)) transcript.take(block)
-      },
-      finish: () => {
-        parser.end()
-        finished = true
-      },
-    }),
-    proof: () => (finished ? { kind: 'events', ...transcript.digests() } : { kind: 'unfinished' }),
-  }
-}
-
-async function* watched(
+function provenBody(
   chunks: AsyncIterable<Uint8Array>,
-  watch: { take(chunk: Uint8Array): void; finish(): void },
-): AsyncGenerator<Uint8Array> {
-  for await (const chunk of chunks) {
-    watch.take(chunk)
-    yield chunk
+  how: { readonly tally: PassingFrames | null; over(): void },
+): Proven {
+  const { tally } = how
+  const hash = createHash('sha256')
+  let isFinished = false
+  const pass = async function* (): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of chunks) {
+        hash.update(chunk)
+        tally?.take(chunk)
+        yield chunk
+      }
+      tally?.end()
+      isFinished = true
+    } finally {
+      how.over()
+    }
   }
-  watch.finish()
+  return {
+    body: pass(),
+    proof: () => ({
+      isFinished,
+      digest: new Uint8Array(hash.copy().digest()),
+      frames: tally?.tally ?? null,
+    }),
+  }
+}
+
+/**
+ * The hash that the fabric commits to for events is over the data of each block. A stream that was
+ * cut ends in blocks of the fabric itself, which are not in its transcript: its terminal event, and
+ * before it an error for a JSON-RPC client.
+ */
+const ownEventsMax = 2
+
+/** Only a streamed request is answered in frames; any other response is one message. */
+function tallyFor(sent: OutgoingFrames | null, format: FrameFormat | null): PassingFrames | null {
+  if (sent === null || format === null) return null
+  return passingFrames(format, sent.frameBytesMax)
+}
+
+function eventTally(): PassingFrames {
+  const parser = new EventParser(LIMITS.eventBytesMax)
+  const tally = new FrameTally(ownEventsMax)
+  return {
+    tally,
+    take(chunk) {
+      for (const { data } of parser.read(chunk)) tally.add(utf8(data))
+    },
+    end: () => parser.end(),
+  }
+}
+
+/** The error for a response whose bytes are not frames of its content type. */
+export function badFrame({ isTooLarge, detail }: FrameFault): AgentError {
+  return new AgentError(isTooLarge ? 'ANSWER_TOO_LARGE' : 'ANSWER_MALFORMED', detail)
 }
 
 function outgoing(headers: Headers): [string, string][] {

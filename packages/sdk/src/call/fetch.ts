@@ -1,4 +1,7 @@
+import { frameFormatOf } from '@countersign/protocol'
 import { readAll } from '../connection/body.ts'
+import { toWebStream } from '../connection/web-stream.ts'
+import { type OutgoingFrames, streamOf } from '../frames/outgoing-frames.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Clock } from '../lib/clock.ts'
 import { AgentError } from '../lib/fault.ts'
@@ -39,7 +42,7 @@ export function createFetch(identity: Identity, clock: Clock): AgentFetch {
         ...target,
         method: request.method,
         headers: request.headers,
-        body: await requestBody(request),
+        body: await requestBody(request, init),
         signal: request.signal,
       },
       clock,
@@ -55,7 +58,7 @@ export function createFetch(identity: Identity, clock: Clock): AgentFetch {
       if (made === undefined) {
         throw new AgentError('REQUEST_MALFORMED', 'this response did not come from this agent')
       }
-      if (made.proof().kind === 'unfinished' && !response.bodyUsed) {
+      if (!made.proof().isFinished && !response.bodyUsed) {
         throw new AgentError('REQUEST_MALFORMED', 'read the body before asking for its receipt')
       }
       return receiptOf(made, identity)
@@ -78,15 +81,28 @@ function targetOf(url: string, fabricUrl: string): { to: string; path: string } 
   )
 }
 
-async function requestBody(request: Request): Promise<Uint8Array> {
-  if (request.body === null) return new Uint8Array(0)
-  return readAll(request.body, LIMITS.bodyBytesMax, 'REQUEST_TOO_LARGE')
+/** As `call`: pieces whose type has frames are a stream. Any other content is read whole. */
+async function requestBody(
+  request: Request,
+  init: FetchInit,
+): Promise<Uint8Array | OutgoingFrames> {
+  const { body, headers, method } = request
+  if (body === null) return new Uint8Array(0)
+  const contentType = headers.get('content-type')
+  const isStreamed = isPieces(init?.body) && frameFormatOf(contentType) !== null
+  if (isStreamed) return streamOf(body, { method, contentType })
+  return readAll(body, LIMITS.bodyBytesMax, 'REQUEST_TOO_LARGE')
+}
+
+function isPieces(body: unknown): boolean {
+  const isBytes = ArrayBuffer.isView(body) || body instanceof FormData
+  return typeof body === 'object' && body !== null && !isBytes && Symbol.asyncIterator in body
 }
 
 function toResponse(made: Exchange, request: Request): Response {
   const hasBody = !bodiless.has(made.status) && request.method !== 'HEAD'
   const init = { status: made.status, headers: toHeaders(made.headers) }
-  const response = new Response(hasBody ? toStream(made) : null, init)
+  const response = new Response(hasBody ? toWebStream(made.body, () => made.discard()) : null, init)
   Object.defineProperty(response, 'url', { value: request.url })
   if (!hasBody) drain(made)
   return response
@@ -95,22 +111,4 @@ function toResponse(made: Exchange, request: Request): Response {
 /** An absent body still ends, and the receipt covers its end. */
 function drain(made: Exchange): void {
   readAll(made.body, 0, 'ANSWER_MALFORMED').catch(() => made.discard())
-}
-
-function toStream(made: Exchange): ReadableStream<Uint8Array> {
-  const chunks = made.body[Symbol.asyncIterator]()
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const next = await chunks.next()
-        if (next.done === true) controller.close()
-        else controller.enqueue(next.value)
-      },
-      cancel() {
-        made.discard()
-      },
-    },
-    // One chunk at a time: a slow reader slows the sender down instead of filling our memory.
-    { highWaterMark: 0 },
-  )
 }

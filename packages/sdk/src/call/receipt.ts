@@ -16,12 +16,15 @@ import { readAll } from '../connection/body.ts'
 import { headerReader } from '../connection/control.ts'
 import type { FabricConnection } from '../connection/fabric-connection.ts'
 import { findRefusal } from '../connection/refused.ts'
+import type { FrameTally } from '../frames/frame-tally.ts'
+import type { OutgoingFrames } from '../frames/outgoing-frames.ts'
 import type { Identity } from '../identity/identity.ts'
 import { rawPublicKey } from '../identity/keys.ts'
 import { parseJson, parseTrustDocument } from '../identity/trust.ts'
 import { AgentError } from '../lib/fault.ts'
 import { LIMITS } from '../lib/limits.ts'
-import type { BodyProof, Exchange } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
+import { checkFrames, framesOnRecord, type KeptFrames } from './frame-match.ts'
 
 /** A verified receipt, with its bytes, so that others can verify them as well. */
 export interface Receipt extends VerifiedReceipt {
@@ -30,9 +33,20 @@ export interface Receipt extends VerifiedReceipt {
 
 /**
  * Verifies a receipt offline. Throws RECEIPT_REJECTED, whose `cause` is the ReceiptError that names
- * what failed; a changed bit anywhere is a failure.
+ * what failed; a changed bit anywhere is a failure. With `frames`, it also throws FRAMES_MISMATCHED
+ * unless the frames on record are exactly those that were kept.
  */
-export async function verify(bytes: Uint8Array, trust: Trust): Promise<Receipt> {
+export async function verify(
+  bytes: Uint8Array,
+  trust: Trust,
+  frames?: KeptFrames,
+): Promise<Receipt> {
+  const receipt = await verifyAlone(bytes, trust)
+  if (frames !== undefined) checkFrames(receipt, frames)
+  return receipt
+}
+
+async function verifyAlone(bytes: Uint8Array, trust: Trust): Promise<Receipt> {
   try {
     return { ...(await verifyReceipt(bytes, trust)), bytes }
   } catch (cause) {
@@ -46,6 +60,14 @@ export async function verify(bytes: Uint8Array, trust: Trust): Promise<Receipt> 
 
 const pauseMsFirst = 25
 const pauseMsMax = 1_000
+
+export interface ReceiptOptions {
+  /**
+   * Accepts a receipt of the first frames of a streamed request alone: of one that was ended, or
+   * answered, before its own end.
+   */
+  readonly part?: boolean
+}
 
 /** The agent that asks for a receipt. */
 export type ReceiptReader = Pick<Identity, 'connection' | 'connectionTo' | 'trust'>
@@ -98,12 +120,12 @@ const newerTrust = new WeakMap<ReceiptReader, Trust>()
  */
 async function verifyOfFabric(bytes: Uint8Array, identity: ReceiptReader): Promise<Receipt> {
   try {
-    return await verify(bytes, newerTrust.get(identity) ?? identity.trust)
+    return await verifyAlone(bytes, newerTrust.get(identity) ?? identity.trust)
   } catch (error) {
     const cause = error instanceof AgentError ? error.cause : null
     if (!(cause instanceof ReceiptError) || cause.code !== 'ORIGIN_UNTRUSTED') throw error
     const trust = { ...identity.trust, slots: await readSlots(identity) }
-    const receipt = await verify(bytes, trust)
+    const receipt = await verifyAlone(bytes, trust)
     newerTrust.set(identity, trust)
     return receipt
   }
@@ -143,14 +165,24 @@ async function findReceiptBytes(
  * Throws RECEIPT_MISMATCHED unless the verified `receipt` is about what this caller sent and
  * received. A fact that the receipt withholds cannot be compared, and does not count as equal.
  */
-export function checkAbout(receipt: Receipt, exchange: Exchange, identity: Identity): void {
+export function checkAbout(
+  receipt: Receipt,
+  exchange: Exchange,
+  identity: Identity,
+  { part = false }: ReceiptOptions = {},
+): void {
   const [opening] = receipt.entries
   const closing = receipt.entries.at(-1)
   if (opening === undefined || closing === undefined) throw mismatch('it has no entries')
   if (receipt.caller !== identity.spiffeId) throw mismatch('its caller is another agent')
   if (receiverName(receipt.receiver) !== exchange.receiver)
     throw mismatch('its receiver is another')
-  checkBytes(opening.facts, 'request.digest', exchange.sent.digest)
+  const { sent, sentFrames } = exchange
+  // First: it states more of what differs.
+  if (sentFrames !== null) checkSentFrames(receipt, sentFrames, part)
+  const digest = sentFrames === null ? sent.digest : sentFrames.firstDigest
+  if (digest === null) throw mismatch('it is about a stream')
+  checkBytes(opening.facts, 'request.digest', digest)
   if (exchange.sent.signature !== null) {
     checkBytes(opening.facts, 'request.signature', exchange.sent.signature)
     const ours = rawPublicKey(identity.signing.privateKey)
@@ -159,18 +191,51 @@ export function checkAbout(receipt: Receipt, exchange: Exchange, identity: Ident
   }
   if (closing.kind !== 'outcome') throw mismatch('it ends without an outcome')
   if (closing.facts['status'] !== exchange.status) throw mismatch('its status is another')
-  checkBody(closing.facts, exchange.proof())
+  checkBody(receipt, exchange)
 }
 
-function checkBody(facts: Readonly<Record<string, FactValue>>, proof: BodyProof): void {
-  if (proof.kind === 'whole') checkBytes(facts, 'response.forwarded-digest', proof.digest)
-  if (proof.kind !== 'events') return
+/**
+ * The fabric stops reading a request whose exchange has ended: by a rule, or because the receiver
+ * answered before its end. The receipt is then of the first frames, which are all that passed.
+ */
+function checkSentFrames(
+  receipt: Receipt,
+  { tally, format }: OutgoingFrames,
+  isPartAccepted: boolean,
+): void {
+  const codec = receipt.entries[0]?.facts['request.streamed']
+  if (codec !== format.name) throw mismatch('it is about another kind of request')
+  const sent = tally.record()
+  const passed = framesOnRecord(receipt, 'request')?.frames ?? sent.frames
+  const digest = passed < sent.frames ? tally.digestOfFirst(passed) : null
+  if (digest === null) return checkFrames(receipt, { as: 'caller', request: sent })
+  checkFrames(receipt, { as: 'caller', request: { ...sent, digest } })
+  if (isPartAccepted) return
+  const detail = `the first ${passed} of ${sent.frames} frames of the request passed, and no others`
+  throw new AgentError('FRAMES_MISMATCHED', detail)
+}
+
+function checkBody(receipt: Receipt, { proof: proofOf, isEventStream }: Exchange): void {
+  const facts = receipt.entries.at(-1)?.facts ?? {}
+  const { isFinished, digest, frames } = proofOf()
+  if (!isFinished) return
+  const isStream = facts['transcript'] !== undefined
+  if (!isEventStream && !isStream) return checkBytes(facts, 'response.forwarded-digest', digest)
+  if (frames === null) throw mismatch('its response is a stream')
+  if (isEventStream) return checkEvents(facts, frames)
+  checkFrames(receipt, { as: 'caller', response: frames.record() })
+}
+
+function checkEvents(facts: Readonly<Record<string, FactValue>>, tally: FrameTally): void {
   const isCut = facts['result'] === 'cut' || facts['result'] === 'broken'
   const transcript = facts['transcript']
-  const isSame = (digest: Uint8Array): boolean =>
-    transcript instanceof Uint8Array && equalBytes(transcript, digest)
-  if (isSame(proof.whole)) return
-  if (isCut && (isSame(proof.beforeLast) || isSame(proof.beforeLastTwo))) return
+  const { frames } = tally.record()
+  const isSame = (count: number): boolean => {
+    const digest = tally.digestOfFirst(count)
+    return transcript instanceof Uint8Array && digest !== null && equalBytes(transcript, digest)
+  }
+  if (isSame(frames)) return
+  if (isCut && (isSame(frames - 1) || isSame(frames - 2))) return
   throw mismatch('its transcript is of other events')
 }
 

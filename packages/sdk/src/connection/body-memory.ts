@@ -17,7 +17,7 @@ export class BodyMemory {
   /** Opens an account for one body of a peer that proved this SPIFFE ID. */
   open(peer: string, isFabric: boolean): BodyAccount {
     let taken = 0
-    return {
+    const account: BodyAccount = {
       take: (bytes) => {
         const ofPeer = (this.#bytesOf.get(peer) ?? 0) + bytes
         const isOver = isFabric
@@ -28,11 +28,15 @@ export class BodyMemory {
         taken += bytes
         return true
       },
-      close: () => {
-        this.#add(peer, isFabric, -taken)
-        taken = 0
+      hold: (bytes) => {
+        if (bytes > taken) return account.take(bytes - taken)
+        this.#add(peer, isFabric, bytes - taken)
+        taken = bytes
+        return true
       },
+      close: () => void account.hold(0),
     }
+    return account
   }
 
   #add(peer: string, isFabric: boolean, bytes: number): void {
@@ -58,5 +62,7 @@ export function answerMemoryOf(connection: object): BodyMemory {
 export interface BodyAccount {
   /** Returns whether that many more bytes may be kept. */
   take(bytes: number): boolean
+  /** Returns whether so many bytes may be kept in all; keeps fewer in any case. */
+  hold(bytes: number): boolean
   close(): void
 }

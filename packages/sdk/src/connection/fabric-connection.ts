@@ -21,13 +21,15 @@ import { AgentError } from '../lib/fault.ts'
 import { LIMITS } from '../lib/limits.ts'
 import { describeNetworkFault } from './network-fault.ts'
 import { afterFirst } from './second-copy.ts'
+import { type SentBody, sendBody } from './send-body.ts'
 
 export interface ConnectionRequest {
   readonly method: string
   /** Path and query, as they stand in the request line. */
   readonly path: string
   readonly headers: HeaderList
-  readonly body: Uint8Array
+  /** Whole, or sent as a stream: then it is never sent a second time, whatever `repeatable` is. */
+  readonly body: Uint8Array | SentBody
   readonly signal?: AbortSignal | undefined
   /** The request may arrive twice without being acted on twice, as one of a safe method may. */
   readonly repeatable: boolean
@@ -96,7 +98,8 @@ export function openFabricConnection(options: FabricConnectionOptions): FabricCo
         return await once(request)
       } catch (error) {
         // Most likely the server closed an idle connection just as it was taken into use again.
-        if (!request.repeatable || !(error instanceof StaleConnection)) throw unwrap(error)
+        const isRepeatable = request.repeatable && request.body instanceof Uint8Array
+        if (!isRepeatable || !(error instanceof StaleConnection)) throw unwrap(error)
         try {
           const headers = request.signAgain?.() ?? request.headers
           return { ...(await once({ ...request, headers })), isSecondCopy: true }
@@ -224,21 +227,27 @@ function send(request: ConnectionRequest, target: Target): Promise<ConnectionRes
     }
     request.signal?.addEventListener('abort', onAbort, { once: true })
     out.once('close', () => request.signal?.removeEventListener('abort', onAbort))
+    const { body } = request
+    const isStreamed = !(body instanceof Uint8Array)
     const progress = watchProgress(out)
+    let failure: Error | null = null
     out.once('timeout', () => out.destroy(new Error('it fell silent')))
     out.once('socket', (socket) => {
       // Node leaves the short timeout of an idle connection on it, and would end a slow response.
-      socket.setTimeout(LIMITS.idleMsMax)
+      socket.setTimeout(isStreamed ? LIMITS.streamIdleMsMax : LIMITS.idleMsMax)
     })
-    out.once('error', (error) => {
+    out.on('error', (error) => {
+      failure ??= error
       if (request.signal?.aborted === true) reject(abortReason(request.signal))
       else reject(toFault(error, progress))
     })
     out.once('response', (response) => {
       response.once('close', () => request.signal?.removeEventListener('abort', onAbort))
-      resolve(toResponse(response))
+      // The connection of a request that has failed brings no reason for the end of its response.
+      resolve(toResponse(response, () => reasonOf(request.signal, failure)))
     })
-    out.end(request.body.length === 0 ? undefined : request.body)
+    if (isStreamed) sendBody(out, body, untilProved)
+    else out.end(body.length === 0 ? undefined : body)
   })
 }
 
@@ -248,6 +257,7 @@ function outgoingHeaders(request: ConnectionRequest, authority: string): Outgoin
     const present = headers[name]
     headers[name] = present === undefined ? value : [present, value].flat()
   }
+  if (!(request.body instanceof Uint8Array)) return headers
   if (request.body.length > 0 || !['GET', 'HEAD', 'DELETE'].includes(request.method)) {
     headers['content-length'] = String(request.body.length)
   }
@@ -256,6 +266,13 @@ function outgoingHeaders(request: ConnectionRequest, authority: string): Outgoin
 
 /** Connections whose peer is not proved yet: Node holds back what is written to them. */
 const unproved = new WeakSet<Duplex>()
+
+/** Never rejects: a connection that fails ends its request with the reason. */
+function untilProved(socket: Duplex): Promise<void> {
+  if (!unproved.has(socket)) return Promise.resolve()
+  // Our own listener of this event comes first, and looks at the peer.
+  return new Promise((resolve) => socket.once('secureConnect', () => resolve()))
+}
 
 /** Watches that repeat the checks of the handshake on a connection. */
 const watches = new WeakMap<Duplex, PeerWatch>()
@@ -319,6 +336,7 @@ function watchProgress(out: ClientRequest): Progress {
 }
 
 function toFault(error: Error, progress: Progress): Error {
+  if (isUnfinished(error)) return error
   const code = 'code' in error ? String(error.code) : ''
   const given = { cause: error }
   if (!progress.isSent()) {
@@ -343,7 +361,17 @@ const certificateFaults: ReadonlySet<string> = new Set([
   'CERT_UNTRUSTED',
 ])
 
-function toResponse(response: IncomingMessage): ConnectionResponse {
+function isUnfinished(error: unknown): error is AgentError {
+  return error instanceof AgentError && error.code === 'REQUEST_UNFINISHED'
+}
+
+/** The reason for which this side ended an exchange; null if it did not. */
+function reasonOf(signal: AbortSignal | undefined, failure: Error | null): Error | null {
+  if (signal?.aborted === true) return abortReason(signal)
+  return isUnfinished(failure) ? failure : null
+}
+
+function toResponse(response: IncomingMessage, ownReason: () => Error | null): ConnectionResponse {
   const headers: [string, string][] = []
   for (let at = 0; at + 1 < response.rawHeaders.length; at += 2) {
     headers.push([(response.rawHeaders[at] ?? '').toLowerCase(), response.rawHeaders[at + 1] ?? ''])
@@ -352,7 +380,7 @@ function toResponse(response: IncomingMessage): ConnectionResponse {
     status: response.statusCode ?? 0,
     headers,
     isSecondCopy: false,
-    body: readBody(response),
+    body: readBody(response, ownReason),
     discard: () => {
       response.on('error', () => undefined)
       response.destroy()
@@ -360,15 +388,16 @@ function toResponse(response: IncomingMessage): ConnectionResponse {
   }
 }
 
-async function* readBody(response: IncomingMessage): AsyncGenerator<Uint8Array> {
+async function* readBody(
+  response: IncomingMessage,
+  ownReason: () => Error | null,
+): AsyncGenerator<Uint8Array> {
   try {
     for await (const chunk of response as AsyncIterable<Uint8Array>) yield chunk
   } catch (cause) {
-    throw cause instanceof Error && cause.name === 'AbortError'
-      ? cause
-      : new AgentError('BODY_UNFINISHED', '', { cause })
+    throw ownReason() ?? new AgentError('BODY_UNFINISHED', '', { cause })
   }
-  if (!response.complete) throw new AgentError('BODY_UNFINISHED')
+  if (!response.complete) throw ownReason() ?? new AgentError('BODY_UNFINISHED')
 }
 
 function abortReason(signal: AbortSignal | undefined): Error {

@@ -66,6 +66,22 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   UNDECIDED: 'nothing was delivered; call again later, and tell the operator if it persists',
 }
 
+/** A streamed request is refused for other reasons, and its body cannot be read again. */
+const NEXT_OF_STREAM: Readonly<Partial<Record<RefusalCode, string>>> = {
+  SIGNATURE_REJECTED:
+    'check that the receiver serves and that its route permits streamed requests (`streams.permit`), then the clock of this machine',
+  SIGNATURE_MISSING:
+    'a streamed request does not count as signed: send the content whole, or ask for a policy that permits it unsigned',
+  MESSAGE_TOO_LARGE:
+    'send smaller frames, or fewer; `limit` names the bound; a route that permits no streams bounds the whole body',
+  CONTENT_UNSUPPORTED:
+    'send JSON lines in UTF-8, to a receiver whose route permits streams; policy that masks or blocks lets no octets pass',
+  APPROVAL_REQUIRED:
+    'a streamed request cannot wait for an approval: send the content whole (`body` of bytes or `json`), or ask the operator for a policy that permits it without one',
+  APPROVAL_PENDING:
+    'once it is approved (`countersign approval approve <id>`), make the call again with a new body: the SDK repeats no streamed request',
+}
+
 /** For a refusal that the receiver states of itself. */
 const NEXT_OF_STATED =
   'call again only if it may happen twice: the receiver states that it refused, and may have acted'
@@ -122,7 +138,8 @@ export class RefusedError extends Error {
     const reconnect = reason !== null && WITHDRAWALS[reason].reconnect
     const acted = mayHaveActedOn(code, told)
     const statedBy = told.statedBy ?? null
-    const own = code === 'WITHDRAWN' ? nextOfWithdrawal(reconnect, acted) : NEXT[code]
+    const plain = (told.isStreamed === true ? NEXT_OF_STREAM[code] : undefined) ?? NEXT[code]
+    const own = code === 'WITHDRAWN' ? nextOfWithdrawal(reconnect, acted) : plain
     const next = statedBy === null ? own : NEXT_OF_STATED
     const word = statedBy === null ? '' : `, on the word of ${statedBy} alone`
     const holder = told.holder ?? null
@@ -191,18 +208,22 @@ interface Told {
   readonly mayHaveActed?: boolean | null
   /** True when part of the response had arrived already. */
   readonly begun?: boolean
+  /** True for the refusal of a streamed request. */
+  readonly isStreamed?: boolean
 }
 
 /** The refusal that a response head carries, or null: the header decides, never the body. */
 export function findRefusal(
   status: number,
   header: (name: string) => string | null,
+  asked: { readonly isStreamed?: boolean } = {},
 ): RefusedError | null {
   const code = header('countersign-refusal')
   if (code === null) return null
   const seconds = header('retry-after')
   const reason = header('countersign-withdrawal')
   return new RefusedError(isRefusalCode(code) ? code : 'OUTCOME_UNKNOWN', {
+    ...asked,
     known: isRefusalCode(code),
     status,
     exchange: header('countersign-exchange'),

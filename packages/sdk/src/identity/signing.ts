@@ -5,6 +5,7 @@ import {
   type HeaderList,
   prepareRequestSignature,
   receiverHeader,
+  streamedBody,
   toBase64Url,
   utf8,
 } from '@countersign/protocol'
@@ -23,15 +24,16 @@ export interface UnsignedRequest {
   readonly path: string
   readonly authority: string
   readonly headers: HeaderList
-  readonly body: Uint8Array
+  /** Null for a stream, of which the head and the statement that it is one are signed. */
+  readonly body: Uint8Array | null
 }
 
 /** A request with its signature, and what a receipt about it has to contain. */
 export interface SentRequest {
   readonly headers: HeaderList
-  /** SHA-256 of the body. */
-  readonly digest: Uint8Array
-  /** 64 bytes; null for a request that went unsigned. */
+  /** SHA-256 of the body; null for a stream. */
+  readonly digest: Uint8Array | null
+  /** 64 bytes; null for a stream, which does not count as signed and has no signature on record. */
   readonly signature: Uint8Array | null
 }
 
@@ -43,12 +45,12 @@ export function signRequest(
   request: UnsignedRequest,
   { signer, receiverId, clock }: { signer: Signer; receiverId: string | null; clock: Clock },
 ): SentRequest {
-  const digest = sha256(request.body)
-  const hasContent =
-    request.body.length > 0 || request.headers.some(([name]) => name === 'content-type')
+  const { body } = request
+  const digest = body === null ? null : sha256(body)
   const headers = request.headers.map(([name, value]): [string, string] => [name, value])
   if (receiverId !== null) headers.push([receiverHeader, receiverId])
-  if (hasContent) headers.push(['content-digest', formatContentDigest(digest)])
+  if (digest === null) headers.push([...streamedBody])
+  else if (hasContent(request)) headers.push(['content-digest', formatContentDigest(digest)])
   const { input, base } = prepareRequestSignature(
     { ...request, headers },
     {
@@ -61,8 +63,12 @@ export function signRequest(
   return {
     headers: [...headers, ...formatSignedRequestHeaders('caller', input, signature)],
     digest,
-    signature,
+    signature: digest === null ? null : signature,
   }
+}
+
+function hasContent({ body, headers }: UnsignedRequest): boolean {
+  return (body?.length ?? 0) > 0 || headers.some(([name]) => name === 'content-type')
 }
 
 /** Raw Ed25519, 64 bytes. */

@@ -47,9 +47,17 @@ export const FAULTS = {
     says: 'the request exceeds a size limit',
     next: 'send less, or raise `bodyBytesMax` on both sides',
   },
+  REQUEST_UNFINISHED: {
+    says: 'the body of the streamed request failed before its end, and the request was broken off',
+    next: 'read `cause`; the receiver has the frames before it: ask it, before you stream again',
+  },
+  CALL_TIMED_OUT: {
+    says: 'no whole answer came within `timeoutMs`',
+    next: 'ask the receiver, or look the exchange up, before the call is repeated',
+  },
   BODY_CONSUMED: {
-    says: 'the body of this reply was already read in another form',
-    next: 'read a reply once: as bytes, text or json, or else as events',
+    says: 'the body was already read in another form',
+    next: 'read a body once: as bytes, text or json, or else as events, frames or values',
   },
   BODY_UNFINISHED: {
     says: 'the body ended before it was complete',
@@ -75,6 +83,10 @@ export const FAULTS = {
     says: 'the receipt verifies, but it is not about this exchange',
     next: 'keep receipt and exchange id as evidence: a response named another exchange',
   },
+  FRAMES_MISMATCHED: {
+    says: 'the receipt verifies, but other frames are on record than passed here',
+    next: 'keep receipt and frames as evidence: a frame was changed, dropped, added or moved',
+  },
   SERVER_UNAVAILABLE: {
     says: 'the agent could not listen',
     next: 'choose another port (0 takes a free one) or stop what holds it',
@@ -94,6 +106,8 @@ const AFTER_SENDING: ReadonlySet<FaultCode> = new Set([
   'ANSWER_TOO_LARGE',
   'MEMORY_FULL',
   'BODY_UNFINISHED',
+  'REQUEST_UNFINISHED',
+  'CALL_TIMED_OUT',
 ])
 
 /** A failure on this side of the wire. `message` holds code, sentence, detail and the next step. */

@@ -8,6 +8,16 @@ export const LIMITS = {
   bodyMemoryBytesMax: 128 * 1024 * 1024,
   /** One server-sent event. */
   eventBytesMax: 1024 * 1024,
+  /** One frame of a streamed body: as much as a route may permit. */
+  frameBytesMax: 4 * 1024 * 1024,
+  /** Frames at the end of a streamed request without which its transcript is still known. */
+  recentFramesMax: 4_096,
+  /** Silence on the connection of a streamed request, in both directions. */
+  streamIdleMsMax: 3_600_000,
+  /** The largest number that `Countersign-Timeout` holds. */
+  timeoutMsMax: 99_999_999,
+  /** The fabric, which knows what was sent, gets this long to state that the time has passed. */
+  timeoutGraceMs: 1_000,
   /** A trust document, an enrolment answer, a refusal, an endpoint list. */
   controlBytesMax: 1024 * 1024,
   receiptBytesMax: 1024 * 1024,

@@ -23,6 +23,17 @@ export interface Countersigning {
   readonly signer: Signer
   readonly clock: Clock
   readonly bodyBytesMax: number
+  /** Null for the answer to a request that is one message. */
+  readonly frames?: AnswerFrames | null
+}
+
+/** Counts a response that streams because the request that it answers does. */
+export interface AnswerFrames {
+  /** Returns whether a response of this type has frames; it then passes as it is written. */
+  begin(contentType: string): boolean
+  /** Returns `bytes`, which are on their way. */
+  count(bytes: Uint8Array): Uint8Array
+  end(): void
 }
 
 /** The signature fields of a whole response, its digest among them. */
@@ -64,7 +75,8 @@ type Callback = (error?: Error | null) => void
 /**
  * Makes `response` countersign everything that any code writes to it, an application that knows
  * nothing of us included. Its bytes are held until it ends, because their digest stands in the
- * head; only an event stream is passed on as it is written, behind a signed head.
+ * head; only events, and frames that answer a stream, pass on as they are written, behind a signed
+ * head.
  *
  * The methods of this one object are replaced, not those of its prototype: frameworks set another
  * prototype and still find ours.
@@ -82,7 +94,8 @@ export function countersignResponse(response: ServerResponse, rules: Countersign
 
   const stream = (): boolean => {
     if (state === 'streaming') return true
-    if (state === 'ended' || !isEventStream(response)) return false
+    if (state === 'ended') return false
+    if (!passesAsWritten(response, rules)) return false
     state = 'streaming'
     if (!isPlain(response)) return true
     setAll(response, signStreamHead(headOf(response), rules))
@@ -103,13 +116,11 @@ export function countersignResponse(response: ServerResponse, rules: Countersign
     write(chunk: unknown, encoding?: unknown, then?: Callback): boolean {
       const done = typeof encoding === 'function' ? (encoding as Callback) : then
       const bytes = toBytes(chunk, encoding)
-      if (state === 'ended' || stream()) return real.write(bytes, done)
+      if (state === 'ended' || stream())
+        return real.write(rules.frames?.count(bytes) ?? bytes, done)
       heldBytes += bytes.length
       if (heldBytes > rules.bodyBytesMax) {
-        // An answer that cannot be held cannot be signed, and half of it would look like all of it.
-        response.destroy(
-          new AgentError('ANSWER_TOO_LARGE', `more than ${rules.bodyBytesMax} bytes`),
-        )
+        response.destroy(tooLarge(rules))
         return false
       }
       held.push(bytes.slice())
@@ -128,6 +139,7 @@ export function countersignResponse(response: ServerResponse, rules: Countersign
         return response
       }
       state = 'ended'
+      rules.frames?.end()
       return real.end(done as (() => void) | undefined)
     },
     // Trailers are not covered by the countersignature, so they are not sent.
@@ -143,6 +155,11 @@ export function countersignResponse(response: ServerResponse, rules: Countersign
   }
 
   Object.assign(response, overrides)
+}
+
+/** A response that cannot be held cannot be signed, and half of it would look like all of it. */
+function tooLarge({ bodyBytesMax }: Countersigning): AgentError {
+  return new AgentError('ANSWER_TOO_LARGE', `more than ${bodyBytesMax} bytes`)
 }
 
 /** Signs the head of a response that is held whole; returns the body that follows it. */
@@ -162,8 +179,9 @@ function signWhole(
   return sent
 }
 
-function isEventStream(response: ServerResponse): boolean {
-  return /^text\/event-stream\s*(?:;|$)/i.test(String(response.getHeader('content-type') ?? ''))
+function passesAsWritten(response: ServerResponse, { frames }: Countersigning): boolean {
+  const contentType = String(response.getHeader('content-type') ?? '')
+  return /^text\/event-stream\s*(?:;|$)/i.test(contentType) || frames?.begin(contentType) === true
 }
 
 /**

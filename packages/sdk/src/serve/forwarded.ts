@@ -15,6 +15,7 @@ import {
   type RefusalCode,
   type SignableRequest,
   slotOfExchange,
+  streamedBody,
   utf8,
 } from '@countersign/protocol'
 import { clockSkewMs, type PeerIdentity } from '@countersign/protocol/tls'
@@ -77,11 +78,12 @@ const identityFields = ['countersign-exchange', 'countersign-from', 'countersign
 /**
  * Checks that `request` is what the fabric (or in the mesh the caller's connector) forwarded to us,
  * now and for the first time. `peer` is who holds the connection: a signature is good only from the
- * one who made it, so that a captured request cannot be brought by another.
+ * one who made it, so that a captured request cannot be brought by another. `body` is null for a
+ * stream, of which the signature covers the head and the statement that it is one.
  */
 export async function checkForwarded(
   request: SignableRequest,
-  body: Uint8Array,
+  body: Uint8Array | null,
   { peer, rules }: { peer: PeerIdentity; rules: ForwardRules },
 ): Promise<Forwarded | ForwardFault> {
   const signature = findForwardSignature(request)
@@ -154,17 +156,19 @@ async function forwardKey(
 function coverageFault(
   { components, params }: MessageSignature,
   request: SignableRequest,
-  body: Uint8Array,
+  body: Uint8Array | null,
 ): string | null {
   const needed = ['"@method"', '"@path"', ...identityFields.map((name) => `"${name}"`)]
   if (request.path.includes('?')) needed.push('"@query"')
   const digest = single('content-digest', request)
-  if (body.length > 0 || digest !== null) needed.push('"content-digest"')
+  if (body === null) needed.push(`"${bodyField}"`)
+  else if (body.length > 0 || digest !== null) needed.push('"content-digest"')
   const hasCaller = fieldValues('signature', request.headers).join(',').includes('caller=')
   if (hasCaller) needed.push('"signature";key="caller"')
   const uncovered = needed.find((component) => !components.includes(component))
   if (uncovered !== undefined) return `the forward signature does not cover ${uncovered}`
   if (params.nonce === null || params.nonce.length > LIMITS.nonceLengthMax) return 'no usable nonce'
+  if (body === null) return streamFault(components, request)
   if (digest === null) return null
   try {
     return equalBytes(parseContentDigest(digest), sha256(body))
@@ -173,6 +177,22 @@ function coverageFault(
   } catch {
     return 'the digest is malformed'
   }
+}
+
+const [bodyField, streamed] = streamedBody
+
+/** Reports whether a request states that it is a stream, in whatever form. */
+export function isStatedStream({ headers }: Pick<SignableRequest, 'headers'>): boolean {
+  return fieldValues(bodyField, headers).length > 0
+}
+
+function streamFault(
+  components: MessageSignature['components'],
+  request: SignableRequest,
+): string | null {
+  // Nothing could be compared with it before the first frame is handed over.
+  if (components.includes('"content-digest"')) return 'the signature covers a digest of a stream'
+  return single(bodyField, request) === streamed ? null : 'the body is stated in another form'
 }
 
 function timeFault({ params }: MessageSignature, now: number): string | null {

@@ -1,12 +1,16 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { toWebStream } from '../connection/web-stream.ts'
+import { AgentError } from '../lib/fault.ts'
+import { LIMITS } from '../lib/limits.ts'
+import type { ReceivedStream } from './received-stream.ts'
 import { type AgentHandler, type NodeListener, receivedOf } from './serve.ts'
 
 /** A Node listener that answers by a handler of `Request` and `Response`. */
 export function listenerOf(handler: AgentHandler): NodeListener {
   return async (raw, response) => {
-    const forwarded = receivedOf(raw)
-    if (forwarded === null) {
+    const received = receivedOf(raw)
+    if (received === null) {
       response.destroy()
       return
     }
@@ -16,7 +20,10 @@ export function listenerOf(handler: AgentHandler): NodeListener {
     })
     let answer: Response
     try {
-      answer = await handler({ ...forwarded, request: await toRequest(raw, gone.signal) })
+      answer = await handler({
+        ...received,
+        request: await toRequest(raw, received.stream, gone.signal),
+      })
     } catch {
       // The message of an error may hold anything; only this process may read it.
       answer = Response.json({ title: 'the agent failed', status: 500 }, { status: 500 })
@@ -25,17 +32,37 @@ export function listenerOf(handler: AgentHandler): NodeListener {
   }
 }
 
-async function toRequest(raw: IncomingMessage, signal: AbortSignal): Promise<Request> {
-  const chunks: Uint8Array[] = []
-  for await (const chunk of raw as AsyncIterable<Uint8Array>) chunks.push(chunk)
+async function toRequest(
+  raw: IncomingMessage,
+  stream: ReceivedStream | null,
+  signal: AbortSignal,
+): Promise<Request> {
   const headers = new Headers()
   for (let at = 0; at + 1 < raw.rawHeaders.length; at += 2) {
     headers.append(raw.rawHeaders[at] ?? '', raw.rawHeaders[at + 1] ?? '')
   }
   const method = raw.method ?? 'GET'
   const url = new URL(raw.url ?? '/', `https://${raw.headers.host ?? 'agent.invalid'}`)
+  const init = { method, headers, signal }
+  if (stream !== null) {
+    // The types of Node leave out what its own `fetch` asks for.
+    const half = { duplex: 'half' } as const
+    return new Request(url, { ...init, ...half, body: toWebStream(bounded(stream)) })
+  }
+  const chunks: Uint8Array[] = []
+  for await (const chunk of raw as AsyncIterable<Uint8Array>) chunks.push(chunk)
   const hasBody = method !== 'GET' && method !== 'HEAD' && chunks.length > 0
-  return new Request(url, { method, headers, signal, body: hasBody ? Buffer.concat(chunks) : null })
+  return new Request(url, { ...init, body: hasBody ? Buffer.concat(chunks) : null })
+}
+
+/** A handler that reads a stream as one message must not hold more of it than of a message. */
+async function* bounded(stream: ReceivedStream): AsyncGenerator<Uint8Array, void, undefined> {
+  let leftBytes: number = LIMITS.bodyBytesMax
+  for await (const bytes of stream.bytes()) {
+    leftBytes -= bytes.length
+    if (leftBytes < 0) throw new AgentError('REQUEST_TOO_LARGE', 'read `stream` instead')
+    yield bytes
+  }
 }
 
 async function write(answer: Response, response: ServerResponse): Promise<void> {

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
-import { IncomingMessage, type ServerResponse } from 'node:http'
+import { IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import {
   type HeaderList,
@@ -25,7 +26,7 @@ import {
   type TlsCredential,
 } from '@countersign/protocol/tls'
 import { readAll } from '../connection/body.ts'
-import { BodyMemory } from '../connection/body-memory.ts'
+import { type BodyAccount, BodyMemory } from '../connection/body-memory.ts'
 import { describeNetworkFault } from '../connection/network-fault.ts'
 import type { Identity } from '../identity/identity.ts'
 import { type Clock, monotonicOf } from '../lib/clock.ts'
@@ -38,15 +39,25 @@ import {
   type Forwarded,
   ForwardFault,
   type ForwardKey,
+  isStatedStream,
   nonceWindowMs,
 } from './forwarded.ts'
 import { NonceMemory } from './nonce-memory.ts'
 import { Places } from './places.ts'
+import { ReceivedStream, receivedFormat } from './received-stream.ts'
 import { type EndpointProtocol, type Registration, registerEndpoint } from './registration.ts'
 
-/** One request, verified: the fabric vouches for who sent it, and has recorded it already. */
-export interface ReceivedRequest extends Forwarded {
-  /** As `fetch` knows it; its body is whole. */
+/** The sender of one request, verified: the fabric vouches for it, and has recorded it already. */
+export interface Received extends Forwarded {
+  /** The frames of a streamed request; null for one that is whole. */
+  readonly stream: ReceivedStream | null
+}
+
+export interface ReceivedRequest extends Received {
+  /**
+   * As `fetch` knows it. Its body is whole; that of a stream comes as it is read, at most
+   * `bodyBytesMax` of it, unless `stream` is read in its place.
+   */
   readonly request: Request
 }
 
@@ -67,6 +78,12 @@ export interface ServeOptions {
   readonly protocol?: EndpointProtocol
   /** Of a request, and of a response that is not an event stream. */
   readonly bodyBytesMax?: number
+  /** `streams.frameBytes` of the agent's route, where it is less than 64 KiB, as in a call. */
+  readonly frameBytes?: number
+  /**
+   * Milliseconds in which a request that is not a stream has to arrive; 60 seconds by default.
+   */
+  readonly requestMs?: number
   /**
    * A response of which the peer takes nothing for this long is destroyed; 30 seconds by default.
    */
@@ -87,6 +104,7 @@ interface Site {
   readonly identity: Identity
   readonly clock: Clock
   readonly bodyBytesMax: number
+  readonly frameBytesMax: number
   readonly memory: BodyMemory
   readonly nonces: NonceMemory
   readonly certified: CertifiedKeys
@@ -95,13 +113,16 @@ interface Site {
   readonly places: Places
 }
 
-const vouched = new WeakMap<IncomingMessage, Forwarded>()
+const vouched = new WeakMap<IncomingMessage, Received>()
+
+/** Connections of streamed requests, which take as long as their callers. */
+const streaming = new WeakSet<Duplex>()
 
 /**
  * Returns the sender of a request that a served Node listener got; null for a request that came
  * another way.
  */
-export function receivedOf(request: IncomingMessage): Forwarded | null {
+export function receivedOf(request: IncomingMessage): Received | null {
   return vouched.get(request) ?? null
 }
 
@@ -117,6 +138,7 @@ export async function serve(
     identity,
     clock,
     bodyBytesMax: options.bodyBytesMax ?? LIMITS.bodyBytesMax,
+    frameBytesMax: options.frameBytes ?? LIMITS.frameBytesMax,
     memory: new BodyMemory(),
     nonces: new NonceMemory(nonceWindowMs, LIMITS.noncesMax, monotonicOf(clock)),
     certified: new CertifiedKeys(identity.trust, clock, nonceWindowMs),
@@ -158,14 +180,14 @@ function tlsOptions(credential: TlsCredential) {
 
 function openServer(
   site: Site,
-  { responseStallMs }: ServeOptions,
+  { responseStallMs, requestMs = LIMITS.requestMsMax }: ServeOptions,
 ): { readonly server: Server; readonly connections: Connections } {
   const { identity, clock } = site
   const server = createServer({
     ...tlsOptions(identity.credential()),
     maxHeaderSize: LIMITS.headerBytesMax,
-    headersTimeout: LIMITS.headMsMax,
-    requestTimeout: LIMITS.requestMsMax,
+    headersTimeout: Math.min(LIMITS.headMsMax, requestMs),
+    requestTimeout: requestMs,
     connectionsCheckingInterval: 1_000,
     // Longer than the fabric keeps idle connections, so that it is never the one surprised.
     keepAliveTimeout: 10_000,
@@ -178,6 +200,7 @@ function openServer(
     socket.on('error', () => undefined)
     endGently(socket as TLSSocket, utf8(tunnelRefusal))
   })
+  server.on('clientError', refuseUnparsed)
   const connections = guardConnections(server, {
     ...(responseStallMs === undefined ? {} : { limits: { stallMs: responseStallMs } }),
     identityOf(socket) {
@@ -190,6 +213,16 @@ function openServer(
     },
   })
   return { server, connections }
+}
+
+/** As Node answers what it cannot parse, or not in time; that time is not for streams. */
+function refuseUnparsed({ code }: NodeJS.ErrnoException, socket: Duplex): void {
+  const isLate = code === 'ERR_HTTP_REQUEST_TIMEOUT'
+  if (isLate && streaming.has(socket)) return
+  const status = isLate ? 408 : code === 'HPE_HEADER_OVERFLOW' ? 431 : 400
+  if (!socket.writable) return void socket.destroy()
+  const line = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
+  endGently(socket as TLSSocket, utf8(`${line}content-length: 0\r\nconnection: close\r\n\r\n`))
 }
 
 /** Node closes a CONNECT without an answer; an agent is not a proxy. */
@@ -229,22 +262,19 @@ async function answer(site: Site, raw: IncomingMessage, response: ServerResponse
   response.once('close', arrived)
   const account = site.memory.open(peer.spiffeId, isFabric)
   response.once('close', () => account.close())
-  let body: Uint8Array
-  inviteBody(raw)
-  try {
-    body = await readAll(raw, site.bodyBytesMax, 'REQUEST_TOO_LARGE', account)
-  } catch (error) {
-    if (!(error instanceof AgentError)) throw error
-    if (error.code === 'MEMORY_FULL') return refuse(response, 'OVERLOADED', 503)
-    return refuse(response, 'MESSAGE_TOO_LARGE', 413)
-  }
-  const { identity, clock, nonces, certified, findKey } = site
   const request = {
     method: raw.method ?? '',
     path: raw.url ?? '',
     authority: raw.headers.host ?? '',
     headers: headersOf(raw),
   }
+  const format = isStatedStream(request) ? receivedFormat(raw.headers['content-type']) : null
+  if (isStatedStream(request) && format === null)
+    return refuse(response, 'CONTENT_UNSUPPORTED', 415)
+  // A stream is verified by its head, before any of it is read.
+  const body = format === null ? await bodyOf(raw, site.bodyBytesMax, account) : null
+  if (typeof body === 'string') return refuse(response, body, body === 'OVERLOADED' ? 503 : 413)
+  const { identity, clock, nonces, certified, findKey } = site
   const { spiffeId, trust } = identity
   const rules = { spiffeId, trust, clock, nonces, certified, findKey }
   const forwarded = await checkForwarded(request, body, { peer, rules })
@@ -254,15 +284,45 @@ async function answer(site: Site, raw: IncomingMessage, response: ServerResponse
   if (ended === null) return refuse(response, 'RATE_LIMITED', 503)
   response.once('close', ended)
   arrived()
-  const { signing: signer } = identity
-  countersignResponse(response, { request, signer, clock, bodyBytesMax: site.bodyBytesMax })
-  const whole = replayed(raw, body)
+  const stream = format === null ? null : openStream(raw, response, { format, account, ...site })
+  countersignResponse(response, {
+    ...{ request, signer: identity.signing, clock, bodyBytesMax: site.bodyBytesMax },
+    frames: stream,
+  })
+  const whole = stream === null ? replayed(raw, body) : replayedStream(raw, stream)
   // Applications learn from either object that their peer has left.
   response.once('close', () => {
     if (!response.writableFinished) whole.destroy()
   })
-  vouched.set(whole, forwarded)
+  vouched.set(whole, { ...forwarded, stream })
   await site.listener(whole, response)
+}
+
+/** The whole body, or the code of its refusal. */
+async function bodyOf(
+  raw: IncomingMessage,
+  bodyBytesMax: number,
+  account: BodyAccount,
+): Promise<Uint8Array | 'OVERLOADED' | 'MESSAGE_TOO_LARGE'> {
+  inviteBody(raw)
+  try {
+    return await readAll(raw, bodyBytesMax, 'REQUEST_TOO_LARGE', account)
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error
+    return error.code === 'MEMORY_FULL' ? 'OVERLOADED' : 'MESSAGE_TOO_LARGE'
+  }
+}
+
+function openStream(
+  raw: IncomingMessage,
+  response: ServerResponse,
+  by: ConstructorParameters<typeof ReceivedStream>[1],
+): ReceivedStream {
+  const { socket } = raw
+  streaming.add(socket)
+  response.once('close', () => streaming.delete(socket))
+  inviteBody(raw)
+  return new ReceivedStream(raw, by)
 }
 
 /**
@@ -289,7 +349,32 @@ function headersOf(raw: IncomingMessage): HeaderList {
 }
 
 /** The same request with its body still to be read: ours has been read to be verified. */
-function replayed(raw: IncomingMessage, body: Uint8Array): IncomingMessage {
+function replayed(raw: IncomingMessage, body: Uint8Array | null): IncomingMessage {
+  const whole = sameHead(raw)
+  whole.complete = true
+  if (body !== null && body.length > 0) whole.push(body)
+  whole.push(null)
+  return whole
+}
+
+/** The same request, of which each frame is read when it is asked for. */
+function replayedStream(raw: IncomingMessage, stream: ReceivedStream): IncomingMessage {
+  const whole = sameHead(raw)
+  let bytes: ReturnType<ReceivedStream['bytes']> | null = null
+  whole._read = () => {
+    bytes ??= stream.bytes()
+    bytes.next().then(
+      ({ done, value }) => {
+        whole.complete = done === true
+        whole.push(done === true ? null : value)
+      },
+      (cause: Error) => whole.destroy(cause),
+    )
+  }
+  return whole
+}
+
+function sameHead(raw: IncomingMessage): IncomingMessage {
   const whole = new IncomingMessage(raw.socket)
   whole.method = raw.method ?? ''
   whole.url = raw.url ?? ''
@@ -298,9 +383,6 @@ function replayed(raw: IncomingMessage, body: Uint8Array): IncomingMessage {
   whole.httpVersionMinor = raw.httpVersionMinor
   whole.rawHeaders = raw.rawHeaders
   whole.headers = raw.headers
-  whole.complete = true
-  if (body.length > 0) whole.push(body)
-  whole.push(null)
   return whole
 }
 

@@ -1,14 +1,14 @@
-import { endMemory } from '@countersign/protocol'
-import type { Frame, FrameCodec, FrameCutter } from '../../pipeline/frames.ts'
+import { endMemory } from '../connections/arriving-bytes.ts'
+import type { FrameBytes, FrameCutter, FrameFormat } from './frame.ts'
 
 /** More would only be held for longer: a block has no meaning of its own. */
-export const blockBytes: number = 64 * 1024
+const blockBytes = 64 * 1024
 
 /**
  * Blocks of equal size of bytes without a form. Their boundaries are the fabric's; a value could
  * lie across two of them.
  */
-export const blocks: FrameCodec = {
+export const blockFrames: FrameFormat = {
   name: 'blocks',
   open: (frameBytesMax) => new BlockCutter(Math.min(blockBytes, frameBytesMax)),
   format: ({ data }) => data,
@@ -37,7 +37,7 @@ class BlockCutter implements FrameCutter {
     this.#at = 0
   }
 
-  take(): Frame | null {
+  take(): FrameBytes | null {
     const piece = this.#chunk.subarray(this.#at, this.#at + this.#size - this.#filled)
     if (piece.length === 0) return null
     this.#at += piece.length
@@ -47,13 +47,13 @@ class BlockCutter implements FrameCutter {
     return this.#filled === this.#size ? this.#taken(this.#block) : null
   }
 
-  end(): Frame | null {
+  end(): FrameBytes | null {
     return this.#block === null ? null : this.#taken(this.#block.subarray(0, this.#filled))
   }
 
-  #taken(data: Uint8Array): Frame {
+  #taken(data: Uint8Array): FrameBytes {
     this.#block = null
     this.#filled = 0
-    return { data, contentType: null }
+    return { data }
   }
 }

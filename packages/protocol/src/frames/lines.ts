@@ -1,13 +1,11 @@
-import { ArrivingBytes, endMemory } from '@countersign/protocol'
-import { overLimit } from '../../lib/limits.ts'
-import { Refusal } from '../../lib/refusal.ts'
-import type { Frame, FrameCodec, FrameCutter } from '../../pipeline/frames.ts'
+import { ArrivingBytes, endMemory } from '../connections/arriving-bytes.ts'
+import { type FrameBytes, type FrameCutter, FrameFault, type FrameFormat } from './frame.ts'
 
 const lineFeed = 0x0a
 const carriageReturn = 0x0d
 
 /** Lines of JSON (NDJSON, JSON Lines). Blank lines are not frames, and do not pass. */
-export const lines: FrameCodec = {
+export const lineFrames: FrameFormat = {
   name: 'ndjson',
   open: (frameBytesMax) => new LineCutter(frameBytesMax),
   format({ data }) {
@@ -43,7 +41,7 @@ class LineCutter implements FrameCutter {
     this.#at = 0
   }
 
-  take(): Frame | null | Refusal {
+  take(): FrameBytes | null | FrameFault {
     while (this.#at < this.#chunk.length) {
       // The bound on frames does not count them.
       if (this.#line.length === 0 && this.#chunk[this.#at] === lineFeed) {
@@ -53,7 +51,7 @@ class LineCutter implements FrameCutter {
       const end = this.#chunk.indexOf(lineFeed, this.#at)
       const piece = this.#chunk.subarray(this.#at, end < 0 ? this.#chunk.length : end)
       this.#at = end < 0 ? this.#chunk.length : end + 1
-      if (!this.#line.add(piece)) return tooLarge(this.#bytesMax)
+      if (!this.#line.add(piece)) return FrameFault.tooLarge(this.#bytesMax)
       this.#isKept ||= this.#line.isBorrowed
       if (end < 0) return null
       const frame = toFrame(this.#line.take())
@@ -63,25 +61,18 @@ class LineCutter implements FrameCutter {
   }
 
   /** The standard permits a last line without its end. */
-  end(): Frame | null | Refusal {
+  end(): FrameBytes | null | FrameFault {
     return toFrame(this.#line.take())
   }
 }
 
-function toFrame(bytes: Uint8Array): Frame | null | Refusal {
+function toFrame(bytes: Uint8Array): FrameBytes | null | FrameFault {
   const data = bytes.at(-1) === carriageReturn ? bytes.subarray(0, -1) : bytes
   // Some readers end a line there as well, and would see two.
-  if (data.includes(carriageReturn)) {
-    return new Refusal('MESSAGE_MALFORMED', 'a carriage return within a line')
-  }
-  return isBlank(data) ? null : { data, contentType: 'application/json' }
+  if (data.includes(carriageReturn)) return FrameFault.malformed('a carriage return within a line')
+  return isBlank(data) ? null : { data }
 }
 
 function isBlank(data: Uint8Array): boolean {
   return data.every((byte) => byte === 0x20 || byte === 0x09)
-}
-
-/** Of one frame of any codec. */
-export function tooLarge(value: number): Refusal {
-  return overLimit('MESSAGE_TOO_LARGE', { name: 'stream.frameBytes', value, unit: 'bytes' })
 }

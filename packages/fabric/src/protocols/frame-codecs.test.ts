@@ -3,10 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Refusal } from '../lib/refusal.ts'
 import type { Frame, FrameCodec } from '../pipeline/frames.ts'
-import { grpcMessages } from './grpc/messages.ts'
-import { lines } from './ndjson/lines.ts'
-import { blocks } from './octets/blocks.ts'
-import { codecOf } from './request-streams.ts'
+import { blocks, codecOf, grpcMessages, lines } from './frame-codecs.ts'
 
 /** Cuts `bytes`, which arrive in pieces of these sizes, over and over. */
 function cut(codec: FrameCodec, bytes: Uint8Array, sizes: readonly number[], max = 1_024) {

@@ -1,7 +1,5 @@
-import { ArrivingBytes, endMemory } from '@countersign/protocol'
-import { Refusal } from '../../lib/refusal.ts'
-import type { Frame, FrameCodec, FrameCutter } from '../../pipeline/frames.ts'
-import { tooLarge } from '../ndjson/lines.ts'
+import { ArrivingBytes, endMemory } from '../connections/arriving-bytes.ts'
+import { type FrameBytes, type FrameCutter, FrameFault, type FrameFormat } from './frame.ts'
 
 /** A flag and a length, before each message (gRPC over HTTP/2, "Length-Prefixed-Message"). */
 const prefixBytes = 5
@@ -10,7 +8,7 @@ const prefixBytes = 5
  * Messages of gRPC. No detector reads protocol buffers, compressed or not: where policy requires
  * masking or blocking, they are refused like other opaque bytes.
  */
-export const grpcMessages: FrameCodec = {
+export const grpcFrames: FrameFormat = {
   name: 'grpc',
   open: (frameBytesMax) => new MessageCutter(frameBytesMax),
   format({ data, isCompressed = false }) {
@@ -48,22 +46,22 @@ class MessageCutter implements FrameCutter {
     this.#at = 0
   }
 
-  take(): Frame | null | Refusal {
+  take(): FrameBytes | null | FrameFault {
     if (this.#prefix === null) {
       if (!this.#fill(prefixBytes)) return null
       const prefix = readPrefix(this.#held.take(), this.#bytesMax)
-      if (prefix instanceof Refusal) return prefix
+      if (prefix instanceof FrameFault) return prefix
       this.#prefix = prefix
     }
     const { isCompressed, length } = this.#prefix
     if (!this.#fill(length)) return null
     this.#prefix = null
-    return { data: this.#held.take(), contentType: null, isCompressed }
+    return { data: this.#held.take(), isCompressed }
   }
 
-  end(): Frame | null | Refusal {
+  end(): FrameBytes | null | FrameFault {
     if (this.#prefix === null && this.#held.length === 0) return null
-    return new Refusal('MESSAGE_MALFORMED', 'the stream ended inside a message')
+    return FrameFault.malformed('the stream ended inside a message')
   }
 
   #fill(length: number): boolean {
@@ -79,6 +77,6 @@ function readPrefix(bytes: Uint8Array, bytesMax: number) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const flag = view.getUint8(0)
   const length = view.getUint32(1)
-  if (flag > 1) return new Refusal('MESSAGE_MALFORMED', `a message with the flag ${flag}`)
-  return length > bytesMax ? tooLarge(bytesMax) : { isCompressed: flag === 1, length }
+  if (flag > 1) return FrameFault.malformed(`a message with the flag ${flag}`)
+  return length > bytesMax ? FrameFault.tooLarge(bytesMax) : { isCompressed: flag === 1, length }
 }

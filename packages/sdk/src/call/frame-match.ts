@@ -1,0 +1,79 @@
+import {
+  compareTranscript,
+  type Half,
+  type MessageMatch,
+  type VerifiedReceipt,
+} from '@countersign/protocol'
+import type { FrameRecord } from '../frames/frame-tally.ts'
+import { AgentError } from '../lib/fault.ts'
+
+/** The records of frames that a party kept, to be compared with a receipt. */
+export interface KeptFrames {
+  /** The party that kept them. Under a policy that masks, each side passed other frames. */
+  readonly as: 'caller' | 'receiver'
+  /** Null, or absent: not compared. */
+  readonly request?: FrameRecord | null
+  readonly response?: FrameRecord | null
+}
+
+type Entries = Pick<VerifiedReceipt, 'entries'>
+
+/** The matches with which the frames of a party are those on record. */
+const matching: Readonly<Record<KeptFrames['as'], Record<Half, ReadonlySet<MessageMatch>>>> = {
+  caller: { request: new Set(['same', 'sent']), response: new Set(['forwarded']) },
+  receiver: { request: new Set(['same', 'forwarded']), response: new Set(['forwarded']) },
+}
+
+/**
+ * Throws FRAMES_MISMATCHED unless the frames on record are those that were kept: the same ones, in
+ * the same order, and no others. A fact that the receipt withholds does not count as equal.
+ */
+export function checkFrames(receipt: Entries, kept: KeptFrames): void {
+  for (const half of ['request', 'response'] as const) {
+    const record = kept[half] ?? null
+    if (record === null) continue
+    const match = compareTranscript(receipt, half, record.digest)
+    if (matching[kept.as][half].has(match)) continue
+    throw new AgentError('FRAMES_MISMATCHED', describe(receipt, { half, record, match }))
+  }
+}
+
+interface Compared {
+  readonly half: Half
+  readonly record: FrameRecord
+  readonly match: MessageMatch
+}
+
+function describe(receipt: Entries, { half, record, match }: Compared): string {
+  if (match === 'withheld') return `the receipt withholds the transcript of the ${half}`
+  if (match === 'absent') return `no transcript of the ${half} is on record`
+  if (match !== 'other') return `the frames of the ${half} are those of the other party`
+  const onRecord = framesOnRecord(receipt, half)
+  const here = `${record.frames} of ${record.bytes} bytes here`
+  if (onRecord === null) return `the ${half} has other frames on record: ${here}`
+  const { frames, bytes } = onRecord
+  const there = bytes === null ? `${frames}` : `${frames} of ${bytes} bytes`
+  const why =
+    frames === record.frames
+      ? 'one was changed or moved'
+      : frames < record.frames
+        ? 'some are missing on record'
+        : 'some are missing here'
+  const cut = bytes === record.bytes && frames !== record.frames ? cutElsewhere : ''
+  return `frames of the ${half}: ${there} on record, ${here}: ${why}${cut}`
+}
+
+/** The bytes are as many, and only their boundaries differ. */
+const cutElsewhere = '; the route may cut blocks of another size (`streams.frameBytes`)'
+
+/** The number of frames on record, and their bytes where they are known. */
+export function framesOnRecord(
+  receipt: Entries,
+  half: Half,
+): { readonly frames: number; readonly bytes: number | null } | null {
+  const facts = receipt.entries.at(-1)?.facts ?? {}
+  const frames = half === 'request' ? facts['request.frames'] : facts['events']
+  const bytes = half === 'request' ? facts['request.bytes'] : null
+  if (typeof frames !== 'number') return null
+  return { frames, bytes: typeof bytes === 'number' ? bytes : null }
+}

@@ -1,0 +1,64 @@
+import { type FrameBytes, FrameFault, type FrameFormat, parseUtf8 } from '@countersign/protocol'
+import { AgentError, type FaultCode } from '../lib/fault.ts'
+
+/** Returns the error to throw for bytes that are not frames. */
+export type FaultOfFrame = (fault: FrameFault) => Error
+
+/** The frames of a body that arrives in pieces. Holds one frame that is not whole. */
+export class FrameReader {
+  readonly #cutter: ReturnType<FrameFormat['open']>
+  readonly #toError: FaultOfFrame
+
+  constructor(
+    format: FrameFormat,
+    { frameBytesMax, toError }: { readonly frameBytesMax: number; readonly toError: FaultOfFrame },
+  ) {
+    this.#cutter = format.open(frameBytesMax)
+    this.#toError = toError
+  }
+
+  /** Bytes of the frame that is not whole yet. */
+  get heldBytes(): number {
+    return this.#cutter.heldBytes
+  }
+
+  /**
+   * The frames that `chunk` makes whole. To be read to their end before the next call. Its memory
+   * is taken: a caller that passes the chunk on, or does not own it, gives a copy.
+   */
+  *read(chunk: Uint8Array): Generator<FrameBytes> {
+    this.#cutter.feed(chunk)
+    for (;;) {
+      const frame = this.#given(this.#cutter.take())
+      if (frame === null) return
+      yield frame
+    }
+  }
+
+  /** The body has ended: its last frame, where it has no end of its own. */
+  *end(): Generator<FrameBytes> {
+    const last = this.#given(this.#cutter.end())
+    if (last !== null) yield last
+  }
+
+  #given(frame: FrameBytes | null | FrameFault): FrameBytes | null {
+    if (frame instanceof FrameFault) throw this.#toError(frame)
+    return frame
+  }
+}
+
+/** The values of lines of JSON. Throws `malformed` for a line that has none. */
+export async function* parseLines(
+  lines: AsyncIterable<Uint8Array>,
+  malformed: FaultCode,
+): AsyncGenerator<unknown, void, undefined> {
+  for await (const line of lines) yield parseLine(line, malformed)
+}
+
+function parseLine(line: Uint8Array, malformed: FaultCode): unknown {
+  try {
+    return JSON.parse(parseUtf8(line))
+  } catch (cause) {
+    throw new AgentError(malformed, 'a line is not JSON', { cause })
+  }
+}

@@ -1,15 +1,31 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openPostgresDatabase } from '../../packages/fabric/src/adapters/postgresql/database.ts'
+import {
+  openPostgresDatabase,
+  type PostgresDatabase,
+} from '../../packages/fabric/src/adapters/postgresql/database.ts'
 import { openPostgresRecordStore } from '../../packages/fabric/src/adapters/postgresql/record-store.ts'
 import {
   openSession,
   POSTGRES_TIMES,
 } from '../../packages/fabric/src/adapters/postgresql/session.ts'
+import type { BoundsOfRecords, RecordStore } from '../../packages/fabric/src/state/record-store.ts'
 import { recordStoreContract } from '../contracts/record-store.ts'
 import { findPostgres, type PostgresServer, startPostgres, targetOf } from '../harness/postgres.ts'
 import { openTcpProxy } from '../harness/tcp-proxy.ts'
 
 const isMissing = findPostgres() === null
+
+/** The database closes with the store, which is the only one that uses it. */
+function withDatabase(database: PostgresDatabase, bounds?: BoundsOfRecords): RecordStore {
+  const store = openPostgresRecordStore(database, bounds)
+  return {
+    ...store,
+    async close() {
+      await store.close()
+      await database.close()
+    },
+  }
+}
 
 const forAlice = { owner: 'alice', lifetimeMs: 60_000 } as const
 const claim = { ...forAlice, expected: null } as const
@@ -25,8 +41,8 @@ describe.skipIf(isMissing)('records in PostgreSQL', () => {
   recordStoreContract('PostgreSQL', async (bounds) => {
     const schema = `records_${schemas++}`
     const database = () => openPostgresDatabase({ target: targetOf(server), schema })
-    const store = openPostgresRecordStore(await database(), bounds)
-    const other = openPostgresRecordStore(await database(), bounds)
+    const store = withDatabase(await database(), bounds)
+    const other = withDatabase(await database(), bounds)
     return {
       ...{ store, other },
       // The clock is that of the server, so the records move instead.
@@ -45,7 +61,7 @@ describe.skipIf(isMissing)('records in PostgreSQL', () => {
     const times = { ...POSTGRES_TIMES, connectMs: 500, readMs: 500, statementMs: 500 }
     const slow = via.port === undefined ? {} : { times }
     const target = targetOf(server, via)
-    return openPostgresRecordStore(await openPostgresDatabase({ target, schema, ...slow }))
+    return withDatabase(await openPostgresDatabase({ target, schema, ...slow }))
   }
 
   test('survive a crash of the server', async () => {

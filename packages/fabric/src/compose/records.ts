@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { memoryRecordStore } from '../adapters/memory/record-store.ts'
+import type { PostgresDatabase } from '../adapters/postgresql/database.ts'
 import { openPostgresRecordStore } from '../adapters/postgresql/record-store.ts'
 import { openSqliteRecordStore } from '../adapters/sqlite/record-store.ts'
 import { watchStorage } from '../adapters/sqlite/storage-fault.ts'
@@ -9,7 +10,6 @@ import { createTaskOwners, type TaskOwners } from '../protocols/a2a/task-guard.t
 import { createMcpSessions, type McpSessions } from '../protocols/mcp/mcp-sessions.ts'
 import { SessionPlaces } from '../routes/session-places.ts'
 import type { RecordStore } from '../state/record-store.ts'
-import { openSharedDatabase } from './state-engine.ts'
 import type { Environment } from './stores.ts'
 
 /** Between two deletions of expired records. */
@@ -28,9 +28,13 @@ interface Records {
 }
 
 /** Opens the records of a fabric; closing them is added to `closers`. */
-export async function openRecords(environment: Environment, closers: Closer[]): Promise<Records> {
+export async function openRecords(
+  environment: Environment,
+  database: PostgresDatabase | null,
+  closers: Closer[],
+): Promise<Records> {
   const { clock } = environment
-  const records = await openStore(environment)
+  const records = await openStore(environment, database)
   // Expired records that could not be deleted are deleted later; they are not found meanwhile.
   const timer = setInterval(() => void records.sweep().catch(() => undefined), sweepMs)
   timer.unref()
@@ -49,9 +53,10 @@ export async function openRecords(environment: Environment, closers: Closer[]): 
   return { records, owners }
 }
 
-async function openStore(environment: Environment): Promise<RecordStore> {
-  const { config, clock, onFatal } = environment
-  const database = await openSharedDatabase(environment)
+async function openStore(
+  { config, clock, onFatal }: Environment,
+  database: PostgresDatabase | null,
+): Promise<RecordStore> {
   if (database !== null) return openPostgresRecordStore(database)
   const path = join(config.dataDir, 'records.db')
   const fail = (cause: unknown): void => onFatal('the records cannot be kept', cause)

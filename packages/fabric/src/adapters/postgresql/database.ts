@@ -6,7 +6,7 @@ import {
   type PostgresTimes,
   type Session,
 } from './session.ts'
-import { Sessions } from './sessions.ts'
+import { RECORD_SESSIONS_MAX, type SessionPool, Sessions } from './sessions.ts'
 
 export interface PostgresOptions {
   readonly target: PostgresTarget
@@ -19,7 +19,9 @@ export interface PostgresOptions {
 export interface PostgresDatabase {
   readonly schema: string
   readonly times: PostgresTimes
-  readonly sessions: Sessions
+  readonly sessions: SessionPool
+  /** The share of the same connections that records use. */
+  readonly recordSessions: SessionPool
   /** A connection that is not one of the sessions, for its owner to destroy. */
   open(): Promise<Session>
   close(): Promise<void>
@@ -36,5 +38,6 @@ export async function openPostgresDatabase(options: PostgresOptions): Promise<Po
     sessions.close()
     throw cause
   }
-  return { schema, times, sessions, open, close: async () => sessions.close() }
+  const recordSessions = sessions.share(RECORD_SESSIONS_MAX)
+  return { schema, times, sessions, recordSessions, open, close: async () => sessions.close() }
 }

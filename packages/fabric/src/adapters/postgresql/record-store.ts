@@ -18,14 +18,13 @@ const sweepEachMax = Math.ceil(sweepMax / RECORD_COLLECTIONS.length)
 
 /**
  * Records in a schema, which expire by the clock of the server. A write survives a loss of power.
- * `database` is the store's own, which it closes: on connections of the state, traffic would delay
- * the reading of authority.
+ * Closing it leaves the database open, which others may use.
  */
 export function openPostgresRecordStore(
   database: PostgresDatabase,
   bounds: BoundsOfRecords = RECORD_BOUNDS,
 ): RecordStore {
-  const { sessions, schema: s } = database
+  const { recordSessions: sessions, schema: s } = database
   const query = (text: string, values: readonly unknown[]) =>
     sessions.use(async (session) => (await session.query(text, values)).rows)
   const writer = new RecordWriter(database)
@@ -70,7 +69,6 @@ export function openPostgresRecordStore(
     },
     async close() {
       writer.close()
-      await database.close()
     },
   }
 }

@@ -79,7 +79,7 @@ export class RecordWriter {
   }
 
   #write(commands: readonly RecordCommand[]): Promise<readonly unknown[]> {
-    return this.#database.sessions.use(async (session) => {
+    return this.#database.recordSessions.use(async (session) => {
       session.takeWarnings()
       const { rows } = await session.query(this.#sql, [JSON.stringify(commands)])
       // As when the wait for a synchronous standby was cancelled: durable on one server, so far.

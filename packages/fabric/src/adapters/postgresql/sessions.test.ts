@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { loadPostgresClient } from './client.ts'
 import type { Session } from './session.ts'
-import { SESSIONS_MAX, Sessions } from './sessions.ts'
+import { RECORD_SESSIONS_MAX, SESSIONS_MAX, Sessions } from './sessions.ts'
 
 const never = 3_600_000
 
@@ -103,6 +103,21 @@ test('a failed attempt to connect gives its turn back', async () => {
   const results = await Promise.allSettled(calls)
   expect(results.every(({ status }) => status === 'rejected')).toBe(true)
   expect(await sessions.use(async () => 'used')).toBe('used')
+})
+
+test('a share leaves connections to others, however many of its calls wait', async () => {
+  const { opened, sessions } = openFakes()
+  const share = sessions.share(RECORD_SESSIONS_MAX)
+  const { wait, open } = gate()
+  const shared = Array.from({ length: 3 * SESSIONS_MAX }, () => share.use(wait))
+  await expect.poll(() => opened.length).toBe(RECORD_SESSIONS_MAX)
+  const others = Array.from({ length: SESSIONS_MAX - RECORD_SESSIONS_MAX }, () =>
+    sessions.use(async () => 'used'),
+  )
+  expect(await Promise.all(others)).toEqual(others.map(() => 'used'))
+  open()
+  await Promise.all(shared)
+  expect(opened.length).toBeLessThanOrEqual(SESSIONS_MAX)
 })
 
 test('closing ends connections in use, and later calls fail', async () => {

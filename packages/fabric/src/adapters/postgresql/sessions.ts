@@ -1,34 +1,40 @@
-import { setDeadline } from '../../lib/clock.ts'
 import type { Session } from './session.ts'
+import { Turns } from './turns.ts'
 
-/** Connections of one store to the server, at most; one more listens for wake-ups. */
-export const SESSIONS_MAX = 4
-/** Calls that may wait for a connection; a call above it is refused at once. */
-const waitingMax = 1_024
+/** Connections of one process to the server, at most; one more listens for wake-ups. */
+export const SESSIONS_MAX = 6
+/**
+ * Those of them that records may use at once. The others are left to the state, which is read,
+ * changed, and has leases renewed, at the same time: traffic must not delay the authority.
+ */
+export const RECORD_SESSIONS_MAX = 3
+
+/** Runs work on a connection. The work leaves no transaction open, or throws. */
+export interface SessionPool {
+  use<Result>(work: (session: Session) => Promise<Result>): Promise<Result>
+}
 
 /**
- * The connections of one store. A call waits for its turn within a time limit, and then has a
+ * The connections of one process. A call waits for its turn within a time limit, and then has a
  * connection of its own. A connection on which something failed is ended, never given to another
  * call.
  */
-export class Sessions {
+export class Sessions implements SessionPool {
   readonly #open: () => Promise<Session>
   readonly #waitMs: number
+  readonly #turns: Turns
   readonly #idle: Session[] = []
   readonly #used = new Set<Session>()
-  readonly #waiting: (() => void)[] = []
-  #turns = SESSIONS_MAX
   #isClosed = false
 
   constructor(open: () => Promise<Session>, waitMs: number) {
     this.#open = open
     this.#waitMs = waitMs
+    this.#turns = new Turns(SESSIONS_MAX, waitMs)
   }
 
-  /** Runs `work` on a connection of its own. `work` leaves no transaction open, or throws. */
-  async use<Result>(work: (session: Session) => Promise<Result>): Promise<Result> {
-    await this.#takeTurn()
-    try {
+  use<Result>(work: (session: Session) => Promise<Result>): Promise<Result> {
+    return this.#turns.take(async () => {
       const session = await this.#take()
       try {
         const result = await work(session)
@@ -41,9 +47,13 @@ export class Sessions {
       } finally {
         this.#used.delete(session)
       }
-    } finally {
-      this.#passTurn()
-    }
+    })
+  }
+
+  /** The same connections, of which the calls of this share use at most `max` at once. */
+  share(max: number): SessionPool {
+    const turns = new Turns(max, this.#waitMs)
+    return { use: (work) => turns.take(() => this.use(work)) }
   }
 
   close(): void {
@@ -60,40 +70,6 @@ export class Sessions {
     if (!this.#isClosed) return session
     session.destroy()
     throw closed()
-  }
-
-  async #takeTurn(): Promise<void> {
-    if (this.#turns === 0) return this.#waitForTurn()
-    this.#turns--
-  }
-
-  /** In the order of the calls: a turn that is passed on is never free in between. */
-  #passTurn(): void {
-    const [next] = this.#waiting
-    if (next === undefined) this.#turns++
-    else next()
-  }
-
-  #waitForTurn(): Promise<void> {
-    if (this.#waiting.length >= waitingMax) {
-      return Promise.reject(new Error('too many calls wait for PostgreSQL'))
-    }
-    return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        cancel()
-        this.#waiting.splice(this.#waiting.indexOf(take), 1)
-      }
-      const take = (): void => {
-        leave()
-        resolve()
-      }
-      const says = `no connection to PostgreSQL was free within ${this.#waitMs} ms`
-      const cancel = setDeadline(this.#waitMs, () => {
-        leave()
-        reject(new Error(says))
-      })
-      this.#waiting.push(take)
-    })
   }
 }
 

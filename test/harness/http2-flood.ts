@@ -17,6 +17,11 @@ export interface Flooder {
   readonly reads: boolean
   /** The client gives up after this many bytes. */
   readonly bytesMax: number
+  /**
+   * Requests that are open at once, of which each turn sends one; without it, as many as the server
+   * takes. Beyond the server's own bound Node ends the connection, and sends no GOAWAY.
+   */
+  readonly openMax?: number
 }
 
 /**
@@ -30,14 +35,16 @@ export type FloodEnd = number | null
  * sent.
  */
 export async function flood(flooder: Flooder, { first, frames }: Flood): Promise<FloodEnd> {
-  const { port, credential, reads, bytesMax } = flooder
+  const { port, credential, reads, bytesMax, openMax = Number.POSITIVE_INFINITY } = flooder
   const socket = connect({
     ...{ host: '127.0.0.1', port, rejectUnauthorized: false, ALPNProtocols: ['h2'] },
     ...(credential === null ? {} : pemOf(credential)),
   })
   const heard = hear(socket, reads)
+  const giveUp = (): void => void socket.destroy()
   const settings = frameOf(frameTypes.settings, 0, 0, Buffer.alloc(0))
   socket.write(Buffer.concat([Buffer.from(preface), settings, first ?? Buffer.alloc(0)]))
+  const unanswered = openMax < Number.POSITIVE_INFINITY ? setTimeout(giveUp, 120_000) : undefined
   let sentBytes = 0
   for (let turn = 0; sentBytes < bytesMax && !heard.isEnded; turn++) {
     const bytes = frames(turn)
@@ -45,12 +52,14 @@ export async function flood(flooder: Flooder, { first, frames }: Flood): Promise
     // The callback comes once the kernel has the bytes.
     await Promise.race([new Promise((resolve) => socket.write(bytes, resolve)), heard.end])
     // The server is in this process, and needs its turn.
-    await new Promise((resolve) => setImmediate(resolve))
+    do await new Promise((resolve) => setImmediate(resolve))
+    while (!heard.isEnded && turn + 1 - heard.answered >= openMax)
   }
   // A server that looks twice a second has looked several times by then; it may be late.
-  const timer = setTimeout(() => socket.destroy(), heard.isEnded ? 0 : 15_000)
+  const timer = setTimeout(giveUp, heard.isEnded ? 0 : 15_000)
   await heard.end
   clearTimeout(timer)
+  clearTimeout(unanswered)
   socket.destroy()
   return heard.code
 }
@@ -58,11 +67,16 @@ export async function flood(flooder: Flooder, { first, frames }: Flood): Promise
 interface Hearing {
   isEnded: boolean
   code: FloodEnd
+  /** Requests that the server has answered or reset. */
+  answered: number
   end: Promise<void>
 }
 
 function hear(socket: TLSSocket, reads: boolean): Hearing {
-  const heard: Hearing = { isEnded: false, code: null, end: Promise.resolve() }
+  const heard: Hearing = {
+    ...{ isEnded: false, code: null, answered: 0 },
+    end: Promise.resolve(),
+  }
   let pending = Buffer.alloc(0)
   socket.on('error', () => undefined)
   socket.on('data', (chunk: Buffer) => {
@@ -70,6 +84,7 @@ function hear(socket: TLSSocket, reads: boolean): Hearing {
     while (pending.length >= 9 && pending.length >= 9 + pending.readUIntBE(0, 3)) {
       const length = pending.readUIntBE(0, 3)
       if (pending[3] === frameTypes.goAway) heard.code = pending.readUInt32BE(13)
+      if (endsStream(pending)) heard.answered += 1
       pending = pending.subarray(9 + length)
     }
   })
@@ -85,6 +100,13 @@ function hear(socket: TLSSocket, reads: boolean): Hearing {
     socket.once('close', (hadError) => finish(hadError))
   })
   return heard
+}
+
+function endsStream(frame: Buffer): boolean {
+  const { data, headers, reset } = frameTypes
+  const [type, flags = 0] = frame.subarray(3)
+  if (type === reset) return true
+  return (type === data || type === headers) && (flags & flagBits.endStream) !== 0
 }
 
 const repeated = (bytes: Buffer, count = 500): Buffer =>

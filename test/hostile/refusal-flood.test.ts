@@ -42,7 +42,7 @@ async function endsConnection(world: World): Promise<void> {
   const { endHeaders, endStream } = flagBits
   const frames = (turn: number): Buffer =>
     frameOf(frameTypes.headers, endHeaders | endStream, 2 * turn + 1, head)
-  const flooder = { port, credential: null, reads: true, bytesMax: 256 * 1024 }
+  const flooder = { port, credential: null, reads: true, bytesMax: 256 * 1024, openMax: 50 }
   expect(await flood(flooder, { frames }), 'over HTTP/2').toBe(0)
 }
 

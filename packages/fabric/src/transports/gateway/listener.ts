@@ -31,7 +31,10 @@ export interface GatewayListenerOptions {
   refuse(socket: TLSSocket, refusal: Refusal): Promise<Reply>
 }
 
-/** Bounds of one HTTP/2 connection; beyond them Node ends it with GOAWAY. */
+/**
+ * Bounds of one HTTP/2 connection; beyond them Node ends it, with GOAWAY. There is none where the
+ * bound was on invalid frames or rejected streams: the codec has failed then and sends nothing.
+ */
 const http2Limits = {
   maxHeaderListPairs: 128,
   // Maximum size of the compressor's table for our own responses, whatever the client asks for.

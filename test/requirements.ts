@@ -417,6 +417,12 @@ export const REQUIREMENTS = {
     notOn: { queue: 'a message of a channel is whole' },
     attacks: ['streamed-request', 'stream-through-connectors', 'hoarded-streams'],
   },
+  'stream:proved-frames': {
+    promise:
+      'A party that kept the record of its frames finds any other frames in the receipt; a stream is handed over once its signed head is verified.',
+    on: fabric,
+    attacks: ['altered-frames'],
+  },
   'inspect:bounds': {
     promise: 'Heads, bodies, events and nesting have limits, and what exceeds one is refused.',
     on: everywhere,

@@ -14,6 +14,9 @@ import {
   verify,
 } from '@countersign/sdk'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { gatedCaller } from '../harness/approvals.ts'
+import { deadline } from '../harness/deadline.ts'
+import { sendHalf } from '../harness/half-sent.ts'
 import { openWorld, type World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -283,6 +286,101 @@ describe(verifies(['stream:requests@gateway'], 'a streamed request of the SDK'),
     } as RequestInit)
     expect(await response.text()).toBe('{"got":{"n":0}}\n{"got":{"n":1}}\n')
     expect((await caller.receiptOf(response)).response.by).toBe('callee')
+  })
+})
+
+describe(verifies(['stream:requests@gateway'], 'a streamed request of the SDK'), () => {
+  test('that its author gives up ends at its receiver, and ends its source', async () => {
+    const ends: string[] = []
+    await serve('open', async ({ stream }) => {
+      await all(stream!.frames()).catch((error: AgentError) => ends.push(error.code))
+      return new Response('late')
+    })
+    const leaving = new AbortController()
+    async function* endless() {
+      try {
+        for (let n = 0; ; n++) {
+          if (n === 3) leaving.abort(new Error('enough'))
+          yield { n }
+        }
+      } finally {
+        ends.push('source')
+      }
+    }
+    const made = caller.call('open', { ndjson: endless(), signal: leaving.signal })
+    await expect(made).rejects.toThrow('enough')
+    await expect.poll(() => ends.includes('source')).toBe(true)
+  })
+
+  test('that its receiver does not read stops its source', async () => {
+    const { promise: read, resolve: goOn } = Promise.withResolvers<void>()
+    await serve('open', async ({ stream }) => {
+      await read
+      let bytes = 0
+      for await (const block of stream!.frames()) bytes += block.length
+      return Response.json({ bytes })
+    })
+    const total = 64 * 1024 * 1024
+    let given = 0
+    async function* many() {
+      for (; given < total; given += 65_536) yield new Uint8Array(65_536)
+    }
+    const made = caller.call('open', { body: pieces(many()) })
+    let [before, quiet] = [0, 0]
+    const isQuiet = (): number => {
+      quiet = given > 0 && given === before ? quiet + 1 : 0
+      before = given
+      return quiet
+    }
+    await expect.poll(isQuiet, { ...deadline, interval: 50 }).toBeGreaterThan(10)
+    expect(given).toBeLessThan(total)
+    goOn()
+    expect(await (await made).json()).toEqual({ bytes: total })
+  })
+
+  test('does not wait for an approval, and its author learns what to do', async () => {
+    let served = 0
+    await serve('open', () => {
+      served += 1
+      return new Response('ok')
+    })
+    const { name } = await gatedCaller(world)
+    const gated = await openAgent({ dir: join(world.dir, name), clock: world.clock })
+    try {
+      const ndjson = numbers(2)
+      const error = await failure(gated.call('open', { ndjson, approval: { waitMs: 60_000 } }))
+      expect(error).toMatchObject({ code: 'APPROVAL_REQUIRED', mayHaveActed: false })
+      expect(error.next).toContain('send the content whole')
+      const whole = await failure(gated.call('open', { json: [{ n: 0 }, { n: 1 }] }))
+      expect(whole.code).toBe('APPROVAL_PENDING')
+      expect(served).toBe(0)
+    } finally {
+      await gated.close()
+    }
+  })
+
+  test('is no slow request at its receiver, however long it takes', async () => {
+    const agent = await agentOf('open')
+    const served = await agent.serve(echoLines, { protocol: 'http', requestMs: 1_000 })
+    serving.push(served)
+    const { promise: late, resolve: goOn } = Promise.withResolvers<void>()
+    async function* slow() {
+      yield { n: 0 }
+      await late
+      yield { n: 1 }
+    }
+    const reply = await caller.call('open', { ndjson: slow() })
+    const values = reply.values()
+    expect((await values.next()).value).toEqual({ got: { n: 0 } })
+    // Begun later, and ended for its slowness: so the stream had its turn as well.
+    const place = { port: served.port, authority: `127.0.0.1:${served.port}`, path: '/' }
+    const credential = world.caller.credential()
+    const half = await sendHalf(place, { credential, length: 100, sent: Buffer.from('{') })
+    expect((await half.answer())?.status).toBe(408)
+    half.close()
+    goOn()
+    expect(await all(values)).toEqual([{ got: { n: 1 } }])
+    await reply.receipt()
   })
 })
 

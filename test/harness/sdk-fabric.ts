@@ -42,6 +42,7 @@ import {
   slotCertificate,
   slotJson,
   statementContentType,
+  streamedBody,
   toBase64,
   toBase64Url,
   utf8,
@@ -97,6 +98,10 @@ export interface Deviations {
   cutStream?: boolean
   /** Passes an event on, or not, after it was put on record. */
   passEvent?: (chunk: string) => boolean
+  /** Changes the frames of a streamed request after they were put on record. */
+  requestFrames?: (lines: string[]) => string[]
+  /** Changes the frames of the answer to it, likewise. */
+  responseFrames?: (lines: string[]) => string[]
   trust?: (document: Record<string, unknown>) => void
 }
 
@@ -108,6 +113,8 @@ export class TestFabric {
   readonly keys = new Map<string, { name: string; publicKey: Uint8Array }>()
   readonly endpoints = new Map<string, string>()
   readonly refusals: string[] = []
+  /** `Countersign-Timeout` of each call that had one. */
+  readonly timeouts: string[] = []
   lifetimeMs = hourMs
   enrolments = 0
   renewals = 0
@@ -299,6 +306,7 @@ export class TestFabric {
     const [, , name = '', ...rest] = (request.url ?? '').split('/')
     const headers = headerList(request.rawHeaders)
     const asked = { method: request.method ?? '', path: request.url ?? '', authority: 'x', headers }
+    this.timeouts.push(...fieldValues('countersign-timeout', headers))
     const signed = readSignedRequest(asked)
     const key = this.keys.get(signed?.keyId ?? '')
     if (
@@ -315,26 +323,39 @@ export class TestFabric {
       return refuse(response, this.deviations.refuseCall, 403, id)
     const url = this.endpoints.get(name)
     if (url === undefined) return refuse(response, 'RECEIVER_UNREACHABLE', 502, id)
+    const lines = isStream(headers) ? linesOf(body) : null
     this.#record(id, 'intent', {
       ...{ transport: 'gateway', protocol: 'http' },
       caller,
       receiver: name,
       operation: asked.method,
-      'request.digest': sha256(body),
-      'request.signature': signed.signature,
-      'request.signature-base': signed.base,
-      'request.key': key.publicKey,
-      'attested.request': 'caller',
+      ...(lines === null
+        ? {
+            'request.digest': sha256(body),
+            'request.signature': signed.signature,
+            'request.signature-base': signed.base,
+            'request.key': key.publicKey,
+            'attested.request': 'caller',
+          }
+        : {
+            'request.digest': sha256(utf8(lines[0] ?? '')),
+            'request.streamed': 'ndjson',
+            'attested.request': 'fabric',
+          }),
     })
-    const forward = this.forwarded({ id, caller, name, body, path: `/${rest.join('/')}`, asked })
+    const path = `/${rest.join('/')}`
+    const isStreamed = lines !== null
+    const forward = this.forwarded({ id, caller, name, body, path, asked, isStreamed })
     this.deviations.forwarded?.(forward.headers)
-    const upstream = await this.send(url, name, { ...forward, body })
+    const passed = this.deviations.requestFrames?.(lines ?? []) ?? lines
+    const forwardedBody = passed === null ? body : utf8(passed.map((line) => `${line}\n`).join(''))
+    const upstream = await this.send(url, name, { ...forward, body: forwardedBody })
     if (this.deviations.forwardTwice === true) {
       const again = await this.send(url, name, { ...forward, body })
       this.refusals.push(String(again.headers['countersign-refusal']))
       again.resume()
     }
-    await this.#answer(upstream, { id, forward, response, name })
+    await this.#answer(upstream, { id, forward, response, name, lines })
   }
 
   /** The same construction as in the product, by other hands. */
@@ -345,6 +366,9 @@ export class TestFabric {
     body: Uint8Array
     path: string
     asked: { method: string; headers: HeaderList }
+    isStreamed?: boolean
+    /** In place of `streamed`. */
+    statement?: string
     createdMs?: number
     key?: { keyId: string; certificate?: string; sign: (bytes: Uint8Array) => Uint8Array }
   }) {
@@ -359,14 +383,18 @@ export class TestFabric {
     ]
     const components = ['"@method"', '"@path"']
     if (of.path.includes('?')) components.push('"@query"')
-    if (of.body.length > 0) {
+    if (of.isStreamed === true) {
+      headers.push([streamedBody[0], of.statement ?? streamedBody[1]])
+      components.push('"countersign-body"')
+    } else if (of.body.length > 0) {
       headers.push(['content-digest', formatContentDigest(sha256(of.body))])
       components.push('"content-digest"')
     }
     components.push('"countersign-exchange"', '"countersign-from"', '"countersign-to"')
     const { certificate } = of.key ?? this.certified
     if (certificate !== undefined) headers.push([KEY_CERTIFICATE_FIELD, certificate])
-    const [inputs, signatures] = [one('signature-input'), one('signature')]
+    const given = of.isStreamed === true ? [] : [one('signature-input'), one('signature')]
+    const [inputs, signatures] = given
     if (inputs !== undefined && signatures !== undefined) {
       headers.push(['signature-input', inputs], ['signature', signatures])
       components.push('"signature";key="caller"')
@@ -380,12 +408,19 @@ export class TestFabric {
       tag: 'countersign-forward',
     })
     const unsigned = { method: of.asked.method, path: of.path, authority: '', headers }
-    const signature = signer.sign(utf8(createSignatureBase(input, unsigned)))
+    const base = createSignatureBase(input, unsigned)
+    const signature = signer.sign(utf8(base))
     const join = (known: string | undefined, own: string) =>
       known === undefined ? own : `${known}, ${own}`
     const rest = headers.filter(([name]) => !name.startsWith('signature'))
     return {
       ...unsigned,
+      // Of a request that its caller did not sign, in the outcome.
+      facts: {
+        'forwarded.signature': signature,
+        'forwarded.signature-base': base,
+        'forwarded.key': this.certified.publicKey,
+      },
       headers: [
         ...rest,
         ['signature-input', join(inputs, `fabric=${input}`)],
@@ -424,8 +459,9 @@ export class TestFabric {
     of: {
       id: string
       name: string
-      forward: { method: string; path: string; authority: string; headers: [string, string][] }
+      forward: ReturnType<TestFabric['forwarded']>
       response: ServerResponse
+      lines: readonly string[] | null
     },
   ): Promise<void> {
     const headers = headerList(upstream.rawHeaders)
@@ -442,7 +478,8 @@ export class TestFabric {
             'response.key': key.publicKey,
             'attested.response': 'callee',
           }
-    const facts = { result: 'delivered', status, ...attested }
+    const frames = of.lines === null ? {} : { ...transcriptFacts(of.lines), ...of.forward.facts }
+    const facts = { result: 'delivered', status, ...attested, ...frames }
     const kept = headers.filter(([name]) => name === 'content-type').map(([n, v]) => [n, v])
     const own = [['countersign-exchange', of.id], ...kept] as [string, string][]
     if (headers.some(([, value]) => value.startsWith('text/event-stream'))) {
@@ -471,6 +508,15 @@ export class TestFabric {
       return
     }
     const body = await readBody(upstream)
+    if (of.lines !== null && headers.some(([, value]) => value === 'application/x-ndjson')) {
+      const sent = linesOf(body)
+      const ending = { result: 'completed', transcript: transcriptOf(sent), events: sent.length }
+      this.#record(of.id, 'outcome', { ...facts, ...ending })
+      of.response.writeHead(status, own.flat())
+      const passed = this.deviations.responseFrames?.(sent) ?? sent
+      of.response.end(passed.map((line) => `${line}\n`).join(''))
+      return
+    }
     const digests = { 'response.digest': sha256(body), 'response.forwarded-digest': sha256(body) }
     this.#record(of.id, 'outcome', { ...facts, ...digests })
     const answer: Answer = { status, headers: own, body }
@@ -541,6 +587,32 @@ export class TestFabric {
       contentType: statementContentType,
     }
     return { facts, statement: createStatement({ ...header, payload }, this.#statement.sign) }
+  }
+}
+
+const isStream = (headers: HeaderList): boolean =>
+  headers.some(([name]) => name === streamedBody[0])
+
+const linesOf = (body: Uint8Array): string[] =>
+  Buffer.from(body).toString().split('\n').filter(Boolean)
+
+/** By its definition, and not by the code under test. */
+function transcriptOf(lines: readonly string[]): Uint8Array {
+  const hash = createHash('sha256')
+  for (const line of lines) {
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(Buffer.byteLength(line))
+    hash.update(length).update(line)
+  }
+  return new Uint8Array(hash.digest())
+}
+
+function transcriptFacts(lines: readonly string[]): Record<string, FactValue> {
+  return {
+    'request.transcript': transcriptOf(lines),
+    'request.forwarded-transcript': transcriptOf(lines),
+    'request.frames': lines.length,
+    'request.bytes': lines.reduce((sum, line) => sum + Buffer.byteLength(line), 0),
   }
 }
 

@@ -112,6 +112,7 @@ function reset(fabric: TestFabric): void {
   fabric.enrolments = 0
   fabric.renewals = 0
   fabric.refusals.length = 0
+  fabric.timeouts.length = 0
   fabric.responses.length = 0
 }
 

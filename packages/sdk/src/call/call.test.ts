@@ -99,6 +99,20 @@ describe('a call', () => {
     await expect(made).rejects.toThrow('enough')
   })
 
+  test('states the time that it allows, and ends by itself where the fabric does not', async () => {
+    await lab.serving(() => new Promise<Response>(() => undefined))
+    const calling = lab.caller.call('pay', { body: 'x', timeoutMs: 50 })
+    expect(await faultOf(calling)).toBe('CALL_TIMED_OUT')
+    expect(lab.fabric.timeouts).toEqual(['50'])
+    await lab.echo()
+    const reply = await lab.caller.call('pay', { body: 'x', timeoutMs: 60_000 })
+    expect(await reply.text()).toContain('"x"')
+    for (const timeoutMs of [0, 1.5, -1, Number.NaN, 100_000_000]) {
+      const made = lab.caller.call('pay', { body: 'x', timeoutMs })
+      expect(await faultOf(made), String(timeoutMs)).toBe('REQUEST_MALFORMED')
+    }
+  })
+
   test('to a fabric that is gone fails as unreachable', async () => {
     const other = await TestFabric.start()
     const dir = joinPath(lab.base, 'orphan')

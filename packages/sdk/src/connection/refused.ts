@@ -75,7 +75,7 @@ const NEXT_OF_STREAM: Readonly<Partial<Record<RefusalCode, string>>> = {
   MESSAGE_TOO_LARGE:
     'send smaller frames, or fewer; `limit` names the bound; a route that permits no streams bounds the whole body',
   CONTENT_UNSUPPORTED:
-    'send JSON lines in UTF-8, to a receiver whose route permits streams; policy that masks or blocks lets no octets pass',
+    'send JSON lines in UTF-8, to a receiver that serves without a connector; policy that masks or blocks lets no octets pass',
   APPROVAL_REQUIRED:
     'a streamed request cannot wait for an approval: send the content whole (`body` of bytes or `json`), or ask the operator for a policy that permits it without one',
   APPROVAL_PENDING:

@@ -138,6 +138,7 @@ export async function openTestIdentity(
     state,
     secrets,
     rootKeys,
+    tokenKeys: storedKeys({ secrets, clock, random: systemRandom }),
     certificateWriter: derCertificateWriter(),
     replayGuard: createReplayGuard(
       memoryUsedValues({ clock, lostAt: Number.NEGATIVE_INFINITY }),

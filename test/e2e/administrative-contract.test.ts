@@ -129,6 +129,9 @@ const checks: { readonly [Name in AdminOperation]: () => Promise<void> } = {
     const { prefix } = await ask('key.create', { agent: 'ended' })
     expect(await ask('key.revoke', { prefix })).toEqual({ prefix, revoked: true })
   },
+  async 'key.rotate'() {
+    expect(await ask('key.rotate', { key: 'tokens' })).toMatchObject({ key: 'tokens' })
+  },
   async 'policy.show'() {
     expect((await ask('policy.show', {})).sources).not.toEqual([])
   },

@@ -21,6 +21,7 @@ const operations: Readonly<Record<keyof typeof OPERATIONS | typeof WATCH_OPERATI
   'key.create': 'refused',
   'key.list': 'refused',
   'key.revoke': 'refused',
+  'key.rotate': 'refused',
   'policy.show': 'refused',
   'policy.put': 'refused',
   'policy.explain': 'refused',

@@ -148,6 +148,12 @@ export const OPERATIONS = {
         ? { prefix, revoked: true }
         : new Refusal('RECEIVER_UNKNOWN', `no key ${prefix}`),
   }),
+  'key.rotate': operation({
+    action: 'administer',
+    args: z.strictObject({ key: z.enum(['tokens']) }),
+    object: ['key'],
+    run: async (deps, { key }) => ({ key, ...(await deps.keys.rotateTokens()) }),
+  }),
   'policy.show': operation({
     action: 'read',
     args: z.strictObject({}),

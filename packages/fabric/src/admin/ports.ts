@@ -65,6 +65,8 @@ export interface KeyAdmin {
   create(request: Complete<KeyCreateArgs>): Promise<CreatedKey>
   list(): readonly KeyView[]
   revoke(prefix: string): Promise<boolean>
+  /** Resolves to the version that signs from now on, and to the end of the one before. */
+  rotateTokens(): Promise<{ readonly version: number; readonly previousUntil: number }>
 }
 
 export interface PolicyAdmin {

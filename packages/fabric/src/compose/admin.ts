@@ -97,6 +97,7 @@ function keyAdmin({ stores }: AdminOptions): AdminDeps['keys'] {
     list: () =>
       apiKeys.list().map(({ id, owner, ...rest }) => ({ prefix: id, agent: owner, ...rest })),
     revoke: (prefix) => apiKeys.remove(prefix),
+    rotateTokens: () => stores.identity.rotateTokenKey(),
   }
 }
 

@@ -122,7 +122,7 @@ export async function openStores(environment: Environment, origin: () => string)
     const identity = await openIdentity({
       trustDomain: config.trustDomain,
       ...{ state, secrets, clock, random },
-      rootKeys: keyProvider,
+      ...{ rootKeys: keyProvider, tokenKeys: keyProvider },
       certificateWriter: derCertificateWriter(),
       replayGuard: counters.guard,
       openTokenServer: oidcTokenServer,

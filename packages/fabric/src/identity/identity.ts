@@ -43,6 +43,8 @@ export interface IdentityOptions {
   readonly secrets: KeyStore
   /** Null keeps the root's key offline; see `openAuthority`. */
   readonly rootKeys: KeyProvider | null
+  /** Has the key that signs access tokens. */
+  readonly tokenKeys: KeyProvider
   readonly certificateWriter: CertificateWriter
   readonly replayGuard: ReplayGuard
   readonly openTokenServer: OpenTokenServer
@@ -94,6 +96,8 @@ export interface Identity {
   readonly apiKeys: ApiKeys
   /** Answers everything below the issuer's path. */
   readonly handleTokens: TokenServer['handle']
+  /** Gives the key of access tokens a new version. */
+  readonly rotateTokenKey: TokenServer['rotate']
   /** In the order in which the pipeline asks them. */
   readonly authenticators: readonly Authenticator[]
   authenticatorOf<Method extends Caller['method']>(method: Method): Authenticators[Method]
@@ -128,7 +132,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
   announceRotations(server, renewals)
   const enrollmentKey = await openPrivateKey(options.secrets, 'identity/enrollment', 'X25519')
   const tokens = options.openTokenServer({
-    ...{ ...options, directory, bundles },
+    ...{ ...options, directory, bundles, keys: options.tokenKeys },
     isCurrent: (peer) => isCurrent(directory, peer),
   })
   const issuers = options.issuers ?? []
@@ -163,6 +167,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
       await becomeFresh(stream)
       return tokens.handle(...asked)
     },
+    rotateTokenKey: () => tokens.rotate(),
     // Certificates first: a caller that holds several must not choose the weakest.
     authenticators: [by.certificate, by.token, by['api-key']],
     authenticatorOf: (method) => by[method],

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { PeerIdentity, TrustBundles } from '@countersign/protocol/tls'
+import type { KeyProvider } from '../keys/key-provider.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Refusal } from '../lib/refusal.ts'
-import type { KeyStore } from '../lib/stored-key.ts'
 import type { Directory } from './directory.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 
@@ -27,7 +27,8 @@ export interface TokenServerOptions {
   readonly issuer: () => string
   /** The required value of `aud`: the resource that this fabric is (RFC 8707). */
   readonly audience: () => string
-  readonly secrets: KeyStore
+  /** Has the key that signs tokens. */
+  readonly keys: KeyProvider
   readonly directory: Directory
   readonly bundles: TrustBundles
   /** Reports whether a certificate is of its agent's present enrolment. */
@@ -61,6 +62,14 @@ export interface TokenServer {
    * `admitCheck` when nothing but the signature is left to check.
    */
   verify(token: string, admitCheck?: AdmitCheck): Promise<VerifiedToken | Refusal>
+  /** Signs with another key from now on. Rejects with a KeyFault if the provider is away. */
+  rotate(): Promise<RotatedTokenKey>
+}
+
+export interface RotatedTokenKey {
+  readonly version: number
+  /** Unix milliseconds: until then, tokens of the version before are accepted. */
+  readonly previousUntil: number
 }
 
 /** Refuses a signature check, or gives what to call when the signature was good. */

@@ -32,9 +32,10 @@ export interface Rotation {
 /**
  * Named keys whose private halves stay with their engine: the secret store, a vault, a KMS.
  *
- * Each call may wait for a network. No commit and no request does: they use a local key that a key
- * of this port certified. Every method rejects with a `KeyFault` and with nothing else, and an
- * engine settles each call, by a timeout of its own client if need be.
+ * Each call may wait for a network. No commit and no request to an agent does: they use a local key
+ * that a key of this port certified. A request for an access token waits for its signature. Every
+ * method rejects with a `KeyFault` and with nothing else, and an engine settles each call, by a
+ * timeout of its own client if need be.
  */
 export interface KeyProvider {
   /** Names the engine in errors and logs. */

@@ -107,6 +107,17 @@ export interface RevokedKey {
   readonly revoked: true
 }
 
+/** The keys of the fabric that an operator rotates. */
+const rotatedKeys = ['tokens'] as const
+
+export interface RotatedKey {
+  readonly key: (typeof rotatedKeys)[number]
+  /** The version that signs from now on. */
+  readonly version: number
+  /** Unix milliseconds: until then, the version before verifies as well. */
+  readonly previousUntil: number
+}
+
 const readSignal: Reader<SignalView> = readObject<SignalView>({
   detector: readText,
   agent: readText,
@@ -159,4 +170,10 @@ export const readCreatedKey: Reader<CreatedKey> = readObject<CreatedKey>({
 export const readRevokedKey: Reader<RevokedKey> = readObject<RevokedKey>({
   prefix: readText,
   revoked: readOneOf<true>([true]),
+})
+
+export const readRotatedKey: Reader<RotatedKey> = readObject<RotatedKey>({
+  key: readOneOf(rotatedKeys),
+  version: readWhole,
+  previousUntil: readWhole,
 })

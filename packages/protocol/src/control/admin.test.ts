@@ -71,6 +71,7 @@ const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
     { prefix: 'a', agent: 'b', scopes: ['orders'], label: 'c', createdAt: 1, expiresAt: 2 },
   ],
   'key.revoke': { prefix: 'abcd1234', revoked: true },
+  'key.rotate': { key: 'tokens', version: 2, previousUntil: 9 },
   'policy.show': { version: 'v', sources: [{ name: 'a.cedar', text: 'permit(…)' }] },
   'policy.put': { version: 'v', taken: false, problems: ['a.cedar:1'], warnings: ['a.cedar:2'] },
   'policy.explain': { exchange: 'exc_1', entries: [entry], policy: explanation },

@@ -6,11 +6,13 @@ import {
   type KeyCreateArgs,
   type KeyView,
   type RevokedKey,
+  type RotatedKey,
   readAgentView,
   readCreatedKey,
   readInvitation,
   readKeyView,
   readRevokedKey,
+  readRotatedKey,
   readStatusChange,
   type StatusChange,
   type StatusChangeArgs,
@@ -79,6 +81,7 @@ export interface AdminContract {
   readonly 'key.create': Operation<KeyCreateArgs, CreatedKey>
   readonly 'key.list': Operation<NoArgs, readonly KeyView[]>
   readonly 'key.revoke': Operation<{ readonly prefix: string }, RevokedKey>
+  readonly 'key.rotate': Operation<Pick<RotatedKey, 'key'>, RotatedKey>
   readonly 'policy.show': Operation<NoArgs, PoliciesView>
   readonly 'policy.put': Operation<PolicyFile, PolicyPut>
   readonly 'policy.explain': Operation<{ readonly exchange: string }, ExplainedExchange>
@@ -129,6 +132,7 @@ const readers: { readonly [Name in AdminOperation]: Reader<AdminResult<Name>> } 
   'key.create': readCreatedKey,
   'key.list': readList(readKeyView),
   'key.revoke': readRevokedKey,
+  'key.rotate': readRotatedKey,
   'policy.show': readPoliciesView,
   'policy.put': readPolicyPut,
   'policy.explain': readExplainedExchange,

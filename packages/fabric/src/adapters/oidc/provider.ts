@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isAgentName, parseSpiffeId, toBase64Url } from '@countersign/protocol'
 import {
@@ -12,6 +13,7 @@ import {
   type Adapter,
   type AdapterPayload,
   type Configuration,
+  ExternalSigningKey,
   errors,
   type KoaContextWithOIDC,
   Provider,
@@ -19,7 +21,7 @@ import {
 import type { AgentRecord } from '../../identity/directory.ts'
 import type { TokenServerOptions } from '../../identity/token-server.ts'
 import { createdAheadMsMax } from '../../lib/clock.ts'
-import type { TokenKey } from './token-key.ts'
+import type { TokenKey, TokenKeys } from './token-key.ts'
 import { recordTokens, type TokenRecords } from './token-record.ts'
 import { verifyAccessToken } from './verify-token.ts'
 
@@ -40,20 +42,43 @@ const scopesMax = 32
 /** The authorization server: client credentials for enrolled agents, and nothing else. */
 export function createProvider(
   options: TokenServerOptions,
-  key: TokenKey,
+  { keys, versions }: { readonly keys: TokenKeys; readonly versions: readonly TokenKey[] },
   records: TokenRecords,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
-  const provider = new Provider(options.issuer(), configurationOf(options, key))
+  const provider = new Provider(options.issuer(), configurationOf(options, jwksOf(keys, versions)))
   // The vendor would print a stack trace for every client that leaves in the middle of a request.
   provider.silent = true
-  provider.use(recordTokens(records, (token) => verifyAccessToken(token, key, options)))
+  provider.use(recordTokens(records, (token) => verifyAccessToken(token, keys, options)))
   return provider.callback()
 }
 
-function configurationOf(options: TokenServerOptions, key: TokenKey): Configuration {
+/** The newest version signs; the ones before it are published until they verify nothing. */
+function jwksOf(keys: TokenKeys, versions: readonly TokenKey[]): Configuration['jwks'] {
+  class SigningKey extends ExternalSigningKey {
+    readonly #key: TokenKey
+
+    constructor(key: TokenKey) {
+      super()
+      this.#key = key
+      // Writable, which the vendor's types leave out.
+      Object.assign(this, { kid: key.kid, alg: 'ES256' })
+    }
+
+    override keyObject(): KeyObject {
+      return this.#key.publicKey
+    }
+
+    override async sign(bytes: Uint8Array): Promise<Uint8Array> {
+      return keys.sign(this.#key, bytes)
+    }
+  }
+  return { keys: versions.map((each) => new SigningKey(each)) }
+}
+
+function configurationOf(options: TokenServerOptions, jwks: Configuration['jwks']): Configuration {
   return {
     adapter: (model) => adapterOf(model, options),
-    jwks: { keys: [key.privateJwk] },
+    jwks,
     clientAuthMethods: ['private_key_jwt', 'tls_client_auth'],
     clientDefaults: {
       grant_types: ['client_credentials'],
@@ -95,6 +120,7 @@ function featuresOf(options: TokenServerOptions): Configuration['features'] {
   const disabled = { enabled: false } as const
   return {
     clientCredentials: { enabled: true },
+    externalSigningSupport: { enabled: true, ack: 'experimental-01' },
     devInteractions: disabled,
     dPoP: disabled,
     userinfo: disabled,

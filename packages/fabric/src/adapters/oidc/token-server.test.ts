@@ -354,3 +354,23 @@ test('a token ends with its time, also when it was seen before', async () => {
   expect(await authenticate({ bearer })).toMatchObject({ code: 'CREDENTIAL_EXPIRED' })
   deps.clock.advance(-leftMs)
 })
+
+test('a rotation is published with the key before, whose tokens stay good [authenticate:token]', async () => {
+  const before = await tokenBySignature()
+  const { version } = await deps.identity.rotateTokenKey()
+  expect(version).toBe(2)
+  const after = await tokenBySignature()
+  const kids = [after, before].map((token) => decodeProtectedHeader(token).kid)
+  expect(new Set(kids).size).toBe(2)
+  const { body } = await send('/oauth/jwks', null)
+  expect(body).toMatchObject({ keys: kids.map((kid) => ({ kid, alg: 'ES256', kty: 'EC' })) })
+  expect(JSON.stringify(body)).not.toContain('"d"')
+  for (const bearer of [before, after]) {
+    expect(await authenticate({ bearer })).toMatchObject({ name: 'alice', method: 'token' })
+  }
+  const [head = '', ...rest] = after.split('.')
+  const claimed = { ...decodeProtectedHeader(after), kid: kids[1] }
+  const swapped = [Buffer.from(JSON.stringify(claimed)).toString('base64url'), ...rest].join('.')
+  expect(head).not.toBe(swapped.split('.')[0])
+  expect(await authenticate({ bearer: swapped })).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+})

@@ -1,9 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { TokenServer, TokenServerOptions } from '../../identity/token-server.ts'
-import { openTokenKey, type TokenKey } from './token-key.ts'
+import { TOKEN_OVERLAP_MS, type TokenKey, TokenKeys } from './token-key.ts'
 import type { TokenRecords } from './token-record.ts'
 import { verifyAccessToken } from './verify-token.ts'
+
+interface Started {
+  /** The ids of its keys. */
+  readonly of: string
+  readonly callback: Promise<Callback>
+}
 
 type Callback = (request: IncomingMessage, response: ServerResponse) => Promise<void>
 
@@ -12,36 +18,37 @@ type Callback = (request: IncomingMessage, response: ServerResponse) => Promise<
  * fabric starts, and checks tokens, without it.
  */
 export function oidcTokenServer(options: TokenServerOptions): TokenServer {
-  let opening: Promise<TokenKey> | null = null
-  let starting: Promise<Callback> | null = null
+  const keys = new TokenKeys(options.keys, options.clock)
+  let started: Started | null = null
   const records: TokenRecords = new WeakMap()
 
-  const tokenKey = (): Promise<TokenKey> => {
-    opening ??= openTokenKey(options.secrets).catch((error: unknown) => {
-      opening = null
-      throw error
+  /** The vendor fixes its keys when it starts, so that each rotation starts another one. */
+  const start = (versions: readonly TokenKey[]): Promise<Callback> => {
+    const of = versions.map(({ kid }) => kid).join(' ')
+    if (started?.of === of) return started.callback
+    const callback = import('./provider.ts').then(({ createProvider }) =>
+      createProvider(options, { keys, versions }, records),
+    )
+    started = { of, callback }
+    callback.catch(() => {
+      if (started?.callback === callback) started = null
     })
-    return opening
-  }
-  const start = async (): Promise<Callback> => {
-    const { createProvider } = await import('./provider.ts')
-    return createProvider(options, await tokenKey(), records)
+    return callback
   }
 
   return {
     handle: async (request, response, { body, record }) => {
-      starting ??= start().catch((error: unknown) => {
-        starting = null
-        throw error
-      })
-      const answer = await starting
+      const answer = await start(await keys.read())
       rebase(request, new URL(options.issuer()))
       provide(request, body)
       records.set(request, record)
       await answer(request, response)
     },
-    verify: async (token, admitCheck) =>
-      verifyAccessToken(token, await tokenKey(), { ...options, admitCheck }),
+    verify: (token, admitCheck) => verifyAccessToken(token, keys, { ...options, admitCheck }),
+    async rotate() {
+      const { version } = await keys.rotate()
+      return { version, previousUntil: options.clock.now() + TOKEN_OVERLAP_MS }
+    },
   }
 }
 

@@ -1,7 +1,7 @@
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import type { AdmitCheck, TokenServerOptions, VerifiedToken } from '../../identity/token-server.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import type { TokenKey } from './token-key.ts'
+import type { TokenKeys } from './token-key.ts'
 
 /** All of these must be present (RFC 9068, section 2.2). */
 const requiredClaims = ['iss', 'exp', 'aud', 'sub', 'client_id', 'iat', 'jti']
@@ -15,17 +15,19 @@ export interface VerifyOptions extends Pick<TokenServerOptions, 'issuer' | 'audi
 /** Verifies one access token of ours (RFC 9068, section 4), by `jose`, loaded on first use. */
 export async function verifyAccessToken(
   token: string,
-  key: TokenKey,
+  keys: Pick<TokenKeys, 'find'>,
   { issuer, audience, clock, admitCheck = () => () => undefined }: VerifyOptions,
 ): Promise<VerifiedToken | Refusal> {
   const { errors, jwtVerify } = await import('jose')
-  const unfit = claimsFault(token, key, { issuer, audience, clock })
-  if (unfit !== null) return unfit
+  const kid = kidOf(token, { issuer, audience, clock })
+  if (kid instanceof Refusal) return kid
+  const key = await keys.find(kid)
+  if (key === null) return rejected('the token is not signed with our key')
   const giveBack = admitCheck()
   if (giveBack instanceof Refusal) return giveBack
   const findKey = (header: { kid?: string }): KeyObject => {
     if (header.kid !== key.kid) throw new errors.JWKSNoMatchingKey()
-    return publicKeyOf(key)
+    return key.publicKey
   }
   try {
     const { payload } = await jwtVerify(token, findKey, {
@@ -52,22 +54,22 @@ export async function verifyAccessToken(
 }
 
 /**
- * Refuses a token that its own claims exclude, before the signature is checked, which costs far
- * more. A token that passes is not yet trusted: the verification looks at all of this again.
+ * Returns the id of the key that a token names, or refuses one that its own claims exclude, before
+ * the signature is checked, which costs far more. A token that passes is not yet trusted: the
+ * verification looks at all of this again.
  */
-function claimsFault(
+function kidOf(
   token: string,
-  { kid }: TokenKey,
   { issuer, audience, clock }: Pick<VerifyOptions, 'issuer' | 'audience' | 'clock'>,
-): Refusal | null {
-  const rejected = (detail: string) => new Refusal('CREDENTIAL_REJECTED', detail)
+): string | Refusal {
   const parts = token.split('.')
   const [head, claims] = [parts[0], parts[1]].map(decodePart)
   // 64 bytes of ES256 in base64url.
   if (parts.length !== 3 || !head || !claims || parts[2]?.length !== 86) {
     return rejected('ERR_JWS_INVALID')
   }
-  if (head['alg'] !== 'ES256' || head['kid'] !== kid || head['typ'] !== 'at+jwt') {
+  const { alg, kid, typ } = head
+  if (alg !== 'ES256' || typeof kid !== 'string' || typ !== 'at+jwt') {
     return rejected('the token is not signed with our key')
   }
   const { exp, aud, iss } = claims
@@ -77,7 +79,11 @@ function claimsFault(
   if (typeof exp !== 'number') return rejected('the token has no end')
   return exp * 1000 <= clock.now()
     ? new Refusal('CREDENTIAL_EXPIRED', 'the token has expired')
-    : null
+    : kid
+}
+
+function rejected(detail: string): Refusal {
+  return new Refusal('CREDENTIAL_REJECTED', detail)
 }
 
 function decodePart(part: string | undefined): Record<string, unknown> | null {
@@ -91,14 +97,6 @@ function decodePart(part: string | undefined): Record<string, unknown> | null {
 
 function isListWith(list: unknown, audience: string): boolean {
   return Array.isArray(list) && list.includes(audience)
-}
-
-const publicKeys = new WeakMap<TokenKey, KeyObject>()
-
-function publicKeyOf(key: TokenKey): KeyObject {
-  const known = publicKeys.get(key) ?? createPublicKey(key.privateKey)
-  publicKeys.set(key, known)
-  return known
 }
 
 function claimsOf(payload: {

@@ -1,4 +1,5 @@
-import type { Command } from 'commander'
+import type { AdminArgs } from '@countersign/protocol'
+import { Argument, type Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { withFabric } from '../fabric-client.ts'
 import { collectNames, parseAssignableName, timeOption } from '../option-values.ts'
@@ -8,6 +9,8 @@ interface CreateOptions extends ClientOptions {
   readonly scope?: readonly string[]
   readonly ttl: number
 }
+
+type RotatedKey = AdminArgs<'key.rotate'>['key']
 
 export function addKeyCommands(program: Command, context: CliContext): void {
   const key = program
@@ -44,6 +47,28 @@ export function addKeyCommands(program: Command, context: CliContext): void {
     await withFabric(context, options, async (fabric) => {
       output.show(await fabric.admin('key.revoke', { prefix }), () => `key ${prefix} is revoked`)
     })
+  })
+  addClientOptions(
+    key
+      .command('rotate')
+      .addArgument(
+        new Argument('<key>', 'tokens: the key that signs access tokens').choices(['tokens']),
+      )
+      .description('give a key of the fabric a new version, on record; others go on for a while'),
+  ).action((name: RotatedKey, options: ClientOptions) => rotateKey(context, name, options))
+}
+
+async function rotateKey(
+  context: CliContext,
+  key: RotatedKey,
+  options: ClientOptions,
+): Promise<void> {
+  const output = outputOf(context, options)
+  await withFabric(context, options, async (fabric) => {
+    const rotated = await fabric.admin('key.rotate', { key })
+    const { version, previousUntil } = rotated
+    output.show(rotated, () => `${key}: version ${version} signs from now on`)
+    output.note(`\nThe version before verifies until ${formatTime(previousUntil)}.`)
   })
 }
 

@@ -152,6 +152,12 @@ export class StatedRefusal extends Refusal {
 }
 
 /** For a stage that threw: what could not be decided is refused. */
+/**
+ * The result of a step that waits only where it has to: each promise costs the path of every
+ * request a turn of the microtask queue.
+ */
+export type Maybe<Result> = Result | Refusal | Promise<Result | Refusal>
+
 export function undecided(cause: unknown): Refusal {
   return new Refusal('UNDECIDED', String(cause))
 }

@@ -1,6 +1,6 @@
 import type { ExchangeId } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
-import { Refusal, undecided } from '../lib/refusal.ts'
+import { type Maybe, Refusal, undecided } from '../lib/refusal.ts'
 import { type ApproveDeps, approve } from './approve.ts'
 import {
   type AuthenticateDeps,
@@ -40,14 +40,24 @@ export interface AdmittedHead<Reserved> {
 /**
  * The first step, before a byte of the body is read: identifies the caller, and reserves its share
  * of what a body costs. The body is then read within what was reserved. Records nothing: a refused
- * head is recorded with its message, which `UncheckedRequest.head` leads to. Never rejects.
+ * head is recorded with its message, which `UncheckedRequest.head` leads to. Never rejects,
+ * and waits only where a credential does.
  */
-export async function admitHead<Reserved>(
+export function admitHead<Reserved>(
   deps: HeadDeps,
   head: UncheckedHead,
   reserve: (identified: Exchange<Identified>) => Reserved | Refusal,
-): Promise<AdmittedHead<Reserved> | Refusal> {
-  const identified = await identify(head, deps)
+): Maybe<AdmittedHead<Reserved>> {
+  const given = identify(head, deps)
+  return given instanceof Promise
+    ? given.then((identified) => admitIdentified(identified, reserve))
+    : admitIdentified(given, reserve)
+}
+
+function admitIdentified<Reserved>(
+  identified: Exchange<Identified> | Refusal,
+  reserve: (identified: Exchange<Identified>) => Reserved | Refusal,
+): AdmittedHead<Reserved> | Refusal {
   if (identified instanceof Refusal) return identified
   const reserved = reserve(identified)
   return reserved instanceof Refusal ? reserved : { identified, reserved }
@@ -67,9 +77,7 @@ export interface RefusedExchange {
 }
 
 /** The receiver's own checks of an inspected message, such as membership and signatures. */
-export type ReceiverCheck<Checked> = (
-  exchange: Exchange<Inspected>,
-) => Checked | Refusal | Promise<Checked | Refusal>
+export type ReceiverCheck<Checked> = (exchange: Exchange<Inspected>) => Maybe<Checked>
 
 /**
  * The second step, with the first message: authenticates it, with its credentials looked up again,
@@ -84,7 +92,8 @@ export async function admitMessage<Checked>(
   message: FirstMessage,
   check: ReceiverCheck<Checked>,
 ): Promise<Admitted<Checked> | RefusedExchange> {
-  const authenticated = await authenticate(head, message, deps).catch(undecided)
+  const given = authenticate(head, message, deps)
+  const authenticated = given instanceof Promise ? await given : given
   if (authenticated instanceof Refusal) return refuse(deps, message, authenticated)
   const permitted = message.fault ?? (await permit(deps, authenticated, check).catch(undecided))
   if (permitted instanceof Refusal) {
@@ -101,14 +110,16 @@ async function permit<Checked>(
   const authorized = await authorize(authenticated, deps.authorization)
   if (authorized instanceof Refusal) return authorized
 
-  const inspected = await inspect(authorized, deps)
+  const inspecting = inspect(authorized, deps)
+  const inspected = inspecting instanceof Promise ? await inspecting : inspecting
   if (inspected instanceof Refusal) return inspected
 
-  const given = check(inspected)
-  const checked = given instanceof Promise ? await given : given
+  const checking = check(inspected)
+  const checked = checking instanceof Promise ? await checking : checking
   if (checked instanceof Refusal) return checked
 
-  const approved = await approve(inspected, deps)
+  const approving = approve(inspected, deps)
+  const approved = approving instanceof Promise ? await approving : approving
   if (approved instanceof Refusal) return approved
 
   const exchange = await recordIntent(approved, deps)

@@ -12,7 +12,7 @@ import { approvalRefusal } from '../approvals/approval-refusal.ts'
 import type { ApprovalRequest, UsedApproval } from '../approvals/approvals.ts'
 import type { Caller } from '../identity/caller.ts'
 import { overLimit } from '../lib/limits.ts'
-import { Refusal } from '../lib/refusal.ts'
+import { type Maybe, Refusal } from '../lib/refusal.ts'
 import { PolicyRefusal } from './authorize.ts'
 import { type Exchange, extend } from './exchange.ts'
 import type { Inspected } from './inspect.ts'
@@ -52,12 +52,21 @@ export type Approved = Inspected & Approval
  * Holds the request to the approval that policy requires. The last stage before the intent, because
  * an approval that is used is gone, whatever the next stage refuses.
  */
-export async function approve(
+export function approve(
+  exchange: Exchange<Inspected>,
+  deps: ApproveDeps,
+): Maybe<Exchange<Approved>> {
+  const reason = exchange.decision.obligations.approval
+  return reason === null
+    ? extend(exchange, { [approved]: true as const, approval: null })
+    : approveFor(reason, exchange, deps)
+}
+
+async function approveFor(
+  reason: string,
   exchange: Exchange<Inspected>,
   deps: ApproveDeps,
 ): Promise<Exchange<Approved> | Refusal> {
-  const reason = exchange.decision.obligations.approval
-  if (reason === null) return extend(exchange, { [approved]: true as const, approval: null })
   const { approvals } = deps
   const approval =
     approvals === undefined || exchange.upload !== null || !canWait(exchange.target)

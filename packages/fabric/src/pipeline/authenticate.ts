@@ -4,10 +4,10 @@ import {
   parseSpiffeId,
   requestProfileFault,
 } from '@countersign/protocol'
-import type { Authenticator, Caller, Presented } from '../identity/caller.ts'
+import type { Authentication, Authenticator, Caller, Presented } from '../identity/caller.ts'
 import { Delegation } from '../identity/delegation.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
-import { Refusal, undecided } from '../lib/refusal.ts'
+import { type Maybe, Refusal, undecided } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { type Exchange, openExchange } from './exchange.ts'
 import type {
@@ -61,44 +61,86 @@ export interface Authenticated extends Decoded {
 
 /**
  * Identifies the sender from the head, before its body may cost anything. The credential is looked
- * up again by `authenticate`, since it can be revoked while the body arrives. Never rejects.
+ * up again by `authenticate`, since it can be revoked while the body arrives. Never throws, and
+ * never rejects.
  */
-export async function identify(
+export function identify(
   { presented, transport }: UncheckedHead,
-  deps: Pick<AuthenticateDeps, 'authenticators'>,
-): Promise<Exchange<Identified> | Refusal> {
-  const caller = await callerOf(presented, transport, deps).catch(undecided)
-  if (caller instanceof Refusal) return caller
-  return openExchange({ [identified]: true as const, presented, caller })
+  { authenticators }: Pick<AuthenticateDeps, 'authenticators'>,
+): Maybe<Exchange<Identified>> {
+  const named = (caller: Caller | Refusal) =>
+    caller instanceof Refusal
+      ? caller
+      : openExchange({ [identified]: true as const, presented, caller })
+  return decided(() => {
+    const caller = callerOf({ presented, transport, authenticators })
+    return caller instanceof Promise ? caller.then(named) : named(caller)
+  })
 }
 
-async function callerOf(
-  presented: Presented,
-  transport: FirstMessage['transport'],
-  deps: Pick<AuthenticateDeps, 'authenticators'>,
-): Promise<Caller | Refusal> {
-  let caller: Caller | null = null
-  let delegation: Delegation | null = null
-  for (const identify of deps.authenticators) {
-    const given = identify(presented)
-    const answer = given instanceof Promise ? await given : given
-    if (answer instanceof Refusal) return answer
-    if (answer === null) continue
-    if (answer instanceof Delegation) {
-      delegation = answer
-      continue
-    }
-    // Two credentials for two principals is how a confused deputy is made; neither is believed.
-    if (caller !== null && caller.principal !== answer.principal) {
-      return new Refusal(
-        'CREDENTIALS_CONFLICTING',
-        `${caller.method} names ${caller.principal}, ${answer.method} names ${answer.principal}`,
-      )
-    }
-    caller = caller === null ? answer : narrower(caller, answer)
+/** An exception means that the step could not decide, now or after a wait. */
+function decided<Result>(step: () => Maybe<Result>): Maybe<Result> {
+  try {
+    const given = step()
+    return given instanceof Promise ? given.catch(undecided) : given
+  } catch (cause) {
+    return undecided(cause)
   }
+}
+
+interface Asking extends UncheckedHead {
+  readonly authenticators: readonly Authenticator[]
+}
+
+type Answer = Authentication | Delegation
+
+/** The answers of the authenticators so far. */
+interface Proven {
+  readonly caller: Caller | null
+  readonly delegation: Delegation | null
+}
+
+const nothingProven: Proven = { caller: null, delegation: null }
+
+/** Asks the authenticators in order, from `first`; the first refusal is the last question. */
+function callerOf(asking: Asking, first = 0, proven = nothingProven): Maybe<Caller> {
+  const { presented, transport, authenticators } = asking
+  let known = proven
+  for (let i = first; i < authenticators.length; i += 1) {
+    const answer = authenticators[i]?.(presented) ?? null
+    if (answer instanceof Promise) return callerAfter(answer, known, { asking, next: i + 1 })
+    const more = withAnswer(known, answer)
+    if (more instanceof Refusal) return more
+    known = more
+  }
+  const { caller, delegation } = known
   if (delegation !== null) return actingBy(delegation, caller)
   return caller ?? new Refusal('CREDENTIAL_MISSING', `nothing presented on ${transport}`)
+}
+
+async function callerAfter(
+  answer: Promise<Answer>,
+  known: Proven,
+  { asking, next }: { readonly asking: Asking; readonly next: number },
+): Promise<Caller | Refusal> {
+  const more = withAnswer(known, await answer)
+  return more instanceof Refusal ? more : callerOf(asking, next, more)
+}
+
+function withAnswer(known: Proven, answer: Answer): Proven | Refusal {
+  if (answer === null) return known
+  if (answer instanceof Refusal) return answer
+  if (answer instanceof Delegation) return { ...known, delegation: answer }
+  const { caller } = known
+  if (caller === null) return { ...known, caller: answer }
+  // Two credentials for two principals is how a confused deputy is made; neither is believed.
+  if (caller.principal !== answer.principal) {
+    return new Refusal(
+      'CREDENTIALS_CONFLICTING',
+      `${caller.method} names ${caller.principal}, ${answer.method} names ${answer.principal}`,
+    )
+  }
+  return { ...known, caller: narrower(caller, answer) }
 }
 
 /** A delegation counts for the caller that it names, which has a credential of its own. */
@@ -126,18 +168,39 @@ function narrower(caller: Caller, other: Caller): Caller {
 export function headOf(
   { head, presented, transport, fault }: UncheckedRequest,
   deps: Pick<AuthenticateDeps, 'authenticators'>,
-): Exchange<Identified> | Refusal | Promise<Exchange<Identified> | Refusal> {
+): Maybe<Exchange<Identified>> {
   if (head !== null) return head
   if (presented !== null) return identify({ presented, transport }, deps)
   return fault ?? new Refusal('MESSAGE_MALFORMED', 'the head could not be read')
 }
 
-export async function authenticate(
+/** Never throws, and never rejects. Waits only where a credential or a signature does. */
+export function authenticate(
   head: Exchange<Identified>,
   message: FirstMessage,
   deps: AuthenticateDeps,
-): Promise<Exchange<Authenticated> | Refusal> {
-  const caller = await callerOf(head.presented, message.transport, deps)
+): Maybe<Exchange<Authenticated>> {
+  const { authenticators } = deps
+  const { transport } = message
+  const named = { head, message, deps }
+  return decided(() => {
+    const caller = callerOf({ presented: head.presented, transport, authenticators })
+    return caller instanceof Promise
+      ? caller.then((late) => authenticateAs(late, named))
+      : authenticateAs(caller, named)
+  })
+}
+
+interface Named {
+  readonly head: Exchange<Identified>
+  readonly message: FirstMessage
+  readonly deps: AuthenticateDeps
+}
+
+function authenticateAs(
+  caller: Caller | Refusal,
+  { head, message, deps }: Named,
+): Maybe<Exchange<Authenticated>> {
   if (caller instanceof Refusal) return caller
   // The message is on the account of the caller that the head named.
   if (caller.principal !== head.caller.principal) {
@@ -145,7 +208,17 @@ export async function authenticate(
     return new Refusal('CREDENTIALS_CONFLICTING', detail)
   }
   const { id, signature } = message
-  if (signature === null) return open(message, { id, caller, signed: false })
+  return signature === null
+    ? open(message, { id, caller, signed: false })
+    : authenticateSigned(message, signature, { caller, deps })
+}
+
+async function authenticateSigned(
+  message: FirstMessage,
+  signature: PresentedSignature,
+  { caller, deps }: { readonly caller: Caller; readonly deps: AuthenticateDeps },
+): Promise<Exchange<Authenticated> | Refusal> {
+  const { id } = message
   const uncovered = coverageFault(message, signature, deps)
   if (uncovered !== null) return new Refusal('SIGNATURE_REJECTED', uncovered)
   const fault = await deps.signatures.checkRequest(signature.signed, caller)

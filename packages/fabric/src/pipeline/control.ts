@@ -20,8 +20,7 @@ export async function admitControl(
   unchecked: UncheckedRequest,
 ): Promise<Exchange<Authorized> | Refusal> {
   const head = await headOf(unchecked, deps)
-  const authenticated =
-    head instanceof Refusal ? head : await authenticate(head, unchecked, deps).catch(undecided)
+  const authenticated = head instanceof Refusal ? head : await authenticate(head, unchecked, deps)
   if (authenticated instanceof Refusal) {
     await recordRefusal(unchecked, authenticated, null, deps)
     return authenticated

@@ -1,6 +1,6 @@
 import { mayHaveActed, type RefusalCode, type SignedResponse } from '@countersign/protocol'
 import type { FactValue } from '../ledger/ledger.ts'
-import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
+import { type Maybe, Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
 import type { Exchange } from './exchange.ts'
 import type { FrameCodec } from './frames.ts'
 import type { Inspected } from './inspect.ts'
@@ -204,5 +204,5 @@ export type Forwarder = (
  * other. The check returns the forwarder that carries the checked request out.
  */
 export interface LocalReceiver {
-  check(exchange: Exchange<Inspected>): Promise<Forwarder | Refusal>
+  check(exchange: Exchange<Inspected>): Maybe<Forwarder>
 }

@@ -29,7 +29,8 @@ export async function enforce(
   unchecked: UncheckedRequest,
   receiver: Forwarder | LocalReceiver,
 ): Promise<Outcome> {
-  const head = await headOf(unchecked, deps)
+  const given = headOf(unchecked, deps)
+  const head = given instanceof Promise ? await given : given
   if (head instanceof Refusal) return refuse(deps, unchecked, head)
 
   const admitted = await admitMessage(deps, head, unchecked, (inspected) =>

@@ -1,4 +1,4 @@
-import { Refusal } from '../lib/refusal.ts'
+import { type Maybe, Refusal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import { type Authorized, PolicyRefusal } from './authorize.ts'
@@ -35,12 +35,21 @@ interface Inspection {
 /** Known once the message was inspected whole. */
 export type Inspected = Authorized & Inspection
 
-export async function inspect(
+/** A promise only where the message is for the thread, as with `inspectMessage`. */
+export function inspect(
   exchange: Exchange<Authorized>,
   deps: InspectDeps,
-): Promise<Exchange<Inspected> | Refusal> {
-  const given = inspectMessage(exchange, deps)
-  const found = given instanceof Promise ? await given : given
+): Maybe<Exchange<Inspected>> {
+  const found = inspectMessage(exchange, deps)
+  return found instanceof Promise
+    ? found.then((late) => inspectedAs(exchange, late))
+    : inspectedAs(exchange, found)
+}
+
+function inspectedAs(
+  exchange: Exchange<Authorized>,
+  found: Found | Refusal,
+): Exchange<Inspected> | Refusal {
   // The refusal enforces an obligation of policy, so the decision is recorded with it.
   if (found instanceof Refusal) return PolicyRefusal.after(exchange, found)
   const { body, headers, findings } = found
@@ -69,11 +78,8 @@ function leavingFirst(upload: Upload, headers: Fields, digest: Uint8Array): Forw
 type Found = Omit<Forwardable, 'digest'> & Pick<Inspection, 'findings'>
 
 /** A promise only where the message is for the thread: every other one is inspected at once. */
-function inspectMessage(
-  { target, transport, received, signature, caller, left, ...exchange }: Exchange<Authorized>,
-  deps: InspectDeps,
-): Found | Refusal | Promise<Found | Refusal> {
-  const { decision, question } = exchange
+function inspectMessage(exchange: Exchange<Authorized>, deps: InspectDeps): Maybe<Found> {
+  const { target, transport, received, signature, caller, left, decision, question } = exchange
   const { mask, block } = decision.obligations
   const { path, headers: fields, contentType, body } = received
   // The fabric does not have a key for a sealed message. Its sender masked before sealing and

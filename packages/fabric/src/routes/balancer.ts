@@ -140,7 +140,10 @@ class Sending {
       if (isRepeat && !(await this.#beginRepeat(endpoint, failed))) break
       try {
         const response = await this.#attempt(endpoint)
-        if (!this.#mayAskAgain(response)) return await this.#finish(endpoint, response)
+        if (!this.#mayAskAgain(response)) {
+          const finished = this.#finish(endpoint, response)
+          return finished instanceof Promise ? await finished : finished
+        }
         this.#failed = { progress: 'sent', stale: false, endpoint, cause: stated, response }
       } catch (cause) {
         this.#fail(endpoint, cause)
@@ -257,18 +260,21 @@ class Sending {
     })
   }
 
-  async #finish(endpoint: Endpoint, response: UpstreamResponse): Promise<BalancedResponse> {
-    // Before its caller has the id: another process may get the next request.
-    const learned = this.#parts.sessions?.learn(this.#route, endpoint, response) ?? null
-    if (learned !== null) await learned
-    return Object.assign(response, {
+  #finish(
+    endpoint: Endpoint,
+    response: UpstreamResponse,
+  ): BalancedResponse | Promise<BalancedResponse> {
+    const finished = Object.assign(response, {
       attempts: this.#attempts,
       isSecondCopy: this.#failed?.progress === 'sent',
       isProved: endpoint.spiffeId !== null,
     })
+    // Before its caller has the id: another process may get the next request.
+    const learned = this.#parts.sessions?.learn(this.#route, endpoint, response) ?? null
+    return learned === null ? finished : learned.then(() => finished)
   }
 
-  #end(): Promise<BalancedResponse> {
+  #end(): BalancedResponse | Promise<BalancedResponse> {
     const { name, endpoints } = this.#route
     const failed = this.#failed
     if (failed === null) {

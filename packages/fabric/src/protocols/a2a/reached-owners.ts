@@ -27,11 +27,15 @@ export class ReachedOwners implements ForeignOwners {
   /**
    * Reads the owners that memory does not hold, of the ids in the places where the protocols define
    * them: the task may have been created through another process. Before the first decision about
-   * them. Rejects when the store cannot be read.
+   * them. Null where nothing has to be read; rejects when the store cannot be.
    */
-  async load(): Promise<void> {
+  load(): Promise<void> | null {
     const ids = this.#references.ids.filter((id) => !id.startsWith(event))
-    if (ids.length > 0) this.#read = await this.#tasks.read(this.#receiver, ids)
+    return ids.length === 0 ? null : this.#load(ids)
+  }
+
+  async #load(ids: readonly string[]): Promise<void> {
+    this.#read = await this.#tasks.read(this.#receiver, ids)
   }
 
   /** Found once: an id keeps its owner, and one that is forgotten in the middle ends nothing. */

@@ -108,7 +108,8 @@ export function withTasks(forwarder: Forwarder, guard: TaskGuard): Forwarder {
     if ((guard.reached?.of(caller).size ?? 0) > ownersLimit.value) {
       return overLimit('MESSAGE_MALFORMED', ownersLimit)
     }
-    const owns = await ownsEvents(guard, receiver, caller).catch(unreadOwners)
+    const given = ownsEvents(guard, receiver, caller)
+    const owns = given instanceof Promise ? await given.catch(unreadOwners) : given
     if (owns instanceof Refusal) return owns
     if (!owns) return new UnknownReference('the stream to go on with is not one of this caller')
     const delivered = await forwarder(exchange, still)
@@ -118,19 +119,19 @@ export function withTasks(forwarder: Forwarder, guard: TaskGuard): Forwarder {
 }
 
 /** No policy can permit access to the streams of others. */
-async function ownsEvents(
+function ownsEvents(
   { owners, references }: TaskGuard,
   receiver: string,
   caller: PrincipalKey,
-): Promise<boolean> {
+): boolean | Promise<boolean> {
   const isEvent = (id: string): boolean => id.startsWith(event)
-  const ids = references.ids.filter(isEvent)
-  if (ids.length > 0) {
-    const read = await owners.events.read(receiver, ids)
-    if (!ids.every((id) => read.get(id) === caller)) return false
-  }
   const mayName = (id: string) => (owners.events.findKey(receiver, id) ?? caller) === caller
-  return references.mentions.every((id) => !isEvent(id) || mayName(id))
+  const mayNameAll = () => references.mentions.every((id) => !isEvent(id) || mayName(id))
+  const ids = references.ids.filter(isEvent)
+  if (ids.length === 0) return mayNameAll()
+  return owners.events
+    .read(receiver, ids)
+    .then((read) => ids.every((id) => read.get(id) === caller) && mayNameAll())
 }
 
 /** Nothing was sent. */
@@ -207,6 +208,7 @@ function createSight(exchange: Exchange<Intended>, watch: TaskGuard): Sight {
     async learn(data) {
       const created = await watch.reader.createdIn(data, account)
       if (created instanceof Refusal) return uninspectedAnswer(created)
+      if (created.length === 0) return null
       return tasks.claim(receiver, created, owner).then(() => null, unwrittenOwner)
     },
     async filter(data, isError = false) {

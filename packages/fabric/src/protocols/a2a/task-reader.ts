@@ -1,6 +1,6 @@
 import { parseStrictJson, parseUtf8, utf8 } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
-import { Refusal } from '../../lib/refusal.ts'
+import { type Maybe, Refusal } from '../../lib/refusal.ts'
 import type { TimeAccount } from '../../pipeline/large-bodies.ts'
 import { withExactNumbers } from '../reading/exact-numbers.ts'
 import { foldedName } from '../reading/folded-name.ts'
@@ -10,8 +10,6 @@ import { isRecord } from '../reading/rpc-message.ts'
 import { idKey } from './owned-ids.ts'
 import { type FilteredTasks, filterTasks } from './task-list.ts'
 import { createdIn } from './task-references.ts'
-
-type Maybe<T> = T | Refusal | Promise<T | Refusal>
 
 /**
  * Reads answers that mention tasks, on the account of their receiver. The receiver chooses their

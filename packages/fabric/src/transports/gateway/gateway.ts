@@ -240,11 +240,10 @@ async function servePublic(
   let release = (): void => undefined
   const address = networkOf(socket.remoteAddress ?? '')
   const read = async () => {
-    const admit = () =>
-      Promise.resolve({
-        reserved: admitAnonymous({ budget, bodyBytesMax: publicBodyBytesMax, address }),
-        identified: null,
-      })
+    const admit = () => ({
+      reserved: admitAnonymous({ budget, bodyBytesMax: publicBodyBytesMax, address }),
+      identified: null,
+    })
     const received = await receiveRequest(request, body, { admit })
     if (received instanceof Refusal) return received
     release = received.release

@@ -55,7 +55,8 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
   const callerDeadline = readCallerDeadline(call.received.head)
   const untimely = callerDeadline instanceof Refusal ? callerDeadline : null
   const unfit = call.received.refused ?? call.received.fault ?? untimely
-  const unparsed = unfit ?? (await unreadIds(call))
+  const unread = unfit ?? unreadIds(call)
+  const unparsed = unread instanceof Promise ? await unread : unread
   const { protocol } = call.forwarder.route
   const known = [call.tasks.known, call.sessions.known]
   const read = unparsed ?? (await call.classify(call.received, inRoute, protocol, known))
@@ -85,14 +86,17 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
   const sessioned = withSessions(guarded, call.sessions, classified.tasks)
   const forwarder = call.wrap?.(sessioned) ?? sessioned
   // Behind policy and the caller's allowance, since reading costs more than deciding.
-  const check = async (): Promise<Forwarder> => {
-    await reached?.load()
-    return forwarder
+  const check = (): Forwarder | Promise<Forwarder> => {
+    const loading = reached?.load() ?? null
+    return loading === null ? forwarder : loading.then(() => forwarder)
   }
-  const outcome = await enforce(deps, unchecked, { check }).catch((cause: unknown) => {
+  let outcome: Outcome
+  try {
+    outcome = await enforce(deps, unchecked, { check })
+  } catch (cause) {
     carrier.close()
     throw cause
-  })
+  }
   // From here on, the bytes of a whole answer are among those that their caller has yet to take.
   if (outcome.refusal !== null || outcome.body instanceof Uint8Array) carrier.close()
   const { id } = outcome
@@ -103,16 +107,14 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
 }
 
 /** Null where the ids of all callers are known, as far as they were on record a moment ago. */
-async function unreadIds({ tasks, sessions }: Call): Promise<Refusal | null> {
-  const reads = [tasks.current(), sessions.current()].filter((read) => read !== null)
+function unreadIds({ tasks, sessions }: Call): Promise<Refusal | null> | null {
+  const [ofTasks, ofSessions] = [tasks.current(), sessions.current()]
   // As nearly always: nothing is waited for.
-  if (reads.length === 0) return null
-  try {
-    await Promise.all(reads)
-    return null
-  } catch (cause) {
-    return new Refusal('UNDECIDED', `owners could not be read: ${String(cause)}`)
-  }
+  if (ofTasks === null && ofSessions === null) return null
+  return Promise.all([ofTasks, ofSessions]).then(
+    () => null,
+    (cause: unknown) => new Refusal('UNDECIDED', `owners could not be read: ${String(cause)}`),
+  )
 }
 
 export function spokenBy({ head }: ReceivedRequest, { rpcId, protocol }: Named): Spoken {

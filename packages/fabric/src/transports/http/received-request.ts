@@ -6,7 +6,7 @@ import type { Admission } from '../../budgets/admission.ts'
 import { bodyOverheadBytes } from '../../budgets/body-budget.ts'
 import type { Presented } from '../../identity/caller.ts'
 import { networkOf } from '../../lib/limits.ts'
-import { Refusal } from '../../lib/refusal.ts'
+import { type Maybe, Refusal } from '../../lib/refusal.ts'
 import type { AdmittedHead } from '../../pipeline/admit.ts'
 import type { Identified } from '../../pipeline/authenticate.ts'
 import type { Exchange } from '../../pipeline/exchange.ts'
@@ -70,7 +70,7 @@ export type HeadAdmission = Pick<AdmittedHead<Admission>, 'reserved'> & {
 
 export interface Reading {
   /** Identifies the sender from its head. Nothing else makes the admission that the body needs. */
-  admit(judged: JudgedHead): Promise<HeadAdmission | Refusal>
+  admit(judged: JudgedHead): Maybe<HeadAdmission>
   /** Refuses an identified sender's request for its head, before the body is read. */
   faultOf?(judged: JudgedHead): Refusal | null
   /** The codec of a request that is not to be read whole; null for any other. */
@@ -102,7 +102,8 @@ export async function receiveRequest(
   const presented = present(request, head)
   if (presented instanceof Refusal) return presented
   const unparsed = { head, presented, signature: null, body: new Uint8Array(0), fault: null }
-  const admitted = await admit({ head, presented })
+  const given = admit({ head, presented })
+  const admitted = given instanceof Promise ? await given : given
   if (admitted instanceof Refusal) {
     const unread = { refused: admitted, identified: null, client: '' }
     return { ...unparsed, ...unread, begun: () => {}, release: () => {} }

@@ -207,7 +207,7 @@ function readRequest(
   const { deps, bodies: budget, bodyBytesMax } = serving
   const counted = { budget, bodyBytesMax, address: networkOf(socket.remoteAddress ?? '') }
   return receiveRequest(request, body, {
-    async admit({ presented }) {
+    admit({ presented }) {
       if (gateway !== null) return { reserved: admitGateway(gateway, counted), identified: null }
       // It would be ignored, and with it a user on whose behalf its bearer claims to act.
       if (presented.bearer !== null || presented.apiKey !== null) {

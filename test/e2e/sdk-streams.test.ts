@@ -9,6 +9,7 @@ import {
   type AgentHandler,
   ndjsonResponse,
   openAgent,
+  type ReceivedStream,
   RefusedError,
   type Served,
   verify,
@@ -194,6 +195,26 @@ describe(verifies(['stream:requests@gateway'], 'a streamed request of the SDK'),
     })
     const swapped = verify(bytes, receiver.trust, { as: 'receiver', request: request! })
     expect((await failure(swapped)).message).toContain('those of the other party')
+  })
+
+  test('has an answer whose masked form its receiver cannot claim to have sent', async () => {
+    let stream: ReceivedStream | null = null
+    let exchange = ''
+    const receiver = await serve('masked', (incoming) => {
+      ;({ stream, exchange } = incoming)
+      async function* answers() {
+        for await (const _ of incoming.stream!.values()) yield { mail: 'ann@example.com' }
+      }
+      return ndjsonResponse(answers())
+    })
+    const reply = await caller.call('masked', { ndjson: numbers(2) })
+    expect(JSON.stringify(await all(reply.values()))).not.toContain('ann@')
+    await reply.receipt()
+    const { bytes } = await receiver.receipt(exchange)
+    const { request, response } = stream!.frameRecords()
+    await verify(bytes, receiver.trust, { as: 'receiver', request })
+    const claimed = await failure(verify(bytes, receiver.trust, { as: 'receiver', response }))
+    expect(claimed.message).toContain('the masked one')
   })
 
   test('that its receiver answers early has a receipt of its first frames alone', async () => {

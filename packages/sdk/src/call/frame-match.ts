@@ -34,7 +34,10 @@ export function checkFrames(receipt: Entries, kept: KeptFrames): void {
     if (record === null) continue
     const match = compareTranscript(receipt, half, record.digest)
     if (matching[kept.as][half].has(match)) continue
-    throw new AgentError('FRAMES_MISMATCHED', describe(receipt, { half, record, match }))
+    throw new AgentError(
+      'FRAMES_MISMATCHED',
+      describe(receipt, { half, record, match, party: kept.as }),
+    )
   }
 }
 
@@ -42,12 +45,14 @@ interface Compared {
   readonly half: Half
   readonly record: FrameRecord
   readonly match: MessageMatch
+  readonly party: KeptFrames['as']
 }
 
-function describe(receipt: Entries, { half, record, match }: Compared): string {
+function describe(receipt: Entries, { half, record, match, party }: Compared): string {
   if (match === 'withheld') return `the receipt withholds the transcript of the ${half}`
   if (match === 'absent') return `no transcript of the ${half} is on record`
   if (match !== 'other') return `the frames of the ${half} are those of the other party`
+  if (party === 'receiver' && half === 'response' && isMasked(receipt)) return maskedResponse
   const onRecord = framesOnRecord(receipt, half)
   const here = `${record.frames} of ${record.bytes} bytes here`
   if (onRecord === null) return `the ${half} has other frames on record: ${here}`
@@ -61,6 +66,14 @@ function describe(receipt: Entries, { half, record, match }: Compared): string {
         : 'some are missing here'
   const cut = bytes === record.bytes && frames !== record.frames ? cutElsewhere : ''
   return `frames of the ${half}: ${there} on record, ${here}: ${why}${cut}`
+}
+
+/** Of a response, the outcome commits to the form alone in which its caller received it. */
+const maskedResponse =
+  'the response on record is the masked one, as its caller received it, and not the one sent'
+
+function isMasked({ entries }: Entries): boolean {
+  return (entries.at(-1)?.facts['response.masked'] ?? '') !== ''
 }
 
 /** The bytes are as many, and only their boundaries differ. */

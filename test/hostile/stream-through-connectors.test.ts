@@ -6,12 +6,20 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http'
+import {
+  connect as connectHttp2,
+  createServer as createHttp2Server,
+  type Http2Server,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Stream,
+} from 'node:http2'
 import { type AddressInfo, connect } from 'node:net'
 import { compareFrames, compareMessage, verifyReceipt } from '@countersign/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sha256 } from '../../packages/fabric/src/lib/sha256.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Door, type Draft, refusalOf, send } from '../harness/doors.ts'
+import { type FrameWatch, openFrameWatch } from '../harness/frame-watch.ts'
 import { dial } from '../harness/raw-http.ts'
 import { signed } from '../harness/signed.ts'
 import { openWorld, type World } from '../harness/world.ts'
@@ -19,6 +27,11 @@ import { verifies } from '../requirements.ts'
 
 let world: World
 let receiver: Server
+/** Speaks HTTP/2 with prior knowledge alone, as servers of gRPC do on a plain address. */
+let grpc: Http2Server
+/** The network in front of it. */
+let wire: FrameWatch
+let answerGrpc: (stream: ServerHttp2Stream) => void
 /** The chunks that the receiver has read, and how its requests ended. */
 let taken: string[] = []
 let ended: string[] = []
@@ -37,6 +50,8 @@ const receivers = {
   answerable: 'countersigned',
   large: 'open',
   whole: 'open',
+  grpc: 'open',
+  'grpc-stop': 'blocked',
 } as const
 type Name = keyof typeof receivers
 
@@ -53,6 +68,15 @@ const echoLines: RequestListener = (incoming, response) => {
   response.writeHead(200, { 'content-type': 'application/x-ndjson' })
   incoming.on('data', (chunk: Buffer) => response.write(chunk))
   incoming.on('end', () => response.end())
+}
+
+/** Answers each message as it comes, and ends with the status in trailers. */
+function echoMessages(stream: ServerHttp2Stream): void {
+  const head = { ':status': 200, 'content-type': 'application/grpc+proto' }
+  stream.respond(head, { waitForTrailers: true })
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', 'set-cookie': 'a' }))
+  stream.on('data', (chunk: Buffer) => stream.write(chunk))
+  stream.on('end', () => stream.end())
 }
 
 function listener(incoming: IncomingMessage, response: ServerResponse): void {
@@ -75,10 +99,22 @@ beforeAll(async () => {
   })
   receiver = createServer(listener).listen(0, '127.0.0.1')
   await new Promise((resolve) => receiver.once('listening', resolve))
-  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`
+  grpc = createHttp2Server()
+  grpc.on('stream', (stream: ServerHttp2Stream, head) => {
+    seen.push(String(head['countersign-exchange']))
+    const [read, ends] = [taken, ended]
+    stream.on('data', (chunk: Buffer) => read.push(chunk.toString()))
+    // Node reports an end of a stream that was reset, too.
+    stream.on('close', () => ends.push(stream.rstCode === 0 ? 'whole' : 'broken'))
+    stream.on('error', () => undefined)
+    answerGrpc(stream)
+  })
+  await new Promise<void>((resolve) => grpc.listen(0, '127.0.0.1', resolve))
+  wire = await openFrameWatch((grpc.address() as AddressInfo).port)
   for (const name of names) {
     await world.agent(name, [receivers[name]])
-    doors.set(name, await doorOf(name, url))
+    const { port } = name.startsWith('grpc') ? wire : (receiver.address() as AddressInfo)
+    doors.set(name, await doorOf(name, `http://127.0.0.1:${port}`))
   }
   await world.agent('passer', ['caller'])
 })
@@ -87,12 +123,16 @@ beforeEach(() => {
   taken = []
   ended = []
   seen = []
+  wire.forget()
   answer = count
+  answerGrpc = echoMessages
 })
 
 afterAll(async () => {
   receiver.closeAllConnections()
   receiver.close()
+  grpc.close()
+  wire.close()
   await world.close()
 })
 
@@ -264,6 +304,144 @@ describe(verifies(['stream:requests@mesh'], 'a stream through two connectors'), 
     expect(await compareFrames(receipt, 'request', bytes)).toBe('same')
     expect(await compareFrames(receipt, 'response', bytes)).toBe('forwarded')
     expect(await compareFrames(receipt, 'response', bytes.toReversed())).toBe('other')
+  })
+})
+
+/** A call of gRPC by the agent `caller`, in HTTP/2 with prior knowledge to its own connector. */
+async function openGrpc(to: Name, fields: OutgoingHttpHeaders = {}) {
+  const { port, path } = await world.connectors.loopback('caller', to, '/echo.Echo/Talk')
+  const session = connectHttp2(`http://127.0.0.1:${port}`)
+  session.on('error', () => undefined)
+  const stream = session.request({
+    ...{ ':method': 'POST', ':path': path, te: 'trailers' },
+    ...{ 'content-type': 'application/grpc+proto', ...fields },
+  })
+  const body: Buffer[] = []
+  let trailers: Readonly<Record<string, unknown>> = {}
+  stream.on('trailers', (given) => {
+    trailers = given
+  })
+  const response = new Promise<Answer & { readonly trailers: typeof trailers }>(
+    (resolve, reject) => {
+      let head: Record<string, unknown> = {}
+      stream.on('response', (given) => {
+        head = given
+      })
+      stream.on('data', (chunk: Buffer) => body.push(chunk))
+      stream.on('error', reject)
+      stream.on('close', () => {
+        session.close()
+        const text = Buffer.concat(body).toString()
+        if (stream.rstCode !== 0) return reject(new Error(`reset: ${stream.rstCode}`))
+        resolve({ status: Number(head[':status']), headers: head, body: text, trailers })
+      })
+    },
+  )
+  response.catch(() => undefined)
+  return { stream, response, body: () => Buffer.concat(body).toString() }
+}
+
+/** As `opened`: until the connector of the caller has the news of the receiver. */
+async function openedGrpc(to: Name, first: Buffer) {
+  for (;;) {
+    const call = await openGrpc(to)
+    call.stream.write(first)
+    const isOpen = await Promise.race([
+      call.response.then(() => false),
+      expect
+        .poll(() => taken.join(''), deadline)
+        .toBe(first.toString())
+        .then(() => true),
+    ])
+    if (isOpen) return call
+  }
+}
+
+const message = (text: string): Buffer =>
+  Buffer.concat([Buffer.of(0, 0, 0, 0, text.length), Buffer.from(text)])
+
+describe(verifies(['stream:requests@mesh'], 'a call of gRPC through two connectors'), () => {
+  test('goes both ways message by message, with its status in the trailers', async () => {
+    const call = await openedGrpc('grpc', message('one'))
+    await expect.poll(call.body, deadline).toBe(message('one').toString())
+    call.stream.write(message('second'))
+    await expect
+      .poll(call.body, deadline)
+      .toBe(Buffer.concat([message('one'), message('second')]).toString())
+    call.stream.end()
+    const given = await call.response
+    expect(given).toMatchObject({ status: 200, trailers: { 'grpc-status': '0' } })
+    expect(given.trailers).not.toHaveProperty('set-cookie')
+    const { intent, outcome } = await recordOf(given.headers['countersign-exchange'])
+    expect(intent).toMatchObject({ 'request.streamed': 'grpc', transport: 'mesh' })
+    expect(outcome).toMatchObject({ result: 'completed', events: 2, 'request.frames': 2 })
+    const receipt = await receiptOf(given)
+    const bytes = ['one', 'second'].map((text) => Buffer.from(text))
+    expect(await compareFrames(receipt, 'request', bytes)).toBe('same')
+    expect(await compareFrames(receipt, 'response', bytes)).toBe('forwarded')
+  })
+
+  test('of one message, and one that ends in its head, pass as well', async () => {
+    answerGrpc = (stream) => {
+      stream.resume()
+      const head = { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '5' }
+      stream.on('end', () => stream.respond(head, { endStream: true }))
+    }
+    const call = await openGrpc('grpc')
+    call.stream.end(message('one'))
+    const given = await call.response
+    expect(given.headers).toMatchObject({ ':status': 200, 'grpc-status': '5' })
+    expect(given.body).toBe('')
+  })
+
+  test('that its receiver resets breaks off, and never ends with a status', async () => {
+    answerGrpc = (stream) => {
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' })
+      stream.once('data', (chunk: Buffer) => {
+        stream.write(chunk)
+        setImmediate(() => stream.destroy(new Error('reset')))
+      })
+    }
+    const call = await openGrpc('grpc')
+    call.stream.write(message('one'))
+    await expect(call.response).rejects.toThrow()
+    expect(await lastOutcome()).toMatchObject({ result: 'broken', code: 'OUTCOME_UNKNOWN' })
+  })
+
+  test('whose caller resets it ends at its receiver as one that broke off', async () => {
+    const call = await openedGrpc('grpc', message('one'))
+    // `close` of Node would write an end of the stream before the reset.
+    call.stream.destroy()
+    await expect.poll(() => ended, deadline).toEqual(['broken'])
+    // A server would take what it has for the whole.
+    expect(wire.ends()).toEqual(['reset'])
+  })
+
+  test('that ends within a message is not whole', async () => {
+    const call = await openedGrpc('grpc', message('one'))
+    call.stream.end(message('second').subarray(0, 7))
+    await expect.poll(() => ended, deadline).toEqual(['broken'])
+    expect(wire.ends()).toEqual(['reset'])
+    expect(taken.join('')).toBe(message('one').toString())
+  })
+
+  test('is refused where policy blocks what no detector reads', async () => {
+    const call = await openGrpc('grpc-stop')
+    call.stream.write(message('one'))
+    expect((await call.response).headers['countersign-refusal']).toBe('CONTENT_UNSUPPORTED')
+    expect(taken).toEqual([])
+  })
+
+  test.each([
+    ['of a page', { origin: 'http://evil.example' }],
+    ['for another host', { ':authority': 'evil.example' }],
+    ['under another scheme', { ':scheme': 'https' }],
+  ])('is refused %s', async (_, fields) => {
+    const call = await openGrpc('grpc', fields)
+    call.stream.write(message('one'))
+    const { headers } = await call.response
+    expect(['CREDENTIAL_REJECTED', 'MESSAGE_MALFORMED']).toContain(headers['countersign-refusal'])
+    expect(taken).toEqual([])
   })
 })
 

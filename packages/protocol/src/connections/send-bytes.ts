@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
-import { constants, type Http2ServerResponse } from 'node:http2'
+import type { Http2ServerResponse } from 'node:http2'
+import { breakOffStream } from './break-off.ts'
 
 type Response = ServerResponse | Http2ServerResponse
 
@@ -58,10 +59,10 @@ export async function sendBytes(
   out.end(bytes.subarray(last))
 }
 
-function breakOff(response: Response): void {
+function breakOff(response: Response): Promise<void> | void {
   remaining.delete(response)
-  if ('stream' in response) response.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
-  else response.destroy()
+  if (!('stream' in response)) return void response.destroy()
+  return breakOffStream(response.stream)
 }
 
 /** Resolves when more may be written, or the peer has gone. */

@@ -1,7 +1,6 @@
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
-  constants,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
 } from 'node:http2'
@@ -16,6 +15,11 @@ const connectionFields: ReadonlySet<string> = new Set(['host', 'connection', 'tr
 export class Http2Exchange {
   readonly #dispatched: Dispatched
   #stream: ClientHttp2Stream | null = null
+  /**
+   * Resets the stream and writes nothing else. `close` of Node with a code writes the end of the
+   * stream first, and a receiver would take the frames that it has for the whole request.
+   */
+  readonly #reset = new AbortController()
   #isOver = false
   readonly #controller = {
     abort: (cause: Error): void => this.#fail(cause),
@@ -37,7 +41,8 @@ export class Http2Exchange {
     // The last questions before a byte is written; each no is reported by `abort`.
     this.#dispatched.onRequestStart(this.#controller)
     if (this.#isOver) return null
-    const stream = session.request(headersOf(request, path), { endStream: false })
+    const { signal } = this.#reset
+    const stream = session.request(headersOf(request, path), { endStream: false, signal })
     this.#stream = stream
     this.#listen(stream)
     const { idleMs = 0 } = request.bounds ?? {}
@@ -71,7 +76,7 @@ export class Http2Exchange {
       this.#isOver = true
       dispatched.onResponseEnd()
       // A response that is whole before its request: nothing more of that is wanted.
-      if (!stream.writableFinished) stream.close(constants.NGHTTP2_NO_ERROR)
+      if (!stream.writableFinished) this.#reset.abort()
     })
     stream.on('close', () => this.#fail(new Error('the stream ended without a whole response')))
   }
@@ -92,7 +97,7 @@ export class Http2Exchange {
   #fail(cause: Error): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#stream?.close(constants.NGHTTP2_CANCEL)
+    this.#reset.abort()
     this.#dispatched.onResponseError(this.#controller, cause)
   }
 }

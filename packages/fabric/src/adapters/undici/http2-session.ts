@@ -93,15 +93,17 @@ export class Http2Session {
       if (stream === null) return
       clearTimeout(this.#idle)
       this.#streams += 1
-      // Until then the receiver counts it.
-      stream.once('close', () => {
-        this.#streams -= 1
-        this.#next()
-        this.#rest()
-      })
+      // Until then the receiver counts it: a reset is written at the end of this turn.
+      stream.once('close', () => setImmediate(() => this.#ended()))
     } catch (cause) {
       dispatched.onResponseError(null, cause)
     }
+  }
+
+  #ended(): void {
+    this.#streams -= 1
+    this.#next()
+    this.#rest()
   }
 
   /** A timeout of the session itself would end it while its streams are silent. */

@@ -14,6 +14,7 @@ import {
   peerIdentity,
 } from '@countersign/protocol/tls'
 import type { Refusal } from '../../lib/refusal.ts'
+import { http2Limits } from '../http/http2-limits.ts'
 import type { NodeRequest } from '../http/received-request.ts'
 import type { NodeResponse, Reply } from '../http/respond.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
@@ -31,33 +32,6 @@ export interface GatewayListenerOptions {
   refuse(socket: TLSSocket, refusal: Refusal): Promise<Reply>
 }
 
-/**
- * Bounds of one HTTP/2 connection; beyond them Node ends it, with GOAWAY. There is none where the
- * bound was on invalid frames or rejected streams: the codec has failed then and sends nothing.
- */
-const http2Limits = {
-  maxHeaderListPairs: 128,
-  // Maximum size of the compressor's table for our own responses, whatever the client asks for.
-  maxDeflateDynamicTableSize: 4096,
-  /** Acknowledgements that the client has not taken yet. */
-  maxOutstandingPings: 10,
-  maxOutstandingSettings: 10,
-  maxSessionInvalidFrames: 100,
-  maxSessionRejectedStreams: 100,
-  /** Megabytes of everything that the session holds in native memory. */
-  maxSessionMemory: 10,
-  /** Streams that may be reset at once, and per second from then on (CVE-2023-44487). */
-  streamResetBurst: 200,
-  streamResetRate: 20,
-  settings: {
-    maxConcurrentStreams: 100,
-    maxHeaderListSize: gatewayHeadLimits.headBytesMax,
-    // Without a table, the size of a head on the wire is its stated size: `http.frameBytes` counts
-    // it.
-    headerTableSize: 0,
-  },
-}
-
 /** The TLS listener of the gateway with its bounds, not listening yet. */
 export function createGatewayListener(options: GatewayListenerOptions): {
   readonly server: Http2SecureServer
@@ -65,7 +39,7 @@ export function createGatewayListener(options: GatewayListenerOptions): {
 } {
   const server = createSecureServer({
     ...options.tls,
-    ...http2Limits,
+    ...http2Limits(gatewayHeadLimits),
     ALPNProtocols: ['h2', 'http/1.1'],
     allowHTTP1: true,
     ...headOptions(gatewayHeadLimits),

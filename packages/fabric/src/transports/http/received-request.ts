@@ -75,6 +75,8 @@ export interface Reading {
   faultOf?(judged: JudgedHead): Refusal | null
   /** The codec of a request that is not to be read whole; null for any other. */
   streamOf?(head: Head): StreamedRequest | null | Refusal
+  /** Of the listener, which a request of HTTP/2 states. HTTPS unless given. */
+  readonly scheme?: 'http' | 'https'
   /** Gives what the peer put forward; by default its certificate, token and API key. */
   readonly present?: (request: NodeRequest, head: Head) => Presented | Refusal
 }
@@ -86,7 +88,7 @@ export interface Reading {
 export async function receiveRequest(
   request: NodeRequest,
   body: ArrivingBody,
-  { admit, faultOf, streamOf, present = readPresented }: Reading,
+  { admit, faultOf, streamOf, scheme = 'https', present = readPresented }: Reading,
 ): Promise<ReceivedRequest | Refusal> {
   const head = readHead({
     method: request.method ?? '',
@@ -96,8 +98,8 @@ export async function receiveRequest(
     httpVersion: request.httpVersion,
   })
   if (head instanceof Refusal) return head
-  if ('scheme' in request && request.scheme !== 'https') {
-    return new Refusal('MESSAGE_MALFORMED', 'the scheme of the request is another than https')
+  if ('scheme' in request && request.scheme !== scheme) {
+    return new Refusal('MESSAGE_MALFORMED', `the scheme of the request is another than ${scheme}`)
   }
   const presented = present(request, head)
   if (presented instanceof Refusal) return presented

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
-import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
+import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2'
 import { utf8 } from '@countersign/protocol'
-import { drained, hasUnsent, sendBytes } from '@countersign/protocol/tls'
+import { breakOffStream, drained, hasUnsent, sendBytes } from '@countersign/protocol/tls'
 import { type Refusal, StatedRefusal } from '../../lib/refusal.ts'
 import type { StillPermitted, StreamEvent } from '../../pipeline/delivery.ts'
 import type { FrameCodec } from '../../pipeline/frames.ts'
@@ -125,10 +125,9 @@ function isClosed(out: ServerResponse): boolean {
 }
 
 /** Over HTTP/2 the stream alone. */
-function breakOff(out: ServerResponse): void {
+function breakOff(out: ServerResponse): Promise<void> | void {
   const { stream } = out as { readonly stream?: ServerHttp2Stream }
-  if (stream === undefined) out.destroy()
-  else stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+  return stream === undefined ? void out.destroy() : breakOffStream(stream)
 }
 
 async function writeEvents(
@@ -148,7 +147,7 @@ async function writeEvents(
       const next = await gone.or(events.next())
       if (next === 'gone' || isClosed(out)) break
       if (next.done === true) {
-        if (codec !== undefined && next.value !== null) return breakOff(out)
+        if (codec !== undefined && next.value !== null) return await breakOff(out)
         const trailers = codec === undefined ? [] : (events.trailers?.() ?? [])
         if (trailers.length > 0) out.addTrailers(Object.fromEntries(trailers))
         for (const event of next.value === null ? [] : terminalEventsFor(next.value)) {
@@ -158,8 +157,11 @@ async function writeEvents(
       }
       if (!out.write(format(next.value))) await drained(out)
     }
+    out.end()
+  } catch (cause) {
+    await breakOff(out)
+    throw cause
   } finally {
     clearInterval(timer)
-    out.end()
   }
 }

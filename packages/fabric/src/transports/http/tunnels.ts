@@ -22,8 +22,8 @@ export function refuseTunnels(
         Http2ServerRequest,
         Http2ServerResponse,
       ]
-      const socket = tlsSocketOf(asked)
-      if (socket === null) return void response.destroy()
+      const socket = tlsSocketOf(asked) ?? asked.stream.session?.socket
+      if (socket === undefined) return void response.destroy()
       refuse(socket, refusal)
         .then((reply) => writeReply(response, reply))
         .catch(() => response.destroy())

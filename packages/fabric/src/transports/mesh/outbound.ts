@@ -1,6 +1,5 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createExchangeId, loopbackHostnames, type SignedMessage } from '@countersign/protocol'
-import { type ConnectionLimits, guardConnections } from '@countersign/protocol/tls'
+import type { ConnectionLimits } from '@countersign/protocol/tls'
 import { admitCaller } from '../../budgets/admission.ts'
 import type { BodyBudget } from '../../budgets/body-budget.ts'
 import { OpenStreams } from '../../budgets/open-streams.ts'
@@ -42,11 +41,10 @@ import {
   receiveRequest,
 } from '../http/received-request.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
-import { refuseTunnels } from '../http/tunnels.ts'
-import { connectorHeadLimits, headOptions, refuseUnparsed } from '../http/unparsed.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
 import { type Listener, listen } from './inbound.ts'
+import { createLoopback } from './loopback-listener.ts'
 import { type OutboundRoute, receiverOf } from './outbound-answer.ts'
 import { OutboundCopies } from './outbound-copies.ts'
 import {
@@ -100,10 +98,6 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
   if (!loopbackHostnames.has(options.host)) {
     throw new Error(`a connector listens on loopback only, not on ${options.host}`)
   }
-  const server = createServer({
-    ...headOptions(connectorHeadLimits),
-  })
-  server.maxConnections = options.connectionsMax
   const begin = (signal: AbortSignal): OutboundCall => {
     const at = options.clock.now()
     return { at, exchange: createExchangeId(options.slot(), at, options.random(10)), signal }
@@ -112,30 +106,18 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
     const call = begin(AbortSignal.abort())
     return replyTo(await refuse(options, call, refusal), call)
   }
-  refuseUnparsed(server, connectorHeadLimits, refuseOn)
-  refuseTunnels(server, refuseOn)
   const handle = (request: NodeRequest, response: NodeResponse): void => {
     const call = begin(leavingSignal(response))
-    serve(
-      { ...options, port, bodies, answers, places },
-      request as IncomingMessage,
-      response as ServerResponse,
-      call,
-    ).catch(() => response.destroy())
+    const serving = { ...options, port, bodies, answers, places }
+    serve(serving, request, response, call).catch(() => response.destroy())
   }
-  const connections = guardConnections(server, {
-    ...(options.responseLimits === undefined ? {} : { limits: options.responseLimits }),
-    handle,
-  })
+  const { server, close } = createLoopback({ ...options, handle, refuse: refuseOn })
   const bodies = connectorBudget(options.bodyBytesMax, options.clock)
   const places = new OpenStreams()
   const parts = { receiverPart: 1 / 2, callerPart: 1 }
   const answers = connectorAnswers(parts, options.bodyBytesMax, options.clock)
   const port = await listen(server, options)
-  return {
-    port,
-    close: (graceMs) => connections.close(graceMs),
-  }
+  return { port, close }
 }
 
 export interface OutboundCall {
@@ -153,13 +135,14 @@ interface Serving extends OutboundOptions {
 
 async function serve(
   serving: Serving,
-  request: IncomingMessage,
-  response: ServerResponse,
+  request: NodeRequest,
+  response: NodeResponse,
   call: OutboundCall,
 ): Promise<void> {
   const body = new ArrivingBody(request)
   const { agent, bodies: budget, bodyBytesMax, deps } = serving
   const received = await receiveRequest(request, body, {
+    scheme: 'http',
     present: (_, head) => presentOwn(serving, head),
     // The agent's own standing: in quarantine it may not fill its connector either.
     admit: ({ presented }) =>
@@ -174,8 +157,8 @@ async function serve(
       replyTo(undecided(cause), call),
     )
     const isUnread = isUnparsed(received) || hasFrames(received)
-    if (isUnread && body.endsConnection) response.setHeader('connection', 'close')
-    await writeReply(response, reply)
+    const closes = isUnread && body.endsConnection
+    await writeReply(response, closes ? { ...reply, closes } : reply)
   } finally {
     if (!(received instanceof Refusal)) received.release()
   }

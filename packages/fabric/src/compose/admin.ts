@@ -126,25 +126,29 @@ function policyAdmin({ stores: { policy } }: AdminOptions): AdminDeps['policies'
 }
 
 function channelAdmin({ stores, environment }: AdminOptions): AdminDeps['channels'] {
-  const { channelAuthority: authority, channelStore: store, channelsElsewhere: elsewhere } = stores
+  const elsewhere = () => stores.queue.present.channelsElsewhere()
+  const authority = () => stores.queue.present.channelAuthority
+  const store = () => stores.queue.present.channelStore
   return {
     async list() {
       const refusal = elsewhere()
       if (refusal !== null) return refusal
       const counted = new Map(
-        (await store.stats()).map(({ channel, ...counts }) => [channel, counts]),
+        (await store().stats()).map(({ channel, ...counts }) => [channel, counts]),
       )
-      return authority.list().map(({ name, members, epoch, floor }) => ({
-        ...{ name, members, epoch, floor },
-        ...{ messages: 0, bytes: 0, dead: 0, lastOffset: 0 },
-        ...counted.get(name),
-      }))
+      return authority()
+        .list()
+        .map(({ name, members, epoch, floor }) => ({
+          ...{ name, members, epoch, floor },
+          ...{ messages: 0, bytes: 0, dead: 0, lastOffset: 0 },
+          ...counted.get(name),
+        }))
     },
-    create: async (name, members) => elsewhere() ?? authority.create({ name, members }),
-    setMembers: async (name, members) => elsewhere() ?? authority.setMembers(name, members),
-    dead: async (name) => elsewhere() ?? store.dead(name, deadLettersMax),
+    create: async (name, members) => elsewhere() ?? authority().create({ name, members }),
+    setMembers: async (name, members) => elsewhere() ?? authority().setMembers(name, members),
+    dead: async (name) => elsewhere() ?? store().dead(name, deadLettersMax),
     redrive: async (name, group, offset) =>
-      elsewhere() ?? store.redrive(name, group, offset, environment.clock.now()),
+      elsewhere() ?? store().redrive(name, group, offset, environment.clock.now()),
   }
 }
 

@@ -186,7 +186,7 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
     largeBodies: bodies,
     detection,
     routes: endpoints,
-    hasChannel: (name) => stores.channelAuthority.find(name) !== null,
+    hasChannel: (name) => stores.queue.present.channelAuthority.find(name) !== null,
   })
   const enforced = environment[dangerouslyReplaceDeps]?.(deps) ?? deps
   configureRoutes(environment, endpoints)
@@ -227,12 +227,12 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
     ...adminRoutes(deps, createAdministration(admin)),
     ...receiptsRoutes(control),
     ...meshRoutes(control),
-    ...channelsRoutes({ deps: enforced, channels: stores.channels }),
+    ...channelsRoutes({ deps: enforced, channels: () => stores.queue.present.channels }),
   ])
   const endWaits = (): void => {
     closing.abort()
     mesh.close()
-    stores.channels.close()
+    stores.queue.endWaits()
   }
   const close = (): Promise<unknown> => Promise.all([upstream.close(), bodies.close()])
   const listening = { others, upstream, answers: calls.answers, routes, origin, endWaits }

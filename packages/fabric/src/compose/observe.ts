@@ -133,14 +133,14 @@ function showListener(metrics: Metrics, load: ObservedParts['load']): void {
 /** The store counts its rows for this, so it is asked now and then only. */
 const channelStatsEveryMs = 10_000
 
-function showChannels(metrics: Metrics, { channelStore }: Stores, clock: Clock): void {
+function showChannels(metrics: Metrics, { queue }: Stores, clock: Clock): void {
   let asked = Number.NEGATIVE_INFINITY
   let totals = { channels: 0, messages: 0, bytes: 0, dead: 0 }
   metrics.before(async () => {
     const now = clock.monotonic()
     if (now - asked < channelStatsEveryMs) return
     asked = now
-    const stats = await channelStore.stats().catch(() => [])
+    const stats = await queue.present.channelStore.stats().catch(() => [])
     totals = { channels: stats.length, messages: 0, bytes: 0, dead: 0 }
     for (const { messages, bytes, dead } of stats) {
       totals.messages += messages

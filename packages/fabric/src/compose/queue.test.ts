@@ -62,16 +62,16 @@ test.each([
   const serving = await openProcess(place, first ?? '', 'serving')
   await enrollAgent(serving.identity, { name: 'alice' })
   const { queue } = serving
-  await queue.channelAuthority.create({ name: 'news', members: ['alice'] })
-  expect(queue.channelsElsewhere()).toBeNull()
+  await queue.present.channelAuthority.create({ name: 'news', members: ['alice'] })
+  expect(queue.present.channelsElsewhere()).toBeNull()
 
   const other = await openProcess(place, second ?? '', 'other')
   await other.state.refresh()
   const call = { channel: 'news', caller: 'alice', still: () => null }
   for (const refused of [
-    await other.queue.channels.describe(call, null),
-    await other.queue.channels.keys(call, 1),
-    other.queue.channelsElsewhere(),
+    await other.queue.present.channels.describe(call, null),
+    await other.queue.present.channels.keys(call, 1),
+    other.queue.present.channelsElsewhere(),
   ]) {
     expect(refused).toBeInstanceOf(Refusal)
     expect(refused).toMatchObject({
@@ -79,7 +79,7 @@ test.each([
       detail: 'the channels are served by https://serving.example',
     })
   }
-  expect(await queue.channels.describe(call, null)).not.toBeInstanceOf(Refusal)
+  expect(await queue.present.channels.describe(call, null)).not.toBeInstanceOf(Refusal)
 })
 
 test('a process of the same data folder serves the channels once the first has ended', async () => {
@@ -87,11 +87,30 @@ test('a process of the same data folder serves the channels once the first has e
   const at = `${folders++}`
   const before = await openProcess(place, at, 'before')
   await enrollAgent(before.identity, { name: 'alice' })
-  await before.queue.channelAuthority.create({ name: 'news', members: ['alice'] })
+  await before.queue.present.channelAuthority.create({ name: 'news', members: ['alice'] })
   await closers.pop()?.()
   const after = await openProcess(place, at, 'after')
-  expect(after.queue.channelsElsewhere()).toBeNull()
-  expect(after.queue.channelAuthority.find('news')).toMatchObject({ members: ['alice'] })
+  expect(after.queue.present.channelsElsewhere()).toBeNull()
+  expect(after.queue.present.channelAuthority.find('news')).toMatchObject({ members: ['alice'] })
   const elsewhere = await openProcess(place, `${at}-other`, 'elsewhere')
-  expect(elsewhere.queue.channelsElsewhere()?.detail).toContain('https://after.example')
+  expect(elsewhere.queue.present.channelsElsewhere()?.detail).toContain('https://after.example')
+})
+
+test('a process that runs next to the one that serves takes over when that has ended', async () => {
+  const place = testPlace()
+  const at = `${folders++}`
+  const before = await openProcess(place, at, 'before')
+  const close = closers.pop()
+  await enrollAgent(before.identity, { name: 'alice' })
+  await before.queue.present.channelAuthority.create({ name: 'news', members: ['alice'] })
+  const { queue, state } = await openProcess(place, at, 'next')
+  await state.refresh()
+  expect(queue.present.channelsElsewhere()?.detail).toContain('https://before.example')
+  await close?.()
+  await expect.poll(() => queue.present.channelsElsewhere()).toBeNull()
+  const call = { channel: 'news', caller: 'alice', still: () => null }
+  expect(await queue.present.channels.describe(call, null)).not.toBeInstanceOf(Refusal)
+  // With a folder of its own, where the messages are not.
+  const elsewhere = await openProcess(place, `${at}-other`, 'elsewhere')
+  expect(elsewhere.queue.present.channelsElsewhere()?.detail).toContain('https://next.example')
 })

@@ -16,13 +16,24 @@ import type { StateStream } from '../state/state-stream.ts'
 import type { FabricKeys } from './keys.ts'
 import type { Environment } from './stores.ts'
 
-export interface Queue {
+/** The channels of this process, which serves them or refuses every operation on them. */
+interface QueueParts {
   readonly channels: Channels
   readonly channelAuthority: ChannelAuthority
   readonly channelStore: ChannelStore
   /** The refusal of every operation on channels where another process serves them. */
   readonly channelsElsewhere: () => Refusal | null
 }
+
+export interface Queue {
+  /** Asked for each use: a process that refused begins to serve when the one before has ended. */
+  readonly present: QueueParts
+  /** Ends every request that is held open; from then on no channels are taken over. */
+  endWaits(): void
+  close(): Promise<void>
+}
+
+type ClosableParts = QueueParts & { close(): Promise<void> }
 
 interface QueueDeps {
   readonly environment: Pick<Environment, 'config' | 'clock' | 'random' | 'onFatal' | 'log'>
@@ -40,18 +51,83 @@ interface Host {
 /** Of the one row of the table. */
 const hostKey = 'host'
 
+/** Between two tries to take over from a process of the same data folder that may have ended. */
+const takeOverMs = 1_000
+
 /**
  * Opens the channels, or refuses every operation on them where another process serves them: one
- * process of the same data folder, or one whose data folder has the messages of this fabric.
+ * process of the same data folder, or one whose data folder has the messages of this fabric. The
+ * former is replaced when it has ended, which its lock shows.
  */
-export async function openQueue(deps: QueueDeps): Promise<Queue & { close(): Promise<void> }> {
-  const { environment, state } = deps
+export async function openQueue(deps: QueueDeps): Promise<Queue> {
+  const { state, environment } = deps
   const hosts = state.project<Host>({ table: 'channels', parse: parseHost, format: JSON.stringify })
-  const directory = join(environment.config.dataDir, 'channels')
+  const serve = () => tryServing(deps, hosts)
+  const first = await serve()
+  let present = typeof first === 'string' ? await openElsewhere(deps, hosts) : first
+  let trying: Promise<void> | null = null
+  let isEnding = false
+  async function takeOver(): Promise<void> {
+    const next = await serve()
+    if (typeof next === 'string') return
+    if (isEnding) return next.close()
+    clearInterval(timer)
+    const former = present
+    present = next
+    environment.log('channels taken over')
+    await former.close()
+  }
+  const timer = setInterval(() => {
+    const fail = (cause: unknown): void =>
+      environment.log('channels not taken over', { error: String(cause) })
+    // The next try may succeed.
+    trying ??= takeOver()
+      .catch(fail)
+      .finally(() => {
+        trying = null
+      })
+  }, takeOverMs).unref()
+  if (first !== 'locked') clearInterval(timer)
+  return {
+    get present() {
+      return present
+    },
+    endWaits() {
+      isEnding = true
+      clearInterval(timer)
+      present.channels.close()
+    },
+    async close() {
+      isEnding = true
+      clearInterval(timer)
+      await trying
+      await present.close()
+    },
+  }
+}
+
+/** Other processes may have the file open (`locked`), or another folder has the messages. */
+async function tryServing(
+  deps: QueueDeps,
+  hosts: Projection<Host>,
+): Promise<ClosableParts | 'locked' | 'hosted'> {
+  const directory = join(deps.environment.config.dataDir, 'channels')
   const records = openRecordsAlone(deps, directory)
-  const isServing = records !== null && (await becomeHost(deps, hosts, records.folder))
-  if (isServing) return openServing(deps, records, directory)
-  await records?.close()
+  if (records === null) return 'locked'
+  try {
+    if (await becomeHost(deps, hosts, records.folder)) {
+      return await openServing(deps, records, directory)
+    }
+  } catch (cause) {
+    await records.close()
+    throw cause
+  }
+  await records.close()
+  return 'hosted'
+}
+
+function openElsewhere(deps: QueueDeps, hosts: Projection<Host>): Promise<ClosableParts> {
+  const { environment } = deps
   const elsewhere = (): Refusal => {
     const address = hosts.find(hostKey)?.address ?? 'another process of this data folder'
     const detail = `the channels are served by ${address}`
@@ -130,7 +206,7 @@ interface Parts {
 async function openParts(
   { environment: { clock, onFatal }, identity, keys: { fabric } }: QueueDeps,
   { records, store: openStore, elsewhere }: Parts,
-) {
+): Promise<ClosableParts> {
   const { directory: agents, trustDomain } = identity
   const findAgent = (name: string) => agents.find(name)
   const authority = await ChannelAuthority.open({

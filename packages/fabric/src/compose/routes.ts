@@ -12,7 +12,7 @@ export function configureRoutes({ config }: Environment, endpoints: EndpointRegi
 export function isReceiver(
   { config }: Environment,
   {
-    stores: { identity, channelAuthority },
+    stores: { identity, queue },
     endpoints,
   }: { readonly stores: Stores; readonly endpoints: EndpointRegistry },
   name: string,
@@ -21,7 +21,7 @@ export function isReceiver(
     name === 'fabric' ||
     Object.hasOwn(config.agents, name) ||
     identity.directory.find(name) !== null ||
-    channelAuthority.find(name) !== null ||
+    queue.present.channelAuthority.find(name) !== null ||
     endpoints.find(name) !== null
   )
 }

@@ -65,7 +65,8 @@ export interface Environment {
 }
 
 /** Everything durable, opened in order: nothing serves before all of it stands. */
-export interface Stores extends Queue {
+export interface Stores {
+  readonly queue: Queue
   readonly keys: FabricKeys
   readonly forwardKey: CertifiedKey
   readonly counters: Counters
@@ -151,11 +152,10 @@ export async function openStores(environment: Environment, origin: () => string)
     })
     closers.push({ name: 'policies', close: () => policy.close() })
     const queue = await openQueue({ environment, state, identity, keys })
-    closers.push({ name: 'channels', close: queue.close })
+    closers.push({ name: 'channels', close: () => queue.close() })
     return {
-      ...queue,
       ...{ keys, forwardKey, counters, identity, state, ...kept },
-      ...{ policy, ledger, slot, feed, close },
+      ...{ policy, queue, ledger, slot, feed, close },
     }
   } catch (cause) {
     // The first fault is the one to report; what closes badly after it is its consequence.

@@ -42,10 +42,13 @@ import {
 
 export interface ChannelsRouterOptions {
   readonly deps: PipelineDeps
-  readonly channels: Channels
+  /** Asked for each request: a process can begin to serve channels. */
+  channels(): Channels
 }
 
-interface Serving extends ChannelsRouterOptions {
+interface Serving {
+  readonly deps: PipelineDeps
+  readonly channels: Channels
   readonly senders: SenderRights
 }
 
@@ -53,11 +56,14 @@ type Answer = (options: Serving, context: RequestContext, channel: string) => Pr
 
 /** Sealed messages in and out, below `/v1/channels`. Sealed messages stay sealed here. */
 export function channelsRoutes(options: ChannelsRouterOptions): readonly PathRoute<Router>[] {
-  const serving = { ...options, senders: new SenderRights(options.deps.authorization) }
+  const { deps } = options
+  const senders = new SenderRights(deps.authorization)
   const routed = (answer: Answer): Router => {
     return (context) => {
       const { channel = '' } = context.segments
-      return isAssignableName(channel) ? answer(serving, context, channel) : unknown(context)
+      return isAssignableName(channel)
+        ? answer({ deps, channels: options.channels(), senders }, context, channel)
+        : unknown(context)
     }
   }
   const unknown: Router = async (context) => {
@@ -78,11 +84,7 @@ export function channelsRoutes(options: ChannelsRouterOptions): readonly PathRou
   ]
 }
 
-function publish(
-  { deps, channels }: ChannelsRouterOptions,
-  context: RequestContext,
-  channel: string,
-) {
+function publish({ deps, channels }: Serving, context: RequestContext, channel: string) {
   const decoded = decodePublish(context.received.body)
   const target = targetOf(channel, 'publish', 'publish')
   if (decoded instanceof Refusal) return exchange(deps, context, target, decoded)
@@ -166,11 +168,7 @@ function deliveredLease({ messages, hold, withheld, deadLettered }: LeasedMessag
   return delivered(body, CHANNEL_FRAMES_TYPE, facts)
 }
 
-function settle(
-  { deps, channels }: ChannelsRouterOptions,
-  context: RequestContext,
-  channel: string,
-) {
+function settle({ deps, channels }: Serving, context: RequestContext, channel: string) {
   const settlement = parseSettlement(context.received.body)
   const target = targetOf(channel, 'consume', 'settle')
   if (settlement === null) {
@@ -221,7 +219,7 @@ function settledFacts(
   }
 }
 
-async function describe(options: ChannelsRouterOptions, context: RequestContext, channel: string) {
+async function describe(options: Serving, context: RequestContext, channel: string) {
   const epoch = epochOf(context)
   return control(options, context, { channel, action: 'discover' }, async (call) => {
     if (epoch instanceof Refusal) return epoch
@@ -231,7 +229,7 @@ async function describe(options: ChannelsRouterOptions, context: RequestContext,
   })
 }
 
-function keys(options: ChannelsRouterOptions, context: RequestContext, channel: string) {
+function keys(options: Serving, context: RequestContext, channel: string) {
   const epoch = epochOf(context)
   return inHold((keep) =>
     control(options, context, { channel, action: 'discover' }, async (call) => {
@@ -246,7 +244,7 @@ function keys(options: ChannelsRouterOptions, context: RequestContext, channel: 
   )
 }
 
-async function putKey(options: ChannelsRouterOptions, context: RequestContext, channel: string) {
+async function putKey(options: Serving, context: RequestContext, channel: string) {
   return control(options, context, { channel, action: 'publish' }, async (call) => {
     const refusal = await options.channels
       .putKey(call, context.received.body)
@@ -265,7 +263,7 @@ function epochOf(context: RequestContext): number | null | Refusal {
  * Descriptors and wrapped keys carry no message: permitted like the rest, recorded when refused.
  */
 async function control(
-  { deps }: ChannelsRouterOptions,
+  { deps }: Serving,
   context: RequestContext,
   { channel, action }: { readonly channel: string; readonly action: PolicyAction },
   carryOut: (call: ChannelCall) => Promise<Reply | Refusal>,

@@ -791,11 +791,8 @@ export const REQUIREMENTS = {
   'operate:fair-connections': {
     promise:
       'Connections to a receiver, and streams on them, that one caller holds leave some to others; no error on one of them ends the exchanges of another caller.',
-    on: ['gateway'],
-    notOn: {
-      mesh: 'connectors refuse streamed requests',
-      queue: 'a channel has no connection to a receiver',
-    },
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'a channel has no connection to a receiver' },
     attacks: ['hoarded-connections'],
   },
   'deliver:whole-streams': {

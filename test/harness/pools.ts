@@ -1,22 +1,29 @@
-import { Pool } from 'undici'
 import { vi } from 'vitest'
+import { ConnectionPlaces } from '../../packages/fabric/src/adapters/undici/connection-places.ts'
 
 /**
- * Runs `scene`, which may ask how many calls wait for a connection in the pools of this process.
- * Only pools that are used meanwhile count.
+ * Runs `scene`, which may ask how many requests wait for a connection to a receiver. Only those
+ * that came meanwhile count.
  */
 export async function watchingPools<T>(scene: (waiting: () => number) => Promise<T>): Promise<T> {
-  const dispatch = vi.spyOn(Pool.prototype, 'dispatch')
-  const waiting = (): number => {
-    let queued = 0
-    for (const pool of new Set<unknown>(dispatch.mock.contexts)) {
-      if (pool instanceof Pool) queued += pool.stats.queued
-    }
-    return queued
-  }
+  const entered = new Set<{ readonly isOver: boolean }>()
+  const { enter } = ConnectionPlaces.prototype
+  const spy = vi.spyOn(ConnectionPlaces.prototype, 'enter').mockImplementation(function (
+    this: ConnectionPlaces,
+    endpoint,
+    owner,
+    dispatched,
+    begin,
+  ) {
+    entered.add(dispatched)
+    enter.call(this, endpoint, owner, dispatched, () => {
+      entered.delete(dispatched)
+      begin()
+    })
+  })
   try {
-    return await scene(waiting)
+    return await scene(() => [...entered].filter(({ isOver }) => !isOver).length)
   } finally {
-    dispatch.mockRestore()
+    spy.mockRestore()
   }
 }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { TlsCredential } from '@countersign/protocol/tls'
 import { expect, vi } from 'vitest'
 import { attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
@@ -9,8 +10,11 @@ import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-/** Connections that a connector opens to its agent. */
-const connections = 64
+/**
+ * Connections that a connector opens to its agent, for callers that come one after the other: each
+ * gets as many as are left.
+ */
+const crowd = [32, 16, 8, 4, 2, 1, 1]
 
 interface Queue {
   /** The receiver's connector, past the gateway. */
@@ -52,11 +56,15 @@ async function behindOthers(world: World, scene: (queue: Queue) => Promise<void>
       },
       async () => {
         // On a slow machine, the entry of one among so many can wait for too long.
-        const occupy = async (): Promise<void> => {
-          while ((await send(direct)).status !== 200) expect(isOver).toBe(false)
+        const occupy = async (as: TlsCredential): Promise<void> => {
+          while ((await send(direct, { as })).status !== 200) expect(isOver).toBe(false)
         }
-        const calls = Array.from({ length: connections }, occupy)
-        await vi.waitFor(() => expect(held).toHaveLength(connections), deadline)
+        const calls: Promise<void>[] = []
+        for (const [at, count] of crowd.entries()) {
+          const as = (await world.agent(`crowd-${at}`, ['caller'])).credential()
+          calls.push(...Array.from({ length: count }, () => occupy(as)))
+          await vi.waitFor(() => expect(held).toHaveLength(calls.length), deadline)
+        }
         await scene({ direct, waiting, release, reached })
         release()
         await Promise.all(calls)

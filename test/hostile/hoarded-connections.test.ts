@@ -9,7 +9,10 @@ import {
 } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
+import { openEcho } from '../harness/echo.ts'
+import { openStream, streaming } from '../harness/streams.ts'
 import { openWorld, type World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -77,4 +80,56 @@ describe(verifies(['operate:fair-connections@gateway'], 'streams over HTTP/2'), 
     expect(head[':status']).toBe(200)
     expect(reached).toBe(streamsMax + 1)
   })
+})
+
+/** All that one endpoint gets, and one more. */
+const hoardedCount = 65
+/** As many as one caller gets. */
+const shareCount = 32
+
+const events = streaming(['data: 1\n\n'], true)
+
+const againstCallers =
+  (transport: 'gateway' | 'mesh'): Attempt =>
+  async (given) => {
+    const neighbour = await given.agent('neighbour', ['caller'])
+    const before = given.echo.reached.length
+    await given.echo.during(events, async () => {
+      const door = given[transport]
+      const streams = await Promise.all(
+        Array.from({ length: hoardedCount }, () => openStream(door, { path: '/events' })),
+      )
+      const reached = (): number => given.echo.reached.length - before
+      await expect.poll(reached, deadline).toBeGreaterThanOrEqual(shareCount)
+      const own = await openStream(door, { path: '/events', as: neighbour.credential() })
+      expect(await own.until(/^HTTP/)).toMatch(/^HTTP\/1.1 200/)
+      for (const stream of [...streams, own]) stream.close()
+    })
+  }
+
+/** One agent calls alone by its connector; a receiver that is slow keeps it from no other. */
+const againstReceivers: Attempt = async (given) => {
+  const slow = await openEcho()
+  await given.agent('slow', ['open'])
+  await given.admin('route.put', { name: 'slow', upstream: slow.url, protocol: 'http' })
+  const { loopbackUrl } = await given.connectors.of('caller')
+  const leaving = new AbortController()
+  await slow.during(events, async () => {
+    for (let each = 0; each < hoardedCount; each++) {
+      fetch(`${loopbackUrl}/slow/events`, { signal: leaving.signal }).catch(() => undefined)
+    }
+    await expect.poll(() => slow.reached.length, deadline).toBeGreaterThanOrEqual(shareCount)
+    expect(await fetch(`${loopbackUrl}/other/`)).toMatchObject({ status: 200 })
+    leaving.abort()
+  })
+  await slow.close()
+}
+
+attack(verifies(['operate:fair-connections'], 'event streams that one caller never ends'), {
+  gateway: { 'keep no other caller waiting': againstCallers('gateway') },
+  mesh: {
+    'keep no other caller waiting': againstCallers('mesh'),
+    'keep no call to another receiver waiting': againstReceivers,
+  },
+  queue: 'a channel has no connection to a receiver',
 })

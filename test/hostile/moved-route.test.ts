@@ -10,8 +10,8 @@ import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-/** Connections to one receiver. */
-const sockets = 64
+/** Connections to one receiver that one caller gets. */
+const sockets = 32
 const json = ['content-type', 'application/json'] as const
 const done: MaliciousAnswer = { status: 200, headers: [json], body: '{}' }
 

@@ -8,9 +8,9 @@ import { type LossyAgent, openLossyAgent } from '../harness/lossy-proxy.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-/** As many connections as the SDK opens, and as the gateway opens to one receiver. */
+/** Connections that the SDK opens, and the gateway to one receiver for one caller. */
 const sdkSockets = 128
-const gatewaySockets = 64
+const gatewaySockets = 32
 
 type Asking = (agent: Agent) => Promise<unknown>
 

@@ -93,12 +93,12 @@ async function atConnector(world: World): Promise<Scene> {
 
 type Opening = (world: World) => Promise<Scene>
 
-/** As many connections as go to one receiver. */
-const sockets = 64
+/** As many connections to one receiver as one caller gets. */
+const sockets = 32
 
 const busy = rpc('SendMessage', { message: { messageId: 'busy' } })
 
-/** Calls of others hold all connections; the right ends while the supervisor's waits for one. */
+/** Its own calls hold all that a supervisor gets; its right ends while the next waits for one. */
 const queued =
   (open: Opening, right: Right): Attempt =>
   async (world) => {
@@ -116,7 +116,7 @@ const queued =
     const answered = (_: unknown, response: ServerResponse) => hold(response)
     await world.echo.during(answered, () =>
       watchingPools(async (waiting) => {
-        for (let at = 0; at < sockets; at++) pending.push(send(door, { to, body: busy }))
+        for (let at = 0; at < sockets; at++) pending.push(send(door, { to, as: as(), body: busy }))
         await vi.waitFor(() => expect(held.length).toBe(sockets), deadline)
         const asking = send(door, { to, as: as(), body: rpc('CancelTask', { id: task }) })
         await vi.waitFor(() => expect(waiting()).toBe(1), deadline)

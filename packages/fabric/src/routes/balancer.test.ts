@@ -21,6 +21,7 @@ const request = {
   body: new Uint8Array(0),
   signal: new AbortController().signal,
   account: { take: () => undefined, give: () => undefined },
+  owner: 'caller',
 }
 const answer: UpstreamResponse = {
   status: 200,

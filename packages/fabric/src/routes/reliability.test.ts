@@ -55,6 +55,7 @@ function requestOf(overrides: Partial<UpstreamRequest> = {}): UpstreamRequest {
     ...{ method: 'POST', path: '/', headers: [], body: new Uint8Array(0) },
     signal: new AbortController().signal,
     account: { take: () => undefined, give: () => undefined },
+    owner: 'caller',
     ...overrides,
   }
 }

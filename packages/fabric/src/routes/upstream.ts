@@ -22,8 +22,11 @@ export interface UpstreamRequest {
    * receiver has taken the one before. Once it throws, the receiver sees a request that broke off.
    */
   readonly stream?: AsyncIterable<Uint8Array>
-  /** The principal whose streams are counted together. */
-  readonly caller?: string
+  /**
+   * Counts the connections that the request has, and its stream, with others of the same owner: of
+   * one caller; of one receiver, where one agent alone calls.
+   */
+  readonly owner: string
   /** Only over HTTP/2: with prior knowledge of it where the endpoint has no TLS. */
   readonly isHttp2?: boolean
   readonly signal: AbortSignal

@@ -29,7 +29,7 @@ async function openReceiver() {
 
 const request = () => ({
   ...{ method: 'GET', path: '/', headers: [], body: new Uint8Array(0) },
-  ...{ signal: new AbortController().signal, still: () => null, isStreamed: false },
+  ...{ signal: new AbortController().signal, still: () => null, owner: 'a' },
   account: { take: () => undefined, give: () => undefined } as never,
 })
 

@@ -37,12 +37,13 @@ async function open(connectionsPerEndpointMax: number, waitMs: number) {
   const { port } = server.address() as AddressInfo
   const send = (path: string, more: { caller?: string; signal?: AbortSignal } = {}) => {
     const { caller, signal = new AbortController().signal } = more
+    const owner = caller ?? 'other'
     const given = upstream.request(
       { url: `http://127.0.0.1:${port}`, spiffeId: null },
       {
-        ...{ method: 'POST', path, headers: [], body: new Uint8Array(0), signal },
+        ...{ method: 'POST', path, headers: [], body: new Uint8Array(0), signal, owner },
         account: { take: () => undefined, give: () => undefined },
-        ...(caller === undefined ? {} : { stream: slow(), caller }),
+        ...(caller === undefined ? {} : { stream: slow() }),
       },
     )
     given.catch(() => undefined)

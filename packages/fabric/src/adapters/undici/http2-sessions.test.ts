@@ -72,7 +72,7 @@ function openUpstream({ url }: { readonly url: string }) {
         {
           ...{ method: 'POST', path: '/', headers: [], body: new Uint8Array(0), still: () => null },
           account: { take: () => undefined, give: () => undefined },
-          ...{ isHttp2: true, stream, signal },
+          ...{ isHttp2: true, stream, signal, owner: 'a' },
         },
       ),
   }

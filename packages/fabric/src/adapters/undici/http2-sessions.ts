@@ -56,6 +56,7 @@ export class Http2Sessions {
   readonly #placed = new Set<Placed>()
   readonly #perEndpoint: EndpointPlaces
   readonly #all: EndpointPlaces
+  #isClosed = false
 
   constructor(options: Http2Options) {
     this.#options = options
@@ -70,7 +71,7 @@ export class Http2Sessions {
     const { request, dispatched } = sending
     const { origin } = new URL(url)
     const { connectMs } = request.bounds ?? { connectMs: this.#options.connectTimeoutMs }
-    const target = { origin, spiffeId, connectMs, caller: request.caller ?? '' }
+    const target = { origin, spiffeId, connectMs, caller: request.owner }
     try {
       // A session can end before it has a stream for this request.
       for (let isTaken = false; !isTaken && !dispatched.isOver; ) {
@@ -92,7 +93,9 @@ export class Http2Sessions {
     this.#open.clear()
   }
 
+  /** Requests that begin later fail, those that wait for a stream now among them. */
   close(): void {
+    this.#isClosed = true
     for (const opening of this.#open.values()) {
       opening.then((session) => session.destroy()).catch(() => undefined)
     }
@@ -114,6 +117,7 @@ export class Http2Sessions {
   }
 
   #begin(key: string, target: Target): Promise<Http2Session> {
+    if (this.#isClosed) throw new Error('connections to receivers are closed')
     const { origin, spiffeId, caller } = target
     const endpoint = `${origin} ${spiffeId ?? ''}`
     const give = this.#place(endpoint, caller)

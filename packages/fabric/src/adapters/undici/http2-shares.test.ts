@@ -60,19 +60,20 @@ function openUpstream({ perEndpoint = 64, waitMs = 60_000, idleMs, sessions }: B
     ...(sessions === undefined ? {} : { sessionsMax: sessions }),
   })
   closing.push(() => upstream.close())
-  return (port: number, path: string, sending: Sending = {}) => {
+  const send = (port: number, path: string, sending: Sending = {}) => {
     const { owner = 'a', stream = piece('x'), signal = new AbortController().signal } = sending
     const given = upstream.request(
       { url: `http://127.0.0.1:${port}`, spiffeId: null },
       {
         ...{ method: 'POST', path, headers: [], body: new Uint8Array(0), signal },
         ...{ account: { take: () => undefined, give: () => undefined } },
-        ...{ isHttp2: true, stream, caller: owner },
+        ...{ isHttp2: true, stream, owner },
       },
     )
     given.catch(() => undefined)
     return given
   }
+  return Object.assign(send, { close: () => upstream.close() })
 }
 
 interface Sending {
@@ -160,6 +161,16 @@ describe('requests of one caller over HTTP/2', () => {
     at.sessions[0]?.destroy()
     expect(await whole(second)).toBe('x')
   })
+})
+
+test('a request that waits for a stream fails unsent when all sessions are closed', async () => {
+  const at = await openReceiver({ maxConcurrentStreams: 1 })
+  const send = openUpstream()
+  await send(at.port, '/slow')
+  const waiting = send(at.port, '/quick')
+  await send.close()
+  await expect(waiting).rejects.toMatchObject({ progress: 'not-sent' })
+  expect(at.reached()).toBe(1)
 })
 
 describe('a session over HTTP/2', () => {

@@ -81,6 +81,7 @@ function openUpstream({ url }: { readonly url: string }, spiffeId: string | null
         ...{ method: 'POST', path: '/', headers, body: Uint8Array.of(1), still: () => null },
         signal: new AbortController().signal,
         account: { take: () => undefined, give: () => undefined },
+        owner: 'a',
       },
     )
   return {

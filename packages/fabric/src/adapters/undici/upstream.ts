@@ -1,13 +1,14 @@
-import { clientTlsOptions } from '@countersign/protocol/tls'
-import { type buildConnector, Client, type Dispatcher, Pool } from 'undici'
+import type { Dispatcher } from 'undici'
 import { overLimit } from '../../lib/limits.ts'
 import { OutOfSpaceError } from '../../lib/upstream-error.ts'
 import type { Endpoint, Upstream, UpstreamBounds, UpstreamRequest } from '../../routes/upstream.ts'
+import { ConnectionPlaces } from './connection-places.ts'
 import { Descriptors } from './descriptors.ts'
 import { Dispatched } from './dispatched.ts'
 import { EndpointPlaces } from './endpoint-places.ts'
 import { Http2Sessions } from './http2-sessions.ts'
-import { type Lane, openLane, type ReceiverTls } from './lane.ts'
+import type { Lane, ReceiverTls } from './lane.ts'
+import { Pools } from './pools.ts'
 
 export type { ReceiverTls }
 
@@ -41,8 +42,8 @@ const http2StreamsMax = 100
 /** Shorter than any server's keep-alive, so that a reused connection is rarely a closed one. */
 const connectionIdleMs = 4_000
 
-/** More receivers than this at once, and the least recently used connection pool is closed. */
-const poolsMax = 256
+/** Addresses whose parts are remembered. */
+const placesMax = 256
 
 /**
  * Receivers over HTTP/1.1, with undici's pools, or over HTTP/2 for requests that need it; TLS
@@ -50,7 +51,6 @@ const poolsMax = 256
  */
 export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh(): void } {
   const descriptors = new Descriptors(options.connectionsMax)
-  const pools = new Map<string, Pool>()
   const placeOf = rememberPlaces()
   const lanes = new Set<Lane>()
   const {
@@ -61,43 +61,33 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
   const limitWait = (dispatched: Dispatched): void =>
     dispatched.waitAtMost(waitMs, () => noConnection(waitMs))
   const parts = { ...options, idleMs, sessionsMax, limitWait, descriptors, lanes }
+  const pools = new Pools(parts)
   const sessions = new Http2Sessions(parts)
   const streams = streamPlaces(Math.floor(options.connectionsPerEndpointMax / 2))
   const http2Streams = streamPlaces(http2StreamsMax)
-
-  function poolFor(origin: string, spiffeId: string | null, connectMs: number): Pool {
-    const key = `${origin} ${spiffeId ?? ''} ${connectMs}`
-    const found = pools.get(key)
-    if (found !== undefined) {
-      pools.delete(key)
-      pools.set(key, found)
-      return found
-    }
-    const pool = newPool(parts, { origin, spiffeId, connectMs })
-    pools.set(key, pool)
-    const [oldest] = pools
-    if (pools.size > poolsMax && oldest !== undefined) {
-      pools.delete(oldest[0])
-      oldest[1].close().catch(() => undefined)
-    }
-    return pool
-  }
+  const connections = new ConnectionPlaces(options.connectionsPerEndpointMax)
 
   return {
     async request(endpoint, request) {
       const { origin, prefix } = placeOf(endpoint.url)
+      // Of one origin, whatever the path, as connections are.
+      const receiver = `${origin} ${endpoint.spiffeId ?? ''}`
       const connectMs = request.bounds?.connectMs ?? options.connectTimeoutMs
       if (request.isHttp2 === true) {
-        const dispatched = begin(http2Streams, endpoint, request)
+        const dispatched = begin(request, endpoint, () =>
+          http2Streams.take(receiver, request.owner),
+        )
         const path = joinPath(prefix, request.path)
         void sessions.request(endpoint, { request, dispatched, path })
         return await dispatched.response
       }
-      const pool = poolFor(origin, endpoint.spiffeId, connectMs)
       const dispatch = toDispatch(prefix, request, options.headersTimeoutMs)
-      const dispatched = begin(streams, endpoint, request)
+      const dispatched = begin(request, endpoint, () => streams.take(receiver, request.owner))
+      connections.enter(receiver, request.owner, dispatched, () => {
+        pools.dispatch({ origin, spiffeId: endpoint.spiffeId, connectMs }, dispatch, dispatched)
+      })
       // Others may have every connection for as long as they like.
-      if (!pool.dispatch(dispatch, dispatched)) limitWait(dispatched)
+      limitWait(dispatched)
       return await dispatched.response
     },
     /**
@@ -106,58 +96,24 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
      */
     refresh() {
       for (const lane of lanes) lane.look()
-      for (const pool of pools.values()) pool.close().catch(() => undefined)
-      pools.clear()
+      pools.refresh()
       sessions.refresh()
     },
     async close() {
-      const open = [...pools.values()]
-      pools.clear()
       sessions.close()
-      await Promise.all(open.map((pool) => pool.destroy()))
+      await pools.close()
     },
   }
 }
 
-type PoolParts = UpstreamOptions &
-  Pick<LaneParts, 'descriptors' | 'lanes'> & { readonly idleMs: number }
-
-interface PoolOf {
-  readonly origin: string
-  readonly spiffeId: string | null
-  readonly connectMs: number
-}
-
-function newPool(options: PoolParts, { origin, spiffeId, connectMs }: PoolOf): Pool {
-  // Instances of one agent are one receiver.
-  const receiver = spiffeId ?? origin
-  const { descriptors, lanes, idleMs } = options
-  const tls = spiffeId === null ? null : options.tlsFor(spiffeId)
-  return new Pool(origin, {
-    connections: options.connectionsPerEndpointMax,
-    pipelining: 1,
-    allowH2: false,
-    factory: (place, given) =>
-      laneClient(place, given, { descriptors, receiver, tls, lanes, now: options.now }),
-    // Silence is normal on event streams; the exchange's own signal ends them.
-    bodyTimeout: 0,
-    headersTimeout: options.headersTimeoutMs,
-    keepAliveTimeout: idleMs,
-    // A receiver's Keep-Alive field can shorten it, never prolong it.
-    keepAliveMaxTimeout: idleMs,
-    connect: {
-      timeout: connectMs,
-      ...(tls === null ? {} : clientTlsOptions(tls)),
-    },
-  })
-}
-
 /** From here on, the place of a stream is given back however the request ends. */
-function begin(streams: EndpointPlaces, endpoint: Endpoint, request: UpstreamRequest): Dispatched {
+function begin(
+  request: UpstreamRequest,
+  endpoint: Endpoint,
+  takePlace: () => () => void,
+): Dispatched {
   if (request.stream === undefined) return new Dispatched(request, endpoint)
-  // Of one origin, whatever the path, as connections are.
-  const receiver = `${new URL(endpoint.url).origin} ${endpoint.spiffeId ?? ''}`
-  const give = streams.take(receiver, request.caller ?? '')
+  const give = takePlace()
   const dispatched = new Dispatched(request, endpoint)
   dispatched.onOver(give)
   return dispatched
@@ -188,7 +144,7 @@ function rememberPlaces(): (url: string) => Place {
     if (known !== undefined) return known
     const { origin, pathname } = new URL(url)
     const place = { origin, prefix: pathname.replace(/\/$/, '') }
-    if (places.size >= poolsMax) places.clear()
+    if (places.size >= placesMax) places.clear()
     places.set(url, place)
     return place
   }
@@ -224,60 +180,4 @@ function timeoutsOf({ firstByteMs, idleMs }: UpstreamBounds, headersTimeoutMs: n
 function joinPath(prefix: string, path: string): string {
   const bare = prefix !== '' && (path === '/' || path.startsWith('/?'))
   return bare ? `${prefix}${path.slice(1)}` : `${prefix}${path}`
-}
-
-/** One connection after another of a pool; each shows what its receiver can have seen. */
-class LaneClient extends Client {
-  readonly #findLane: () => Lane | null
-
-  constructor(origin: URL, options: Client.Options, findLane: () => Lane | null) {
-    super(origin, options)
-    this.#findLane = findLane
-  }
-
-  override dispatch(
-    options: Dispatcher.DispatchOptions,
-    handler: Dispatcher.DispatchHandler,
-  ): boolean {
-    if (handler instanceof Dispatched) handler.takeLane(this.#findLane)
-    const lane = this.#findLane()
-    // The client makes another connection for this request, in whose handshake the peer is asked.
-    if (lane !== null && lane.fault() !== null && this.stats.running === 0) lane.close()
-    return super.dispatch(options, handler)
-  }
-}
-
-interface LaneParts {
-  readonly descriptors: Descriptors
-  readonly receiver: string
-  /** Null for a receiver that proves no SPIFFE ID. */
-  readonly tls: ReceiverTls | null
-  /** Those that stand. */
-  readonly lanes: Set<Lane>
-  readonly now: () => number
-}
-
-function laneClient(
-  origin: URL,
-  options: object,
-  { descriptors, receiver, tls, lanes, now }: LaneParts,
-): Dispatcher {
-  // The pool has made the connector already, so that all clients share it.
-  const { connect } = options as { readonly connect: buildConnector.connector }
-  let lane: Lane | null = null
-  const bounded = descriptors.bound(connect, receiver)
-  const connected: buildConnector.connector = (target, done) => {
-    bounded(target, (...result) => {
-      const [fault, socket] = result
-      lane = null
-      if (fault !== null || socket === null) return done(...result)
-      const opened = openLane(socket, { expected: tls, now })
-      if (opened instanceof Error) return done(opened, null)
-      lane = opened
-      lanes.add(opened)
-      socket.once('close', () => lanes.delete(opened))
-      done(...result)
-    })
-  }
-  return new LaneClient(origin, { ...options, connect: connected }, () => lane)
 }

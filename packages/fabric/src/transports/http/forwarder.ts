@@ -101,6 +101,7 @@ export function callForwarder(options: CallForwarderOptions): CallForwarder {
         signal: deadline.signal,
         still,
         ...leading(options),
+        owner: caller.principal,
         account: share,
       })
       const { attempts } = response
@@ -134,7 +135,7 @@ function leavingRequest(
   exchange: Exchange<Intended>,
   { request }: Forwarded,
   { route, callerDeadline = null }: CallForwarderOptions,
-): Omit<UpstreamRequest, 'signal' | 'account'> {
+): Omit<UpstreamRequest, 'signal' | 'account' | 'owner'> {
   const { forwardable, target } = exchange
   const headers = [...request.headers, ...decisionFields(exchange, route)]
   // As they leave: a key that inspection dropped does not keep the receiver from acting twice.
@@ -154,12 +155,11 @@ function leavingRequest(
 /** Messages of gRPC go over HTTP/2 alone: their status is in the trailers of the response. */
 function streamOf({
   received,
-  caller,
   upload,
-}: Exchange<Intended>): Pick<UpstreamRequest, 'stream' | 'caller' | 'isHttp2' | 'isRepeatable'> {
+}: Exchange<Intended>): Pick<UpstreamRequest, 'stream' | 'isHttp2' | 'isRepeatable'> {
   if (upload === null) return {}
   const isHttp2 = received.frames?.codec.name === 'grpc'
-  return { stream: upload.bytes, caller: caller.principal, isHttp2, isRepeatable: false }
+  return { stream: upload.bytes, isHttp2, isRepeatable: false }
 }
 
 function leading({ route, findRoute }: CallForwarderOptions): Pick<UpstreamRequest, 'leadsTo'> {

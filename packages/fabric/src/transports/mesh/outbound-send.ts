@@ -79,11 +79,13 @@ async function sendCopies(
     const sent = {
       ...copies.last.request,
       ...request,
-      ...(upload === null ? {} : { stream: upload.bytes, caller: admitted.caller.principal }),
+      ...(upload === null ? {} : { stream: upload.bytes }),
       headersOf: copies.headersOf,
       isRepeatable: copies.isRepeatable,
       signal: deadline.signal,
       account: share,
+      // All calls are this agent's: a slow receiver leaves connections to the gateway to others.
+      owner: route.name,
       // The gateway finds the way from there itself, whatever became of it.
       leadsTo: (endpoint: Endpoint) =>
         route.prefix !== '' || leadsTo(options.findRoute(order.name), route, endpoint),

@@ -102,6 +102,7 @@ export async function relayForwarded(
       signal: deadline.signal,
       still,
       account: share,
+      owner: from,
     })
     const operation = decided?.operation ?? ''
     await pass(options, received, { answer, out, deadline, share, operation })

@@ -30,11 +30,27 @@ test('a route that an operator made is there after a restart, and gone once it i
   const { routes, registry } = await openProcess(memory)
   expect(registry.find('echo')).toMatchObject({ protocol: 'mcp', endpoints: [{ url }] })
   const listed = { name: 'echo', urls: [url], protocol: 'mcp', source: 'configured' }
-  expect(routes.list()).toEqual([listed])
+  expect(routes.list()).toEqual([{ ...listed, settings: parseRouteSettings({}) }])
   expect(await routes.remove('echo')).toBe(true)
   expect(await routes.remove('echo')).toBe(false)
   expect(registry.find('echo')).toBeNull()
   expect((await openProcess(memory)).routes.list()).toEqual([])
+})
+
+test('routes are listed with the settings in force, regardless of where they come from', async () => {
+  const ofFile = parseRouteSettings({ timeouts: { tryMs: 900 } })
+  const clock = { now: () => 0, monotonic: () => 0 }
+  const registry = createEndpointRegistry('a.test', clock, { file: ofFile, live: ofFile })
+  const routes = createStoredRoutes(await openState(memoryStateStore(new StateMemory())), registry)
+  const settings = { breaker: { failures: 3 } }
+  for (const name of ['file', 'own']) await routes.put(name, url, { protocol: 'http', settings })
+  const lease = { url, protocol: 'mcp', connector: false, expiresAt: 1 } as const
+  registry.register('live', 'one', [{ name: 'live', ...lease }])
+  registry.register('bare', 'one', [{ name: 'bare', ...lease }])
+  expect(Object.fromEntries(routes.list().map((each) => [each.name, each.settings]))).toEqual({
+    ...{ file: ofFile, own: parseRouteSettings(settings) },
+    ...{ live: ofFile, bare: parseRouteSettings({}) },
+  })
 })
 
 test('a route that another process made appears here, and disappears', async () => {

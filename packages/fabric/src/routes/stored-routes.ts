@@ -2,6 +2,8 @@ import {
   isAssignableName,
   isRouteSettings,
   parseRouteSettings,
+  ROUTE_DEFAULTS,
+  type RouteReliability,
   type RouteSettings,
 } from '@countersign/protocol'
 import { z } from 'zod'
@@ -15,6 +17,8 @@ export interface ListedRoute {
   readonly urls: readonly string[]
   readonly protocol: RouteProtocol
   readonly source: 'configured' | 'registered'
+  /** Those in force, of the operator's file or of the route itself. */
+  readonly settings: RouteReliability
 }
 
 /** The routes that an operator makes on the running fabric, in whichever process. */
@@ -63,7 +67,12 @@ export function createStoredRoutes(
     for (const { key, after } of changes) follow(key, after)
   })
   return {
-    list: () => [...registry.configured().map(ofConfigured), ...registry.list().map(ofRegistered)],
+    list() {
+      const own = new Map(Object.entries(registry.settings()))
+      return [...registry.configured().map(ofConfigured), ...registry.list().map(ofRegistered)].map(
+        (route) => ({ ...route, settings: own.get(route.name) ?? ROUTE_DEFAULTS }),
+      )
+    },
     async put(name, upstream, { protocol, settings }) {
       if (!isAssignableName(name)) throw new TypeError(`${name} is reserved, or not a name`)
       await stream.commit(() => [routes.overwrite(name, { upstream, protocol, settings })])
@@ -96,7 +105,7 @@ function ofConfigured({
   name,
   protocol,
   endpoints,
-}: ReturnType<EndpointRegistry['configured']>[number]): ListedRoute {
+}: ReturnType<EndpointRegistry['configured']>[number]): Omit<ListedRoute, 'settings'> {
   return { name, protocol, urls: endpoints.map(({ url }) => url), source: 'configured' }
 }
 
@@ -104,6 +113,6 @@ function ofRegistered({
   name,
   protocol,
   url,
-}: ReturnType<EndpointRegistry['list']>[number]): ListedRoute {
+}: ReturnType<EndpointRegistry['list']>[number]): Omit<ListedRoute, 'settings'> {
   return { name, protocol, urls: [url], source: 'registered' }
 }

@@ -7,7 +7,7 @@ import {
   readText,
   readWhole,
 } from './admin-reader.ts'
-import type { RouteSettings } from './route-reliability.ts'
+import type { RouteReliability, RouteSettings } from './route-reliability.ts'
 
 export interface SlotView {
   readonly slot: string
@@ -40,6 +40,8 @@ export interface RouteView {
   readonly urls: readonly string[]
   readonly protocol: (typeof protocols)[number]
   readonly source: 'configured' | 'registered'
+  /** Those in force, with the defaults where the operator has set nothing. */
+  readonly settings: RouteReliability
 }
 
 export interface RoutePutArgs {
@@ -75,11 +77,32 @@ export const readFabricStatus: Reader<FabricStatus> = readObject<FabricStatus>({
   uptimeMs: readWhole,
 })
 
+const readSettings: Reader<RouteReliability> = readObject<RouteReliability>({
+  timeouts: readObject<RouteReliability['timeouts']>({
+    ...{ connectMs: readWhole, firstByteMs: readWhole, tryMs: readWhole, exchangeMs: readWhole },
+    streamIdleMs: readWhole,
+  }),
+  retries: readObject<RouteReliability['retries']>({
+    ...{ attempts: readWhole, resend: readFlag, idempotencyKey: readFlag },
+    ...{ operations: readList(readText), backoffMs: readWhole, backoffMaxMs: readWhole },
+    ...{ retryAfterMaxMs: readWhole, budgetPercent: readWhole, budgetMin: readWhole },
+  }),
+  breaker: readObject<RouteReliability['breaker']>({
+    ...{ failures: readWhole, ejectMs: readWhole, ejectMaxMs: readWhole },
+    ejectedPercent: readWhole,
+  }),
+  streams: readObject<RouteReliability['streams']>({
+    permit: readOneOf(['response', 'request', 'both']),
+    ...{ frameBytes: readWhole, frames: readWhole, bytes: readWhole, idleMs: readWhole },
+  }),
+})
+
 export const readRouteView: Reader<RouteView> = readObject<RouteView>({
   name: readText,
   urls: readList(readText),
   protocol: readOneOf(protocols),
   source: readOneOf(['configured', 'registered']),
+  settings: readSettings,
 })
 
 export const readStoredRoute: Reader<StoredRoute> = readObject<StoredRoute>({

@@ -5,6 +5,7 @@ import { type AdminOperation, type AdminResult, parseAdminAnswer, parseEntryView
 import type { AgentView } from './admin-agents.ts'
 import type { EntryView } from './admin-ledger.ts'
 import { adminItemsMax } from './admin-reader.ts'
+import { ROUTE_DEFAULTS } from './route-reliability.ts'
 
 const entry: EntryView = {
   ...{ kind: 'refusal', exchange: 'exc_1', index: 7, at: 1, facts: { code: 'X', n: 2, b: true } },
@@ -92,7 +93,10 @@ const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
   'ledger.recent': [entry],
   'ledger.check': { entries: 1, tiles: 2, root: 'r', unclosed: 3 },
   'route.list': [
-    { name: 'a', urls: ['http://127.0.0.1:1'], protocol: 'mcp', source: 'configured' },
+    {
+      ...{ name: 'a', urls: ['http://127.0.0.1:1'], protocol: 'mcp', source: 'configured' },
+      settings: ROUTE_DEFAULTS,
+    },
   ],
   'route.put': { name: 'a', upstream: 'http://127.0.0.1:1', protocol: 'auto' },
   'route.delete': { removed: true },

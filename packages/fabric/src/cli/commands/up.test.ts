@@ -5,6 +5,7 @@ import { request as httpsRequest } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
+import type { RouteView } from '@countersign/protocol'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { displayWidth } from '../output/display-width.ts'
 import { run } from '../run.ts'
@@ -329,6 +330,19 @@ test('every table fits a terminal of 80 columns, with one line for each row', as
   for (const row of entries.slice(1)) expect(row).toMatch(/exc_[a-z0-9]{1,2}_[0-9a-f]{32}$/)
   const codes = await linesOnTerminal('help', 'exit-codes')
   for (const row of [...entries, ...codes]) expect(displayWidth(row)).toBeLessThanOrEqual(columns)
+})
+
+test('routes are listed with their settings, in 80 columns and in full as JSON', async () => {
+  const args = ['--timeout', '10s', '--resend'] as const
+  const made = await countersign('protect', upstreamUrl, '--as', 'slow', '--replace', ...args)
+  expect(made.status, made.stderr).toBe(0)
+  const lines = await linesOnTerminal('route', 'list', '--data', data)
+  expect(lines.filter((line) => displayWidth(line) > columns)).toEqual([])
+  const shown = lines.slice(lines.indexOf('settings other than the defaults') + 1).join(' ')
+  expect(shown).toMatch(/slow .*timeouts.exchangeMs: 10000,\s+retries.resend: true/)
+  const listed = JSON.parse((await countersign('route', 'list', '--json')).stdout) as RouteView[]
+  const settings = { timeouts: { exchangeMs: 10_000 }, retries: { resend: true } }
+  expect(listed.find(({ name }) => name === 'slow')?.settings).toMatchObject(settings)
 })
 
 test('a second fabric on the same folder is refused', async () => {

@@ -103,7 +103,7 @@ export async function authorize(
   deps: AuthorizeDeps,
 ): Promise<Exchange<Authorized> | Refusal> {
   const { caller, target } = exchange
-  if (deps.authority?.isFresh() === false) await becomeFresh(deps.authority)
+  if (deps.authority?.isCurrent() === false) await becomeFresh(deps.authority)
   const receiver = deps.findReceiver(target.kind, target.name)
   // The quota is spent before policy is asked, so that it also limits a caller that is denied in a
   // loop. All unknown names share one allowance: otherwise a caller would have as many allowances

@@ -14,7 +14,7 @@ test.each([
     isFresh = true
     return Promise.resolve()
   })
-  const authority = { isFresh: () => isFresh, refresh }
+  const authority = { isCurrent: () => isFresh, isFresh: () => isFresh, refresh }
   const authorization = { ...deps.authorization, authority }
   const outcome = await enforce({ ...deps, authorization }, unchecked, world.forwarder)
   expect(outcome.refusal?.code).toBe(code)

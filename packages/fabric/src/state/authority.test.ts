@@ -1,13 +1,19 @@
 import { expect, test, vi } from 'vitest'
 import { type Authority, becomeFresh, whenFresh } from './authority.ts'
 
-function authority({ isFresh, helps }: { isFresh: boolean; helps: boolean }) {
-  let now = isFresh
+interface Known {
+  readonly isFresh: boolean
+  readonly isCurrent?: boolean
+  readonly helps: boolean
+}
+
+function authority({ isFresh, isCurrent = isFresh, helps }: Known) {
+  let now = { isFresh, isCurrent }
   const refresh = vi.fn<() => Promise<void>>(() => {
-    now = helps
+    now = { isFresh: helps || isFresh, isCurrent: helps }
     return Promise.resolve()
   })
-  return { isFresh: () => now, refresh } satisfies Authority
+  return { isFresh: () => now.isFresh, isCurrent: () => now.isCurrent, refresh } satisfies Authority
 }
 
 test('a decision by a fresh state waits for nothing', () => {
@@ -32,4 +38,19 @@ test('a read that fails is the failure of the decision', async () => {
   const cutOff = authority({ isFresh: false, helps: false })
   cutOff.refresh.mockRejectedValue(new Error('the network is down'))
   await expect(becomeFresh(cutOff)).rejects.toThrow('the network is down')
+})
+
+test('a decision by a state that others may have changed waits for one read', async () => {
+  const paused = authority({ isFresh: true, isCurrent: false, helps: true })
+  const decide = vi.fn<(n: number) => number>((n) => n + 1)
+  const decided = whenFresh(paused, decide)(1)
+  expect(decide).not.toHaveBeenCalled()
+  expect(await decided).toBe(2)
+  expect(paused.refresh).toHaveBeenCalledOnce()
+})
+
+test('a read that fails refuses no decision within the bound', async () => {
+  const cutOff = authority({ isFresh: true, isCurrent: false, helps: false })
+  cutOff.refresh.mockRejectedValue(new Error('the network is down'))
+  await expect(becomeFresh(cutOff)).resolves.toBeUndefined()
 })

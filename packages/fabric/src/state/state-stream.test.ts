@@ -4,6 +4,7 @@ import { testClock } from '../../../../test/contracts/identity-lab.ts'
 import { cutOffState } from '../../../../test/harness/cut-off-state.ts'
 import { deadline } from '../../../../test/harness/deadline.ts'
 import { memoryStateStore, StateMemory } from '../adapters/memory/state-store.ts'
+import { becomeFresh } from './authority.ts'
 import type { ProjectedChange } from './projection.ts'
 import type { StateStore } from './state-store.ts'
 import { StateStream, type StreamLimits } from './state-stream.ts'
@@ -212,6 +213,20 @@ describe('a process that is cut off', () => {
       expect(process.onFatal).not.toHaveBeenCalled()
     },
   )
+
+  test('that was paused for a moment decides by what was changed meanwhile', async () => {
+    const memory = new StateMemory()
+    const deaf = (store: StateStore) => ({ ...store, onWake: () => () => undefined })
+    const { stream, clock, valueOf } = await openProcess(memory, { through: deaf })
+    memory.commit([row('1')])
+    clock.advance(250)
+    await becomeFresh(stream)
+    expect(valueOf('a')).toBe(null)
+    clock.advance(1)
+    expect(stream.isFresh()).toBe(true)
+    await becomeFresh(stream)
+    expect(valueOf('a')).toBe(1)
+  })
 
   test('counts its age from before the read was sent', async () => {
     const memory = new StateMemory()

@@ -15,6 +15,8 @@ import {
 } from './state-store.ts'
 
 export interface StreamLimits {
+  /** Beyond it, a decision first waits for a read. More than `pollMs`, so that it seldom waits. */
+  readonly currentMs: number
   /** A projection that was not read for longer does not decide. */
   readonly staleMs: number
   /** Between two reads without a hint. */
@@ -32,6 +34,7 @@ export interface StreamLimits {
 }
 
 export const streamLimits: StreamLimits = {
+  currentMs: 250,
   staleMs: 2_000,
   pollMs: 200,
   readMs: 1_000,
@@ -122,9 +125,12 @@ export class StateStream implements Authority {
     return projection
   }
 
+  isCurrent(): boolean {
+    return this.#isWithin(this.#limits.currentMs)
+  }
+
   isFresh(): boolean {
-    const age = this.#deps.clock.monotonic() - this.#readAt
-    return this.#end === null && age <= this.#limits.staleMs
+    return this.#isWithin(this.#limits.staleMs)
   }
 
   /** Called after each read that failed while the state is too old to decide by it. */
@@ -136,7 +142,7 @@ export class StateStream implements Authority {
     if (this.#reading !== null) {
       await this.#reading
       // A read that was sent before a pause of the process is too old as well.
-      if (this.isFresh()) return
+      if (this.isCurrent()) return
     }
     await this.#read()
   }
@@ -174,6 +180,10 @@ export class StateStream implements Authority {
     clearInterval(this.#timer)
     this.#stopWakes()
     await this.#deps.store.close()
+  }
+
+  #isWithin(ms: number): boolean {
+    return this.#end === null && this.#deps.clock.monotonic() - this.#readAt <= ms
   }
 
   async #commitOnce(changes: readonly StateChange[]): Promise<Revision | null> {

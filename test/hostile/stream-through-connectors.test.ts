@@ -7,6 +7,7 @@ import {
   type ServerResponse,
 } from 'node:http'
 import {
+  type ClientHttp2Session,
   connect as connectHttp2,
   createServer as createHttp2Server,
   type Http2Server,
@@ -26,6 +27,7 @@ import { openWorld, type World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 let world: World
+let key = ''
 let receiver: Server
 /** Speaks HTTP/2 with prior knowledge alone, as servers of gRPC do on a plain address. */
 let grpc: Http2Server
@@ -116,7 +118,7 @@ beforeAll(async () => {
     const { port } = name.startsWith('grpc') ? wire : (receiver.address() as AddressInfo)
     doors.set(name, await doorOf(name, `http://127.0.0.1:${port}`))
   }
-  await world.agent('passer', ['caller'])
+  key = ((await world.admin('key.create', { agent: 'caller' })) as { key: string }).key
 })
 
 beforeEach(() => {
@@ -307,15 +309,27 @@ describe(verifies(['stream:requests@mesh'], 'a stream through two connectors'), 
   })
 })
 
+/** A stream of the agent `caller` by way of the gateway, over HTTP/2. */
+function openForwarded(to: Name, path: string, type: string) {
+  const session = connectHttp2(world.fabric.origin, { ca: world.fabric.rootPem })
+  const head = { ':method': 'POST', ':path': `/agents/${to}${path}`, 'content-type': type }
+  return readHttp2(session, { ...head, 'x-api-key': key, te: 'trailers' })
+}
+
 /** A call of gRPC by the agent `caller`, in HTTP/2 with prior knowledge to its own connector. */
 async function openGrpc(to: Name, fields: OutgoingHttpHeaders = {}) {
   const { port, path } = await world.connectors.loopback('caller', to, '/echo.Echo/Talk')
   const session = connectHttp2(`http://127.0.0.1:${port}`)
-  session.on('error', () => undefined)
-  const stream = session.request({
+  return readHttp2(session, {
     ...{ ':method': 'POST', ':path': path, te: 'trailers' },
     ...{ 'content-type': 'application/grpc+proto', ...fields },
   })
+}
+
+/** A request of its own session, and what comes back. */
+function readHttp2(session: ClientHttp2Session, head: OutgoingHttpHeaders) {
+  session.on('error', () => undefined)
+  const stream = session.request(head)
   const body: Buffer[] = []
   let trailers: Readonly<Record<string, unknown>> = {}
   stream.on('trailers', (given) => {
@@ -323,9 +337,9 @@ async function openGrpc(to: Name, fields: OutgoingHttpHeaders = {}) {
   })
   const response = new Promise<Answer & { readonly trailers: typeof trailers }>(
     (resolve, reject) => {
-      let head: Record<string, unknown> = {}
+      let fields: Record<string, unknown> = {}
       stream.on('response', (given) => {
-        head = given
+        fields = given
       })
       stream.on('data', (chunk: Buffer) => body.push(chunk))
       stream.on('error', reject)
@@ -333,7 +347,7 @@ async function openGrpc(to: Name, fields: OutgoingHttpHeaders = {}) {
         session.close()
         const text = Buffer.concat(body).toString()
         if (stream.rstCode !== 0) return reject(new Error(`reset: ${stream.rstCode}`))
-        resolve({ status: Number(head[':status']), headers: head, body: text, trailers })
+        resolve({ status: Number(fields[':status']), headers: fields, body: text, trailers })
       })
     },
   )
@@ -442,6 +456,68 @@ describe(verifies(['stream:requests@mesh'], 'a call of gRPC through two connecto
     const { headers } = await call.response
     expect(['CREDENTIAL_REJECTED', 'MESSAGE_MALFORMED']).toContain(headers['countersign-refusal'])
     expect(taken).toEqual([])
+  })
+})
+
+const requirement = ['stream:requests@gateway', 'stream:requests@mesh'] as const
+
+describe(verifies(requirement, 'a stream by way of the gateway and a connector'), () => {
+  const ndjson = 'application/x-ndjson'
+
+  test('goes both ways frame by frame, and its head is countersigned', async () => {
+    answer = echoLines
+    const frames = numbered(3)
+    const { stream, response, body } = openForwarded('answerable', '/upload', ndjson)
+    for (const [at, frame] of frames.entries()) {
+      stream.write(`${frame}\n`)
+      await expect.poll(() => body().split('\n').length - 1, deadline).toBe(at + 1)
+    }
+    stream.end()
+    const given = await response
+    expect(given.body).toBe(`${frames.join('\n')}\n`)
+    const receipt = await receiptOf(given)
+    const bytes = frames.map((frame) => Buffer.from(frame))
+    expect(await compareFrames(receipt, 'request', bytes)).toBe('same')
+    expect(await compareFrames(receipt, 'response', bytes)).toBe('forwarded')
+    expect(receipt.entries.at(-1)?.facts['attested.response']).toBe('callee')
+  })
+
+  test('of gRPC has its status in the trailers', async () => {
+    const { stream, response, body } = openForwarded('grpc', '/echo.Echo/Talk', 'application/grpc')
+    stream.write(message('one'))
+    await expect.poll(body, deadline).toBe(message('one').toString())
+    stream.end(message('second'))
+    const given = await response
+    expect(given).toMatchObject({ status: 200, trailers: { 'grpc-status': '0' } })
+    const { outcome } = await recordOf(given.headers['countersign-exchange'])
+    expect(outcome).toMatchObject({ result: 'completed', events: 2, 'request.frames': 2 })
+  })
+
+  test('ends at its receiver as one that broke off where a frame may not pass', async () => {
+    const { stream, response } = openForwarded('stop', '/upload', ndjson)
+    stream.write('{"n":0}\n')
+    await lines(1)
+    stream.write('{"pay":"4111 1111 1111 1111"}\n')
+    expect((await response).headers).toMatchObject(refusal('STREAM_REJECTED', true))
+    await expect.poll(() => ended, deadline).toEqual(['broken'])
+    expect(taken.join('')).toBe('{"n":0}\n')
+  })
+
+  test('ends at its receiver as one that broke off where its caller leaves', async () => {
+    const { stream } = openForwarded('grpc', '/echo.Echo/Talk', 'application/grpc')
+    stream.write(message('one'))
+    await expect.poll(() => taken.join(''), deadline).toBe(message('one').toString())
+    stream.destroy()
+    await expect.poll(() => ended, deadline).toEqual(['broken'])
+    expect(wire.ends()).toEqual(['reset'])
+  })
+
+  test('whose receiver dies is of unknown outcome', async () => {
+    answer = (incoming) => incoming.once('data', () => incoming.socket.destroy())
+    const { stream, response } = openForwarded('talk', '/upload', ndjson)
+    stream.write('{"n":0}\n')
+    expect((await response).headers).toMatchObject(refusal('OUTCOME_UNKNOWN', true))
+    stream.destroy()
   })
 })
 

@@ -1,5 +1,6 @@
 import type { Refusal } from '../lib/refusal.ts'
 import type { AuthorizeDeps, Authorized } from './authorize.ts'
+import type { StillPermitted } from './delivery.ts'
 import type { Exchange } from './exchange.ts'
 import { Interruption } from './interruption.ts'
 import { endOf, recheck } from './recheck.ts'
@@ -23,6 +24,17 @@ export interface StatusWatch {
   /** Asks at this moment; null while the right stands. */
   check(): Refusal | null
   close(): void
+}
+
+/** Watches a right that `still` asks for, and that only news of the fabric can end. */
+export function watchRight(still: StillPermitted, changes: StatusChanges): StatusWatch {
+  const lost = new Interruption<Refusal>()
+  const check = (): Refusal | null => {
+    const refusal = still()
+    if (refusal !== null) lost.come(refusal)
+    return refusal
+  }
+  return { lost, check, close: changes.onChange(check) }
 }
 
 /**

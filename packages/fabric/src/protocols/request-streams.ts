@@ -1,4 +1,4 @@
-import { parseMediaType, streamedMethods } from '@countersign/protocol'
+import { parseMediaType, streamedBody, streamedMethods } from '@countersign/protocol'
 import { Refusal } from '../lib/refusal.ts'
 import { charsetFor } from '../pipeline/answer-text.ts'
 import type { FrameCodec } from '../pipeline/frames.ts'
@@ -21,7 +21,6 @@ export function streamedCodec(
     const detail = `a streamed request needs a route of the protocol http, not ${route.protocol}`
     return new Refusal('CONTENT_UNSUPPORTED', detail)
   }
-  if (route.endpoints.some(({ connector }) => connector === true)) return unstreamed()
   return isInUtf8(headers.get('content-type')) ? codec : notInUtf8('CONTENT_UNSUPPORTED')
 }
 
@@ -35,18 +34,15 @@ function notInUtf8(code: 'CONTENT_UNSUPPORTED' | 'RESPONSE_REJECTED'): Refusal {
 }
 
 /**
- * The refusal of a request that its route permits to be a stream, where only whole messages are
- * carried: by connectors. Read whole there, its signature would be one of another kind.
+ * The codec of a request of the gateway, which has decided whether it is a stream and states so;
+ * null for one that is whole.
  */
-export function streamFault(
-  route: Pick<Route, 'reliability'>,
-  head: Pick<Head, 'method' | 'headers'>,
-): Refusal | null {
-  return permittedCodec(route, head) === null ? null : unstreamed()
-}
-
-function unstreamed(): Refusal {
-  return new Refusal('CONTENT_UNSUPPORTED', 'connectors carry no streamed requests')
+export function forwardedCodec({ headers }: Pick<Head, 'headers'>): FrameCodec | null | Refusal {
+  const [field, value] = streamedBody
+  if (headers.get(field) !== value) return null
+  const contentType = headers.get('content-type')
+  const codec = codecOf(contentType)
+  return codec !== null && isInUtf8(contentType) ? codec : notInUtf8('CONTENT_UNSUPPORTED')
 }
 
 function permittedCodec(

@@ -73,7 +73,8 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       // Of one origin, whatever the path, as connections are.
       const receiver = `${origin} ${endpoint.spiffeId ?? ''}`
       const connectMs = request.bounds?.connectMs ?? options.connectTimeoutMs
-      if (request.isHttp2 === true) {
+      // Connectors carry every stream over HTTP/1.1, with the trailers of gRPC.
+      if (request.isHttp2 === true && endpoint.connector !== true) {
         const dispatched = begin(request, endpoint, () =>
           http2Streams.take(receiver, request.owner),
         )

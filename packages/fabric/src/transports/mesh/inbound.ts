@@ -43,7 +43,7 @@ import type { TaskReader } from '../../protocols/a2a/task-reader.ts'
 import type { Classify } from '../../protocols/classify.ts'
 import type { McpSessions } from '../../protocols/mcp/mcp-sessions.ts'
 import type { Head } from '../../protocols/reading/head.ts'
-import { streamedCodec } from '../../protocols/request-streams.ts'
+import { forwardedCodec, streamedCodec } from '../../protocols/request-streams.ts'
 import type { Balancer } from '../../routes/balancer.ts'
 import { type Route, reliabilityOf } from '../../routes/routes.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
@@ -216,13 +216,20 @@ function readRequest(
       const head = { presented, transport: 'mesh' } as const
       return admitHead(deps, head, (identified) => admitCaller(identified, counted))
     },
-    streamOf: (head) => (gateway === null ? streamOfRequest(serving, head) : null),
+    streamOf: (head) => streamOfRequest(serving, head, gateway !== null),
   })
 }
 
-/** The codec and bounds of a request that the route permits to be a stream. */
-function streamOfRequest({ route, places }: Serving, head: Head): StreamedRequest | null | Refusal {
-  const codec = streamedCodec(route, head)
+/**
+ * The codec and bounds of a request that the route permits to be a stream, as the gateway has
+ * decided of what it forwards.
+ */
+function streamOfRequest(
+  { route, places }: Serving,
+  head: Head,
+  isForwarded: boolean,
+): StreamedRequest | null | Refusal {
+  const codec = isForwarded ? forwardedCodec(head) : streamedCodec(route, head)
   if (codec === null || codec instanceof Refusal) return codec
   return { codec, bounds: reliabilityOf(route).streams, places }
 }

@@ -13,12 +13,16 @@ import type { News } from '../../identity/newcomers.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
+import { cutRequest, isNotSent } from '../../pipeline/deliver.ts'
 import { declinedBy, refusalOf, type Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { DECISION_FIELD, parseDecision } from '../../pipeline/forwarded-decision.ts'
 import { recheckForwarded } from '../../pipeline/recheck-forwarded.ts'
+import { watchRight } from '../../pipeline/status.ts'
+import { asItCame, Upload } from '../../pipeline/upload.ts'
 import { cardMediator } from '../../protocols/a2a/agent-card.ts'
 import { forwardedHeaders } from '../../protocols/reading/head.ts'
+import { answeringCodec } from '../../protocols/request-streams.ts'
 import type { Balancer } from '../../routes/balancer.ts'
 import { type Route, reliabilityOf } from '../../routes/routes.ts'
 import type { UpstreamResponse } from '../../routes/upstream.ts'
@@ -29,12 +33,12 @@ import { evicted, undelivered } from '../http/forwarder.ts'
 import type { ReceivedRequest } from '../http/received-request.ts'
 import { type NodeResponse, writeReply } from '../http/respond.ts'
 import { receiverFields } from '../http/response-fields.ts'
-import { type ResponseHead, readResponseHead } from '../http/response-head.ts'
+import { type ResponseHead, readResponseHead, readTrailers } from '../http/response-head.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { MESH_WIRE } from './wire.ts'
 
 export interface RelayOptions {
-  readonly deps: Pick<PipelineDeps, 'authorization'>
+  readonly deps: Pick<PipelineDeps, 'authorization' | 'standing'>
   readonly agent: ConnectorAgent
   readonly route: Route
   readonly upstream: Balancer
@@ -79,13 +83,16 @@ export async function relayForwarded(
   if (given instanceof Refusal) return await refuse(out, declinedBy(given), received)
   const share = options.answers.admit(options.route.name, from)
   if (share instanceof Refusal) return await refuse(out, declinedBy(share), received)
-  const ownMs = Math.min(options.timeoutMs, reliabilityOf(options.route).timeouts.exchangeMs)
+  const { frames } = received
+  const wholeMs = Math.min(options.timeoutMs, reliabilityOf(options.route).timeouts.exchangeMs)
+  const ownMs = frames === undefined ? wholeMs : options.streamMs
   const deadline = createDeadline(signal, ownMs, given)
   share.onEvicted((refusal) => {
     deadline.fail(evicted(refusal))
     // A gateway that reads slowly keeps nothing of a stream waiting here.
     if (out.headersSent) out.destroy()
   })
+  let upload: Upload | null = null
   try {
     const decided = parseDecision(head.headers.get(DECISION_FIELD))
     const receiver = options.route.name
@@ -94,11 +101,19 @@ export async function relayForwarded(
     const still = await recheckForwarded({ authorization: deps.authorization, news }, call)
     if (still instanceof Refusal) return await refuse(out, declinedBy(still), received)
     received.begun()
+    if (frames !== undefined) {
+      // The rest of a stream that is answered before its end has no reader.
+      out.shouldKeepAlive = false
+      upload = new Upload(frames, frames.firstBytes)
+      upload.begin(watchRight(still, deps.standing), asItCame)
+      upload.onFailure((cause) => deadline.fail(cause))
+    }
     const answer = await options.upstream.request(options.route, {
       method: head.method,
       path: head.path,
       headers: [...forwardedHeaders(head), ...identityHeaders(received), ...timeoutFields(given)],
       body,
+      ...(upload === null ? {} : { stream: upload.bytes, isHttp2: frames?.codec.name === 'grpc' }),
       signal: deadline.signal,
       still,
       account: share,
@@ -109,8 +124,11 @@ export async function relayForwarded(
   } catch (cause) {
     // A stream that has begun breaks off, which the gateway knows from an end.
     if (out.headersSent) return void out.destroy()
-    await refuse(out, cause instanceof Withheld ? cause.undelivered : undelivered(cause), received)
+    const failure = cause instanceof Withheld ? cause.undelivered : undelivered(cause)
+    const cut = upload?.cut ?? null
+    await refuse(out, cut === null ? failure : cutRequest(cut, isNotSent(failure)), received)
   } finally {
+    upload?.finish()
     deadline.end()
     share.close()
   }
@@ -159,10 +177,16 @@ async function pass(
     throw new Withheld(read)
   }
   const head = { ...read, headers: read.headers.filter(([name]) => receiverFields.has(name)) }
-  if (head.isStream) {
+  const codec =
+    received.frames === undefined ? null : answeringCodec(options.route, head.contentType)
+  if (codec instanceof Refusal) {
+    answer.discard()
+    throw new Withheld(codec)
+  }
+  if (head.isStream || codec !== null) {
     out.writeHead(head.status, countersign(options, received, head).flat())
     deadline.allow(options.streamMs)
-    await pour(answer, out)
+    await pour(answer, out, codec !== null)
     return
   }
   const whole = await readWhole(options, received, { answer, share, operation })
@@ -221,13 +245,19 @@ async function readWhole(
   return card
 }
 
-/** The gateway parses and inspects the events; they pass here as they come, at its pace. */
-async function pour(answer: UpstreamResponse, out: ServerResponse): Promise<void> {
+/** The gateway parses and inspects events and frames; they pass as they come, at its pace. */
+async function pour(
+  answer: UpstreamResponse,
+  out: ServerResponse,
+  hasTrailers: boolean,
+): Promise<void> {
   out.flushHeaders()
   for await (const chunk of answer.body) {
     if (out.destroyed) break
     if (!out.write(chunk)) await drained(out)
   }
+  const trailers = hasTrailers ? readTrailers(answer.trailers?.() ?? []) : []
+  if (trailers.length > 0) out.addTrailers(Object.fromEntries(trailers))
   answer.discard()
   out.end()
 }

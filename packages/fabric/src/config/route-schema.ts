@@ -69,6 +69,15 @@ export const routeSchema = z.strictObject({
   breaker: z
     .strictObject({
       failures: whole(breaker.failures, 'Failures in a row that eject an endpoint.'),
+      successPercent: whole(
+        breaker.successPercent,
+        'Fewer successes than this within `windowMs` eject an endpoint as well; 0 for none.',
+      ),
+      minRequests: whole(
+        breaker.minRequests,
+        'Results within `windowMs` from which on `successPercent` decides.',
+      ),
+      windowMs: whole(breaker.windowMs, 'The time over which successes are counted.'),
       ejectMs: whole(breaker.ejectMs, 'The first ejection; each further one is twice as long.'),
       ejectMaxMs: whole(breaker.ejectMaxMs, 'The longest ejection.'),
       ejectedPercent: whole(

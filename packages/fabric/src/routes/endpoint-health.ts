@@ -1,4 +1,5 @@
 import type { Random } from '../lib/random.ts'
+import { RecentResults } from './recent-results.ts'
 import { type Route, reliabilityOf } from './routes.ts'
 import type { Endpoint } from './upstream.ts'
 
@@ -27,6 +28,8 @@ interface Health {
   avoidedUntil: number
   /** Failures of any kind in a row. */
   failures: number
+  /** Null where the route has no `successPercent`, and after an ejection. */
+  recent: RecentResults | null
   /** Ejections in a row; 0 while requests pass. */
   ejections: number
   ejectedUntil: number
@@ -111,6 +114,7 @@ export class EndpointHealth {
     // A request from before the ejection shows what was, not what is.
     if (health.ejections > 0 && !decides && !(isProbe && isGood)) return
     health.failures = isGood ? 0 : health.failures + 1
+    this.#remember(route, health, isGood)
     if (!isGood) return this.#mayEject(route, health, decides)
     health.ejections = 0
     health.probe = null
@@ -123,12 +127,28 @@ export class EndpointHealth {
 
   #mayEject(route: Route, health: Health, isProbe: boolean): void {
     const { breaker } = reliabilityOf(route)
-    if (!isProbe && health.failures < breaker.failures) return
+    const { failures, successPercent, minRequests } = breaker
+    const isBelow = health.recent?.isBelow(successPercent, minRequests) ?? false
+    if (!isProbe && health.failures < failures && !isBelow) return
     if (!isProbe && this.#ejected(route) >= this.#ejectedMax(route)) return
     const longest = Math.min(breaker.ejectMs * 2 ** health.ejections, breaker.ejectMaxMs)
     const part = Buffer.from(this.#random(4)).readUInt32BE(0) / 2 ** 32
     health.ejections += 1
+    // Earlier failures do not count against it when it returns.
+    health.recent = null
     health.ejectedUntil = this.#monotonic() + longest * (1 + jitter * part)
+  }
+
+  #remember(route: Route, health: Health, isGood: boolean): void {
+    const { successPercent, windowMs } = reliabilityOf(route).breaker
+    if (successPercent === 0) {
+      health.recent = null
+      return
+    }
+    const known = health.recent
+    const recent = known?.isOf(windowMs) === true ? known : new RecentResults(windowMs)
+    health.recent = recent
+    recent.add(isGood, this.#monotonic())
   }
 
   #ejected(route: Route): number {
@@ -156,7 +176,7 @@ export class EndpointHealth {
     if (known !== undefined) return known
     const fresh = {
       ...{ pending: 0, unreachable: 0, avoidedUntil: 0 },
-      ...{ failures: 0, ejections: 0, ejectedUntil: 0, probe: null, probedUntil: 0 },
+      ...{ failures: 0, recent: null, ejections: 0, ejectedUntil: 0, probe: null, probedUntil: 0 },
     }
     this.#health.set(key, fresh)
     const [oldest] = this.#health.keys()

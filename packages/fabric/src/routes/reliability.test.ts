@@ -325,6 +325,62 @@ describe('the breaker of an endpoint', () => {
     expect(await ask()).toMatchObject({ status: 200 })
   })
 
+  describe('with a rate of success', () => {
+    const rate = { failures: 1_000, successPercent: 60, minRequests: 10, windowMs: 10_000 }
+    const rated = { breaker: { ...rate, ejectMs: 1_000, ejectedPercent: 100 } }
+    const script = (...parts: readonly (readonly [count: number, end: End])[]): End[] =>
+      parts.flatMap(([count, end]) => Array.from({ length: count }, () => end))
+
+    /** Returns the end of each request, `pauseMs` after the one before. */
+    async function run(ends: readonly End[], pauseMs: number, settings: RouteSettings = rated) {
+      const { upstream } = scripted(ends)
+      const { time, balancer } = open(upstream)
+      const outcomes: string[] = []
+      const next = async (): Promise<void> => {
+        const asking = balancer.request(routeOf(1, settings), requestOf())
+        outcomes.push(
+          await asking.then(
+            () => 'answered',
+            (cause: unknown) => (cause instanceof EjectedError ? 'ejected' : 'failed'),
+          ),
+        )
+        await time.move(pauseMs)
+      }
+      for (const _ of ends) await next()
+      return { outcomes, next, time }
+    }
+
+    test('opens at a failure, once enough requests were made and too few succeeded', async () => {
+      const few = script([4, 'reset'], [5, 'answered'], [1, 'reset'], [1, 'answered'])
+      const { outcomes } = await run(few, 10)
+      expect(outcomes.slice(-2)).toEqual(['failed', 'ejected'])
+      const early = await run(script([4, 'reset'], [4, 'answered'], [1, 'reset']), 10)
+      await early.next()
+      expect(early.outcomes.at(-1)).toBe('failed')
+      const enough = await run(script([4, 'reset'], [6, 'answered']), 10)
+      await enough.next()
+      expect(enough.outcomes.at(-1)).toBe('answered')
+    })
+
+    test('forgets what is older than its window', async () => {
+      const { outcomes } = await run(script([9, 'reset'], [1, 'answered'], [9, 'reset']), 1_100)
+      expect(outcomes).not.toContain('ejected')
+    })
+
+    test('begins anew after an ejection, and is off without a rate', async () => {
+      const { outcomes, next, time } = await run(
+        script([10, 'reset'], [1, 'answered'], [1, 'reset']),
+        10,
+      )
+      expect(outcomes.slice(-2)).toEqual(['ejected', 'ejected'])
+      await time.move(1_500)
+      for (let i = 0; i < 3; i++) await next()
+      expect(outcomes.slice(-3)).toEqual(['answered', 'failed', 'failed'])
+      const off = { breaker: { ...rated.breaker, successPercent: 0 } }
+      expect((await run(script([30, 'reset']), 10, off)).outcomes).not.toContain('ejected')
+    })
+  })
+
   test('opens after failures in a row, and one request decides if it closes', async () => {
     let end: End = 'reset'
     const held: (() => void)[] = []

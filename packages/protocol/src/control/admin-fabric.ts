@@ -88,7 +88,8 @@ const readSettings: Reader<RouteReliability> = readObject<RouteReliability>({
     ...{ retryAfterMaxMs: readWhole, budgetPercent: readWhole, budgetMin: readWhole },
   }),
   breaker: readObject<RouteReliability['breaker']>({
-    ...{ failures: readWhole, ejectMs: readWhole, ejectMaxMs: readWhole },
+    ...{ failures: readWhole, successPercent: readWhole, minRequests: readWhole },
+    ...{ windowMs: readWhole, ejectMs: readWhole, ejectMaxMs: readWhole },
     ejectedPercent: readWhole,
   }),
   streams: readObject<RouteReliability['streams']>({

@@ -41,6 +41,11 @@ export interface RouteRetries {
 export interface RouteBreaker {
   /** Failures in a row that eject an endpoint. */
   readonly failures: number
+  /** An endpoint of which fewer requests than this succeed is ejected too; 0 for none. */
+  readonly successPercent: number
+  /** Results within `windowMs` without which `successPercent` decides nothing. */
+  readonly minRequests: number
+  readonly windowMs: number
   /** Duration of the first ejection; it doubles with each further one. */
   readonly ejectMs: number
   readonly ejectMaxMs: number
@@ -120,6 +125,9 @@ export const ROUTE_BOUNDS = {
   },
   breaker: {
     failures: whole(1, 1_000, 7),
+    successPercent: whole(0, 100, 0),
+    minRequests: whole(1, 100_000, 100),
+    windowMs: whole(1_000, 600_000, 10_000),
     ejectMs: whole(1, 600_000, 1_000),
     ejectMaxMs: whole(1, 3_600_000, 60_000),
     ejectedPercent: whole(0, 100, 50),

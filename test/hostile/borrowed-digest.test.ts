@@ -38,7 +38,7 @@ interface Claim {
 
 /** As a connector of an agent claims an approval of a call to that agent. */
 async function claimAs(world: World, as: Agent, { about, caller, ...claim }: Claim) {
-  const who = { exchange: newExchange(), caller: agentId(caller), user: null }
+  const who = { exchange: newExchange(), caller: agentId(caller) }
   const body = JSON.stringify({ ...claim, ...about, ...who, reason: 'moves money' })
   const draft = { path: '/v1/mesh/approvals', body, as: as.credential() }
   const heard = await send(world.control, draft)

@@ -31,6 +31,8 @@ const answered =
     const { port } = await placeOf(world)
     const credential = isPlain ? null : world.caller.credential()
     for (const [name, request] of Object.entries(requests)) {
+      // A listener without TLS speaks HTTP/2 to a client that begins with it.
+      if (isPlain && request.startsWith('PRI')) continue
       const before = world.echo.reached.length
       const [heard] = await talk({ port, credential }, [request])
       expect(heard?.status, name).toBeGreaterThanOrEqual(400)
@@ -76,6 +78,20 @@ const atServingAgent: Attempt = async (world) => {
   }
 }
 
+/** At the connector of the caller: octets that begin like a preface of HTTP/2, and are none. */
+const halfPrefaces: Attempt = async (world) => {
+  const { port } = await world.connectors.loopback('caller', 'echo', '/')
+  const before = world.echo.reached.length
+  const prefaces = ['PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n', 'PRI / HTTP/1.1\r\nHost: localhost\r\n\r\n']
+  for (const preface of prefaces) {
+    // The connector ends the connection, and answers in no form of HTTP/1.1.
+    expect(await talk({ port, credential: null }, [preface])).toEqual([])
+  }
+  const [heard] = await talk({ port, credential: null }, ['PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n'])
+  expect(heard?.status).toBeGreaterThanOrEqual(400)
+  expect(world.echo.reached.length).toBe(before)
+}
+
 attack(
   verifies(
     ['serve:answered@gateway', 'serve:answered@mesh'],
@@ -88,6 +104,7 @@ attack(
     },
     mesh: {
       'at the connector of the callee': answered((world) => world.mesh.place('echo', '/')),
+      'at the connector of the caller, in half a preface of HTTP/2': halfPrefaces,
       'at the connector of the caller': answered(
         (world) => world.connectors.loopback('caller', 'echo', '/'),
         true,

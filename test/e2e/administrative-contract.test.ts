@@ -5,6 +5,7 @@ import {
   type AdminResult,
   type EntryView,
   parseAdminAnswer,
+  ROUTE_DEFAULTS,
 } from '@countersign/protocol'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { OPERATIONS } from '../../packages/fabric/src/admin/operations.ts'
@@ -270,14 +271,12 @@ const answerWith = (operation: AdminOperation, result: unknown): void => {
 
 describe('the command line and a fabric of another version', () => {
   test('an answer with more fields is shown', async () => {
-    answerWith('route.list', [
-      { name: 'a', urls: ['http://a'], protocol: 'mcp', source: 'configured', weight: 3 },
-    ])
+    const route = { name: 'a', urls: ['http://a'], protocol: 'mcp', source: 'configured' }
+    const newer = { ...ROUTE_DEFAULTS, mirror: { percent: 5 } }
+    answerWith('route.list', [{ ...route, settings: newer, weight: 3 }])
     const { status, stdout, stderr } = await countersign('route', 'list', '--json')
     expect({ status, stderr }).toEqual({ status: exitCode('ok'), stderr: '' })
-    expect(JSON.parse(stdout)).toEqual([
-      { name: 'a', urls: ['http://a'], protocol: 'mcp', source: 'configured' },
-    ])
+    expect(JSON.parse(stdout)).toEqual([{ ...route, settings: ROUTE_DEFAULTS }])
   })
 
   test.each<[AdminOperation, unknown, string, readonly string[]]>([

@@ -8,8 +8,8 @@ import {
   toBase64,
   trustFingerprint,
 } from '@countersign/protocol'
+import type { CounterPeers } from '../adapters/redis/agreed-counters.ts'
 import { createOtherSlots, type OtherSlots, type SlotHolder } from '../ledger/other-slots.ts'
-import type { CounterPeers } from './agreed-counters.ts'
 import { OWN_COUNTERS } from './counters.ts'
 import type { LogSlot } from './log-slot.ts'
 import type { Environment, Stores } from './stores.ts'
@@ -45,12 +45,20 @@ export async function slotNote(
 /** Null for the note of a process that has not certified its log yet. */
 function parseNote(note: string): SlotNote | null {
   if (note === '') return null
-  const { slot, ...texts } = parseStrictJson(note) as { readonly [name: string]: JsonValue }
-  const { address, counters, marker } = texts
-  const areTexts = [address, counters, marker].every((each) => typeof each === 'string')
-  if (!areTexts || slot === undefined) throw new Error('a log slot has a malformed note')
-  const [own, name, of] = [address, counters, marker] as readonly string[]
-  return { address: own ?? '', counters: name ?? '', marker: of ?? '', slot: parseSlot(slot) }
+  const members = parseStrictJson(note) as { readonly [name: string]: JsonValue }
+  const text = (name: 'address' | 'counters' | 'marker'): string => {
+    const value = members[name]
+    if (typeof value === 'string') return value
+    throw new Error(`a log slot has a malformed note: ${name} is not text`)
+  }
+  const { slot } = members
+  if (slot === undefined) throw new Error('a log slot has a note without its keys')
+  return {
+    address: text('address'),
+    counters: text('counters'),
+    marker: text('marker'),
+    slot: parseSlot(slot),
+  }
 }
 
 /**

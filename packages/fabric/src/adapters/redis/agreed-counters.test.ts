@@ -1,8 +1,8 @@
 import { ListenerSet } from '@countersign/protocol'
 import { afterEach, expect, test } from 'vitest'
-import { memoryStateStore, StateMemory } from '../adapters/memory/state-store.ts'
-import { systemClock } from '../lib/clock.ts'
-import { StateStream, streamLimits } from '../state/state-stream.ts'
+import { systemClock } from '../../lib/clock.ts'
+import { StateStream, streamLimits } from '../../state/state-stream.ts'
+import { memoryStateStore, StateMemory } from '../memory/state-store.ts'
 import { AgreedCounters, agreementMs } from './agreed-counters.ts'
 
 const closers: (() => Promise<void> | void)[] = []

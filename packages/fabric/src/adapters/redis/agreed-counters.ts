@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { REDIS_BOUNDS } from '../adapters/redis/session.ts'
-import type { Agreement } from '../adapters/redis/used-values.ts'
-import { clockDifferenceMsMax, type WatchedServer } from '../adapters/redis/watched-server.ts'
-import type { Clock } from '../lib/clock.ts'
-import { becomeFresh } from '../state/authority.ts'
-import type { Projection } from '../state/projection.ts'
-import { type StateStream, streamLimits } from '../state/state-stream.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { becomeFresh } from '../../state/authority.ts'
+import type { Projection } from '../../state/projection.ts'
+import { type StateStream, streamLimits } from '../../state/state-stream.ts'
+import { REDIS_BOUNDS } from './session.ts'
+import type { Agreement } from './used-values.ts'
+import { clockDifferenceMsMax, type WatchedServer } from './watched-server.ts'
 
 /** The server that the processes of a fabric agreed on. */
 interface Agreed {

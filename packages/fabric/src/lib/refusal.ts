@@ -151,13 +151,21 @@ export class StatedRefusal extends Refusal {
   }
 }
 
-/** For a stage that threw: what could not be decided is refused. */
 /**
  * The result of a step that waits only where it has to: each promise costs the path of every
  * request a turn of the microtask queue.
  */
 export type Maybe<Result> = Result | Refusal | Promise<Result | Refusal>
 
+/** Passes the result of a step to `use`: at once, or when its promise resolves. */
+export function andThen<Given, Result>(
+  given: Given | Promise<Given>,
+  use: (given: Given) => Result | Promise<Result>,
+): Result | Promise<Result> {
+  return given instanceof Promise ? given.then(use) : use(given)
+}
+
+/** For a stage that threw: what could not be decided is refused. */
 export function undecided(cause: unknown): Refusal {
   return new Refusal('UNDECIDED', String(cause))
 }

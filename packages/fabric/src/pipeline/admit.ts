@@ -1,6 +1,6 @@
 import type { ExchangeId } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
-import { type Maybe, Refusal, undecided } from '../lib/refusal.ts'
+import { andThen, type Maybe, Refusal, undecided } from '../lib/refusal.ts'
 import { type ApproveDeps, approve } from './approve.ts'
 import {
   type AuthenticateDeps,
@@ -40,18 +40,15 @@ export interface AdmittedHead<Reserved> {
 /**
  * The first step, before a byte of the body is read: identifies the caller, and reserves its share
  * of what a body costs. The body is then read within what was reserved. Records nothing: a refused
- * head is recorded with its message, which `UncheckedRequest.head` leads to. Never rejects,
- * and waits only where a credential does.
+ * head is recorded with its message, which `UncheckedRequest.head` leads to. Never rejects, and
+ * waits only where a credential does.
  */
 export function admitHead<Reserved>(
   deps: HeadDeps,
   head: UncheckedHead,
   reserve: (identified: Exchange<Identified>) => Reserved | Refusal,
 ): Maybe<AdmittedHead<Reserved>> {
-  const given = identify(head, deps)
-  return given instanceof Promise
-    ? given.then((identified) => admitIdentified(identified, reserve))
-    : admitIdentified(given, reserve)
+  return andThen(identify(head, deps), (identified) => admitIdentified(identified, reserve))
 }
 
 function admitIdentified<Reserved>(

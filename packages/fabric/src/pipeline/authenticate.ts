@@ -7,7 +7,7 @@ import {
 import type { Authentication, Authenticator, Caller, Presented } from '../identity/caller.ts'
 import { Delegation } from '../identity/delegation.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
-import { type Maybe, Refusal, undecided } from '../lib/refusal.ts'
+import { andThen, type Maybe, Refusal, undecided } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { type Exchange, openExchange } from './exchange.ts'
 import type {
@@ -72,10 +72,7 @@ export function identify(
     caller instanceof Refusal
       ? caller
       : openExchange({ [identified]: true as const, presented, caller })
-  return decided(() => {
-    const caller = callerOf({ presented, transport, authenticators })
-    return caller instanceof Promise ? caller.then(named) : named(caller)
-  })
+  return decided(() => andThen(callerOf({ presented, transport, authenticators }), named))
 }
 
 /** An exception means that the step could not decide, now or after a wait. */
@@ -183,12 +180,11 @@ export function authenticate(
   const { authenticators } = deps
   const { transport } = message
   const named = { head, message, deps }
-  return decided(() => {
-    const caller = callerOf({ presented: head.presented, transport, authenticators })
-    return caller instanceof Promise
-      ? caller.then((late) => authenticateAs(late, named))
-      : authenticateAs(caller, named)
-  })
+  return decided(() =>
+    andThen(callerOf({ presented: head.presented, transport, authenticators }), (caller) =>
+      authenticateAs(caller, named),
+    ),
+  )
 }
 
 interface Named {

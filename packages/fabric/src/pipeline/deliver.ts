@@ -11,6 +11,7 @@ import {
   type Delivered,
   declinedBy,
   type Forwarder,
+  isNotSent,
   type StillPermitted,
   type StreamEvent,
   Undelivered,
@@ -29,7 +30,7 @@ import type { Quota } from './quota.ts'
 import { mayReachTasks, recheck, recheckCall } from './recheck.ts'
 import { attestorOf, type Intended, verifierFault } from './record.ts'
 import { type StatusChanges, watchStatus } from './status.ts'
-import type { Cut } from './upload.ts'
+import { cutRequest } from './upload.ts'
 
 export interface DeliverDeps extends InspectDeps {
   readonly signatures: MessageSignatures
@@ -150,17 +151,6 @@ export function mayLeave(exchange: Exchange<Authorized>, deps: AuthorizeDeps): R
   const lost = recheckCall(exchange, deps)
   if (lost !== null || mayReachTasks(exchange, deps)) return lost
   return new UnknownReference('the task is not one of this caller')
-}
-
-/** The end of a streamed request that this side has ended, whatever the receiver did. */
-export function cutRequest({ refusal, unsent }: Cut, isUnsent: boolean): Undelivered {
-  if (isUnsent) return declinedBy(unsent)
-  return new Undelivered({ progress: 'cut', detail: refusal.detail, refusal })
-}
-
-/** Reports whether no byte of the request can have reached the receiver. */
-export function isNotSent(delivered: unknown): boolean {
-  return delivered instanceof Undelivered && delivered.failure.progress === 'not-sent'
 }
 
 /** Prefers a lost right that is known here over the refusal that the receiver states. */

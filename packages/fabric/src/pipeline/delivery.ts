@@ -100,6 +100,11 @@ export class Undelivered {
   }
 }
 
+/** Reports whether no byte of the request can have reached the receiver. */
+export function isNotSent(delivered: unknown): boolean {
+  return delivered instanceof Undelivered && delivered.failure.progress === 'not-sent'
+}
+
 /**
  * The end of an exchange that an adapter hands over to another process, such as a proxy that asks
  * for a decision. This process does not deliver it, and never sees its end.

@@ -1,4 +1,4 @@
-import { Refusal } from '../lib/refusal.ts'
+import { andThen, type Maybe, Refusal } from '../lib/refusal.ts'
 import type { Obligations } from '../policy/policy.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Authorized } from './authorize.ts'
@@ -39,7 +39,7 @@ export function inspectFrame(
   frame: Frame,
   { caller, decision, left }: Exchange<Authorized>,
   deps: BodyRedaction,
-): InspectedFrame | Refusal | Promise<InspectedFrame | Refusal> {
+): Maybe<InspectedFrame> {
   const opaque = opaqueFault(frame, decision.obligations)
   if (opaque !== null) return opaque
   if (frame.contentType === null) return { data: frame.data, findings: [] }
@@ -52,5 +52,5 @@ export function inspectFrame(
     result instanceof Refusal
       ? result
       : { data: wholeFrame(frame, result.body ?? frame.data), findings: result.findings }
-  return given instanceof Promise ? given.then(conclude) : conclude(given)
+  return andThen(given, conclude)
 }

@@ -1,4 +1,4 @@
-import { type Maybe, Refusal } from '../lib/refusal.ts'
+import { andThen, type Maybe, Refusal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import { type Authorized, PolicyRefusal } from './authorize.ts'
@@ -40,10 +40,7 @@ export function inspect(
   exchange: Exchange<Authorized>,
   deps: InspectDeps,
 ): Maybe<Exchange<Inspected>> {
-  const found = inspectMessage(exchange, deps)
-  return found instanceof Promise
-    ? found.then((late) => inspectedAs(exchange, late))
-    : inspectedAs(exchange, found)
+  return andThen(inspectMessage(exchange, deps), (found) => inspectedAs(exchange, found))
 }
 
 function inspectedAs(
@@ -112,5 +109,5 @@ function inspectMessage(exchange: Exchange<Authorized>, deps: InspectDeps): Mayb
     const leaving = result.body ?? body
     return { body: first === null ? leaving : wholeFrame(first, leaving), headers, findings }
   }
-  return given instanceof Promise ? given.then(conclude) : conclude(given)
+  return andThen(given, conclude)
 }

@@ -1,6 +1,7 @@
 import type { FactValue } from '../ledger/ledger.ts'
-import { Refusal, Withdrawal } from '../lib/refusal.ts'
+import { type Maybe, Refusal, Withdrawal } from '../lib/refusal.ts'
 import type { Finding } from '../redaction/redactor.ts'
+import { declinedBy, Undelivered } from './delivery.ts'
 import type { Frame, RequestFrames } from './frames.ts'
 import type { InspectedFrame } from './inspect-frame.ts'
 import { Interruption } from './interruption.ts'
@@ -9,9 +10,7 @@ import type { StatusWatch } from './status.ts'
 import { openTranscript } from './transcript.ts'
 
 /** The frame as it may leave, or the refusal of one that may not. */
-export type InspectFrame = (
-  frame: Frame,
-) => InspectedFrame | Refusal | Promise<InspectedFrame | Refusal>
+export type InspectFrame = (frame: Frame) => Maybe<InspectedFrame>
 
 /** For a hop that does not inspect, because the other end of its connection does. */
 export const asItCame: InspectFrame = ({ data }) => ({ data, findings: [] })
@@ -29,6 +28,12 @@ export interface Cut {
   readonly refusal: Refusal
   /** The refusal if nothing of the stream was sent. */
   readonly unsent: Refusal
+}
+
+/** The end of a streamed request that this side has ended, whatever the receiver did. */
+export function cutRequest({ refusal, unsent }: Cut, isUnsent: boolean): Undelivered {
+  if (isUnsent) return declinedBy(unsent)
+  return new Undelivered({ progress: 'cut', detail: refusal.detail, refusal })
 }
 
 /** Findings are counted by class; each of a long stream would be kept without end. */

@@ -13,13 +13,18 @@ import type { News } from '../../identity/newcomers.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import { cutRequest, isNotSent } from '../../pipeline/deliver.ts'
-import { declinedBy, refusalOf, type Undelivered, withheld } from '../../pipeline/delivery.ts'
+import {
+  declinedBy,
+  isNotSent,
+  refusalOf,
+  type Undelivered,
+  withheld,
+} from '../../pipeline/delivery.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { DECISION_FIELD, parseDecision } from '../../pipeline/forwarded-decision.ts'
 import { recheckForwarded } from '../../pipeline/recheck-forwarded.ts'
 import { watchRight } from '../../pipeline/status.ts'
-import { asItCame, Upload } from '../../pipeline/upload.ts'
+import { asItCame, cutRequest, Upload } from '../../pipeline/upload.ts'
 import { cardMediator } from '../../protocols/a2a/agent-card.ts'
 import { forwardedHeaders } from '../../protocols/reading/head.ts'
 import { answeringCodec } from '../../protocols/request-streams.ts'

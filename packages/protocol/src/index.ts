@@ -223,6 +223,7 @@ export {
   STRICT_JSON_VALUES_MAX,
   type StrictJsonLimits,
 } from './encoding/strict-json.ts'
+export { unverifiedClaims } from './encoding/token-claims.ts'
 export * from './frames/frame.ts'
 export * from './frames/frame-formats.ts'
 export * from './frames/transcript.ts'

@@ -14,7 +14,7 @@ import { toBase64 } from './encoding/bytes.ts'
 
 export * from './certificates/certificate.ts'
 export * from './certificates/peer-identity.ts'
-export { breakOffStream } from './connections/break-off.ts'
+export { breakOff } from './connections/break-off.ts'
 export * from './connections/connections.ts'
 export { answerPlainHttp } from './connections/plain-http.ts'
 export { drained, hasUnsent, sendBytes } from './connections/send-bytes.ts'

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
-import { breakOffStream } from './break-off.ts'
+import { breakOff } from './break-off.ts'
 
 type Response = ServerResponse | Http2ServerResponse
 
@@ -53,16 +53,12 @@ export async function sendBytes(
     if (out.write(bytes.subarray(at, at + sliceBytes))) continue
     await drained(out)
     if (isClosed) return
-    if (!isGood()) return breakOff(response)
+    if (isGood()) continue
+    remaining.delete(response)
+    return breakOff(response)
   }
   remaining.delete(response)
   out.end(bytes.subarray(last))
-}
-
-function breakOff(response: Response): Promise<void> | void {
-  remaining.delete(response)
-  if (!('stream' in response)) return void response.destroy()
-  return breakOffStream(response.stream)
 }
 
 /** Resolves when more may be written, or the peer has gone. */

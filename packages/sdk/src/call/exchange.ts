@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import {
   type ExchangeId,
-  type FrameFault,
   type FrameFormat,
   fieldValues,
   formatSpiffeId,
@@ -233,11 +232,6 @@ function eventTally(): PassingFrames {
     },
     end: () => parser.end(),
   }
-}
-
-/** The error for a response whose bytes are not frames of its content type. */
-export function badFrame({ isTooLarge, detail }: FrameFault): AgentError {
-  return new AgentError(isTooLarge ? 'ANSWER_TOO_LARGE' : 'ANSWER_MALFORMED', detail)
 }
 
 function outgoing(headers: Headers): [string, string][] {

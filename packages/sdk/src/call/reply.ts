@@ -8,7 +8,7 @@ import type { Identity } from '../identity/identity.ts'
 import { AgentError } from '../lib/fault.ts'
 import { LIMITS } from '../lib/limits.ts'
 import { EventParser, type ServerSentEvent } from './events.ts'
-import { badFrame, type Exchange, toHeaders } from './exchange.ts'
+import { type Exchange, toHeaders } from './exchange.ts'
 import { checkAbout, fetchReceipt, type Receipt, type ReceiptOptions } from './receipt.ts'
 
 /** The response of an agent. It may have any status; a refusal is never a Reply. */
@@ -136,7 +136,7 @@ export class Reply {
     if (format === null) throw new AgentError('ANSWER_MALFORMED', 'the reply has no frames')
     const reader = new FrameReader(format, {
       frameBytesMax: sentFrames?.frameBytesMax ?? LIMITS.frameBytesMax,
-      toError: badFrame,
+      of: 'ANSWER',
     })
     try {
       for await (const chunk of body) {

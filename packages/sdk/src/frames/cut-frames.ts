@@ -1,20 +1,23 @@
 import { type FrameBytes, FrameFault, type FrameFormat, parseUtf8 } from '@countersign/protocol'
 import { AgentError, type FaultCode } from '../lib/fault.ts'
 
-/** Returns the error to throw for bytes that are not frames. */
-export type FaultOfFrame = (fault: FrameFault) => Error
+export interface FrameReaderOptions {
+  readonly frameBytesMax: number
+  /** The message whose body it is, which the code of a fault names. */
+  readonly of: 'REQUEST' | 'ANSWER'
+}
 
-/** The frames of a body that arrives in pieces. Holds one frame that is not whole. */
+/**
+ * The frames of a body that arrives in pieces. Holds one frame that is not whole. Throws
+ * `…_TOO_LARGE` or `…_MALFORMED` for bytes that are not frames.
+ */
 export class FrameReader {
   readonly #cutter: ReturnType<FrameFormat['open']>
-  readonly #toError: FaultOfFrame
+  readonly #of: FrameReaderOptions['of']
 
-  constructor(
-    format: FrameFormat,
-    { frameBytesMax, toError }: { readonly frameBytesMax: number; readonly toError: FaultOfFrame },
-  ) {
+  constructor(format: FrameFormat, { frameBytesMax, of }: FrameReaderOptions) {
     this.#cutter = format.open(frameBytesMax)
-    this.#toError = toError
+    this.#of = of
   }
 
   /** Bytes of the frame that is not whole yet. */
@@ -42,8 +45,9 @@ export class FrameReader {
   }
 
   #given(frame: FrameBytes | null | FrameFault): FrameBytes | null {
-    if (frame instanceof FrameFault) throw this.#toError(frame)
-    return frame
+    if (!(frame instanceof FrameFault)) return frame
+    const { isTooLarge, detail } = frame
+    throw new AgentError(`${this.#of}_${isTooLarge ? 'TOO_LARGE' : 'MALFORMED'}`, detail)
   }
 }
 

@@ -40,11 +40,7 @@ export class OutgoingFrames implements SentBody {
     this.format = format
     this.frameBytesMax = frameBytesMax
     this.#pieces = pieces[Symbol.asyncIterator]()
-    this.#reader = new FrameReader(format, {
-      frameBytesMax,
-      toError: ({ isTooLarge, detail }) =>
-        new AgentError(isTooLarge ? 'REQUEST_TOO_LARGE' : 'REQUEST_MALFORMED', detail),
-    })
+    this.#reader = new FrameReader(format, { frameBytesMax, of: 'REQUEST' })
   }
 
   /** SHA-256 of the first frame. */
@@ -127,16 +123,16 @@ export function streamOf(
   pieces: BodyPieces,
   { method, contentType, frameBytes = LIMITS.frameBytesMax }: StreamedHead,
 ): OutgoingFrames {
+  const malformed = (detail: string): AgentError => new AgentError('REQUEST_MALFORMED', detail)
+  if (!streamedMethods.has(method)) throw malformed(`a ${method} has no stream`)
   const format = frameFormatOf(contentType)
-  const fault = !streamedMethods.has(method)
-    ? `a ${method} has no stream`
-    : format === null
-      ? `${contentType} has no frames: read the body whole first, or send JSON lines or octets`
-      : format.name === 'grpc'
-        ? 'messages of gRPC need HTTP/2: send them with a client of gRPC to the gateway'
-        : null
-  if (format === null || fault !== null) {
-    throw new AgentError('REQUEST_MALFORMED', fault ?? 'no frames')
+  if (format === null) {
+    throw malformed(
+      `${contentType} has no frames: read the body whole first, or send JSON lines or octets`,
+    )
+  }
+  if (format.name === 'grpc') {
+    throw malformed('messages of gRPC need HTTP/2: send them with a client of gRPC to the gateway')
   }
   return new OutgoingFrames(pieces, { format, frameBytesMax: frameBytes })
 }

@@ -1,5 +1,4 @@
 import type { FrameBytes, FrameFormat } from '@countersign/protocol'
-import { AgentError } from '../lib/fault.ts'
 import { FrameReader } from './cut-frames.ts'
 import { FrameTally } from './frame-tally.ts'
 
@@ -17,10 +16,7 @@ export interface PassingFrames {
  */
 export function passingFrames(format: FrameFormat, frameBytesMax: number): PassingFrames {
   let tally: FrameTally | null = new FrameTally()
-  const reader = new FrameReader(format, {
-    frameBytesMax,
-    toError: ({ detail }) => new AgentError('ANSWER_MALFORMED', detail),
-  })
+  const reader = new FrameReader(format, { frameBytesMax, of: 'ANSWER' })
   const add = (frames: () => Iterable<FrameBytes>): void => {
     try {
       if (tally !== null) for (const { data } of frames()) tally.add(data)

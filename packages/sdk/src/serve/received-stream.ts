@@ -1,5 +1,5 @@
 import { IncomingMessage } from 'node:http'
-import { type FrameFault, type FrameFormat, frameFormatOf } from '@countersign/protocol'
+import { type FrameFormat, frameFormatOf } from '@countersign/protocol'
 import type { BodyAccount } from '../connection/body-memory.ts'
 import { FrameReader, parseLines } from '../frames/cut-frames.ts'
 import { type FrameRecord, FrameTally } from '../frames/frame-tally.ts'
@@ -90,7 +90,7 @@ export class ReceivedStream implements AnswerFrames {
   async *#read(): AsyncGenerator<Uint8Array, void, undefined> {
     const reader = new FrameReader(this.#format, {
       frameBytesMax: this.#frameBytesMax,
-      toError: badFrame,
+      of: 'REQUEST',
     })
     // To stop reading must not end the connection, which may still carry the response.
     const chunks = this.#raw.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>
@@ -124,8 +124,4 @@ export class ReceivedStream implements AnswerFrames {
   #hold(bytes: number): void {
     if (!this.#account.hold(bytes)) throw new AgentError('MEMORY_FULL')
   }
-}
-
-function badFrame({ isTooLarge, detail }: FrameFault): AgentError {
-  return new AgentError(isTooLarge ? 'REQUEST_TOO_LARGE' : 'REQUEST_MALFORMED', detail)
 }

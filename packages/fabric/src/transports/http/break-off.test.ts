@@ -1,17 +1,16 @@
-import { connect, createServer, type ServerHttp2Stream } from 'node:http2'
+import { connect, createServer } from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import { breakOffStream } from '@countersign/protocol/tls'
+import { breakOff } from '@countersign/protocol/tls'
 import { expect, test } from 'vitest'
 import { deadline } from '../../../../../test/harness/deadline.ts'
 import { openFrameWatch } from '../../../../../test/harness/frame-watch.ts'
 
 test('a stream that breaks off is reset, has no end, and keeps what was written before', async () => {
   const server = createServer()
-  server.on('stream', (stream: ServerHttp2Stream) => {
-    stream.on('error', () => undefined)
-    stream.respond({ ':status': 200 })
-    stream.write('a part')
-    void breakOffStream(stream)
+  server.on('request', (_, response) => {
+    response.stream.on('error', () => undefined)
+    response.write('a part')
+    void breakOff(response)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const watch = await openFrameWatch((server.address() as AddressInfo).port)

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
-import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2'
+import type { Http2ServerResponse } from 'node:http2'
 import { utf8 } from '@countersign/protocol'
-import { breakOffStream, drained, hasUnsent, sendBytes } from '@countersign/protocol/tls'
+import { breakOff, drained, hasUnsent, sendBytes } from '@countersign/protocol/tls'
 import { type Refusal, StatedRefusal } from '../../lib/refusal.ts'
 import type { StillPermitted, StreamEvent } from '../../pipeline/delivery.ts'
 import type { FrameCodec } from '../../pipeline/frames.ts'
@@ -122,12 +122,6 @@ function isOfAnother({ req }: ServerResponse, { status, body }: Reply): boolean 
 function isClosed(out: ServerResponse): boolean {
   const { stream } = out as { readonly stream?: { readonly destroyed: boolean } }
   return stream?.destroyed ?? out.destroyed
-}
-
-/** Over HTTP/2 the stream alone. */
-function breakOff(out: ServerResponse): Promise<void> | void {
-  const { stream } = out as { readonly stream?: ServerHttp2Stream }
-  return stream === undefined ? void out.destroy() : breakOffStream(stream)
 }
 
 async function writeEvents(

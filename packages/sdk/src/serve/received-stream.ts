@@ -18,28 +18,60 @@ interface ReceivedBy {
   readonly format: FrameFormat
   readonly frameBytesMax: number
   readonly account: BodyAccount
+  readonly answered: AnsweredFrames
+}
+
+/** Counts the frames of the response to a stream, whatever writes it. */
+export class AnsweredFrames implements AnswerFrames {
+  readonly #frameBytesMax: number
+  #passing: PassingFrames | null = null
+
+  constructor(frameBytesMax: number) {
+    this.#frameBytesMax = frameBytesMax
+  }
+
+  begin(contentType: string): boolean {
+    const format = receivedFormat(contentType)
+    this.#passing = format === null ? null : passingFrames(format, this.#frameBytesMax)
+    return this.#passing !== null
+  }
+
+  count(bytes: Uint8Array): Uint8Array {
+    this.#passing?.take(bytes)
+    return bytes
+  }
+
+  end(): void {
+    this.#passing?.end()
+  }
+
+  /** Null unless the response is of frames. */
+  record(): FrameRecord | null {
+    return this.#passing?.tally?.record() ?? null
+  }
 }
 
 /**
  * The frames of a streamed request, in order, each inspected and forwarded by the fabric before the
  * next. To be read once, in one form. Nothing is read from the fabric before it is asked for.
  */
-export class ReceivedStream implements AnswerFrames {
+export class ReceivedStream {
   readonly format: 'ndjson' | 'blocks'
   readonly #format: FrameFormat
   readonly #raw: IncomingMessage
   readonly #account: BodyAccount
   readonly #frameBytesMax: number
   readonly #tally = new FrameTally()
-  #answered: PassingFrames | null = null
+  readonly #answered: AnsweredFrames
   #isTaken = false
 
-  constructor(raw: IncomingMessage, { format, frameBytesMax, account }: ReceivedBy) {
+  constructor(raw: IncomingMessage, { format, frameBytesMax, account, answered }: ReceivedBy) {
     this.format = format.name === 'ndjson' ? 'ndjson' : 'blocks'
     this.#format = format
     this.#raw = raw
     this.#frameBytesMax = frameBytesMax
     this.#account = account
+    this.#answered = answered
   }
 
   /**
@@ -68,23 +100,7 @@ export class ReceivedStream implements AnswerFrames {
    * (`verify`). The response is null unless it is of frames.
    */
   frameRecords(): { readonly request: FrameRecord; readonly response: FrameRecord | null } {
-    const request = this.#tally.record()
-    return { request, response: this.#answered?.tally?.record() ?? null }
-  }
-
-  begin(contentType: string): boolean {
-    const format = receivedFormat(contentType)
-    this.#answered = format === null ? null : passingFrames(format, this.#frameBytesMax)
-    return this.#answered !== null
-  }
-
-  count(bytes: Uint8Array): Uint8Array {
-    this.#answered?.take(bytes)
-    return bytes
-  }
-
-  end(): void {
-    this.#answered?.end()
+    return { request: this.#tally.record(), response: this.#answered.record() }
   }
 
   async *#read(): AsyncGenerator<Uint8Array, void, undefined> {

@@ -44,8 +44,9 @@ import {
 } from './forwarded.ts'
 import { NonceMemory } from './nonce-memory.ts'
 import { Places } from './places.ts'
-import { ReceivedStream, receivedFormat } from './received-stream.ts'
+import { AnsweredFrames, ReceivedStream, receivedFormat } from './received-stream.ts'
 import { type EndpointProtocol, type Registration, registerEndpoint } from './registration.ts'
+import { replayed, replayedStream } from './replayed-request.ts'
 
 /** The sender of one request, verified: the fabric vouches for it, and has recorded it already. */
 export interface Received extends Forwarded {
@@ -284,10 +285,12 @@ async function answer(site: Site, raw: IncomingMessage, response: ServerResponse
   if (ended === null) return refuse(response, 'RATE_LIMITED', 503)
   response.once('close', ended)
   arrived()
-  const stream = format === null ? null : openStream(raw, response, { format, account, ...site })
+  const answered = new AnsweredFrames(site.frameBytesMax)
+  const stream =
+    format === null ? null : openStream(raw, response, { format, account, answered, ...site })
   countersignResponse(response, {
     ...{ request, signer: identity.signing, clock, bodyBytesMax: site.bodyBytesMax },
-    frames: stream,
+    frames: stream === null ? null : answered,
   })
   const whole = stream === null ? replayed(raw, body) : replayedStream(raw, stream)
   // Applications learn from either object that their peer has left.
@@ -346,44 +349,6 @@ function headersOf(raw: IncomingMessage): HeaderList {
     headers.push([(raw.rawHeaders[at] ?? '').toLowerCase(), raw.rawHeaders[at + 1] ?? ''])
   }
   return headers
-}
-
-/** The same request with its body still to be read: ours has been read to be verified. */
-function replayed(raw: IncomingMessage, body: Uint8Array | null): IncomingMessage {
-  const whole = sameHead(raw)
-  whole.complete = true
-  if (body !== null && body.length > 0) whole.push(body)
-  whole.push(null)
-  return whole
-}
-
-/** The same request, of which each frame is read when it is asked for. */
-function replayedStream(raw: IncomingMessage, stream: ReceivedStream): IncomingMessage {
-  const whole = sameHead(raw)
-  let bytes: ReturnType<ReceivedStream['bytes']> | null = null
-  whole._read = () => {
-    bytes ??= stream.bytes()
-    bytes.next().then(
-      ({ done, value }) => {
-        whole.complete = done === true
-        whole.push(done === true ? null : value)
-      },
-      (cause: Error) => whole.destroy(cause),
-    )
-  }
-  return whole
-}
-
-function sameHead(raw: IncomingMessage): IncomingMessage {
-  const whole = new IncomingMessage(raw.socket)
-  whole.method = raw.method ?? ''
-  whole.url = raw.url ?? ''
-  whole.httpVersion = raw.httpVersion
-  whole.httpVersionMajor = raw.httpVersionMajor
-  whole.httpVersionMinor = raw.httpVersionMinor
-  whole.rawHeaders = raw.rawHeaders
-  whole.headers = raw.headers
-  return whole
 }
 
 function statusOf({ code }: ForwardFault): number {

@@ -115,45 +115,84 @@ function text(value: string): Buffer {
   return Buffer.concat([Buffer.from(prefix), bytes])
 }
 
-/**
- * A receiver that answers whole requests, and takes no more than the first 65,535
- * bytes of a connection (RFC 9113, section 6.9.2).
- */
-export async function grudgingReceiver() {
+interface RawFrame {
+  readonly type: number
+  readonly flags: number
+  readonly stream: number
+  readonly length: number
+}
+
+/** Reads frames of HTTP/2, behind the preface of a client. */
+export function readFrames(socket: Socket, act: (frame: RawFrame) => void): void {
+  let pending = Buffer.alloc(0)
+  let greets = true
+  socket.on('data', (chunk: Buffer) => {
+    pending = Buffer.concat([pending, chunk])
+    if (greets && pending.length < preface.length) return
+    if (greets) pending = pending.subarray(preface.length)
+    greets = false
+    while (pending.length >= 9 && pending.length >= 9 + pending.readUIntBE(0, 3)) {
+      const length = pending.readUIntBE(0, 3)
+      const [type = 0, flags = 0] = [pending[3], pending[4]]
+      const stream = pending.readUInt32BE(5)
+      pending = pending.subarray(9 + length)
+      act({ type, flags, stream, length })
+    }
+  })
+}
+
+/** `:status: 200` of the static table (RFC 7541, appendix A). */
+export const statusOk: Buffer = Buffer.from([0x88])
+
+export interface RawReceiver {
+  /** The settings that it states (RFC 9113, section 6.5.1). */
+  readonly settings?: Buffer
+  onConnection?(socket: Socket): void
+  onData?(bytes: number): void
+  /** A whole request with a body has come. */
+  onRequest?(socket: Socket, stream: number): void
+}
+
+/** A receiver whose frames are of our own making; it never widens the window of a connection. */
+export async function rawReceiver(acts: RawReceiver) {
   const sockets: Socket[] = []
-  let bodyBytes = 0
   const server = createServer((socket) => {
     sockets.push(socket.on('error', () => undefined))
-    let pending = Buffer.alloc(0)
-    let greets = true
-    socket.write(frameOf(frameTypes.settings, 0, 0, Buffer.alloc(0)))
-    socket.on('data', (chunk: Buffer) => {
-      pending = Buffer.concat([pending, chunk])
-      if (greets && pending.length < preface.length) return
-      if (greets) pending = pending.subarray(preface.length)
-      greets = false
-      while (pending.length >= 9 && pending.length >= 9 + pending.readUIntBE(0, 3)) {
-        const length = pending.readUIntBE(0, 3)
-        const [type, flags, stream] = [pending[3], pending[4] ?? 0, pending.readUInt32BE(5)]
-        pending = pending.subarray(9 + length)
-        if (type === frameTypes.data) bodyBytes += length
-        if (type === frameTypes.settings && (flags & 1) === 0) {
-          socket.write(frameOf(frameTypes.settings, 1, 0, Buffer.alloc(0)))
-        }
-        const isWhole = type === frameTypes.data && (flags & flagBits.endStream) !== 0
-        // `:status: 200` of the static table (RFC 7541, appendix A).
-        const end = flagBits.endHeaders | flagBits.endStream
-        if (isWhole) socket.write(frameOf(frameTypes.headers, end, stream, Buffer.from([0x88])))
+    socket.write(frameOf(frameTypes.settings, 0, 0, acts.settings ?? Buffer.alloc(0)))
+    acts.onConnection?.(socket)
+    readFrames(socket, ({ type, flags, stream, length }) => {
+      if (type === frameTypes.data) acts.onData?.(length)
+      if (type === frameTypes.settings && (flags & 1) === 0) {
+        socket.write(frameOf(frameTypes.settings, 1, 0, Buffer.alloc(0)))
       }
+      const isWhole = type === frameTypes.data && (flags & flagBits.endStream) !== 0
+      if (isWhole) acts.onRequest?.(socket, stream)
     })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
     port: (server.address() as AddressInfo).port,
-    bodyBytes: () => bodyBytes,
+    connections: () => sockets.length,
     close: () => {
       for (const socket of sockets) socket.destroy()
       server.close()
     },
   }
+}
+
+/**
+ * A receiver that answers whole requests, and takes no more than the first 65,535
+ * bytes of a connection (RFC 9113, section 6.9.2).
+ */
+export async function grudgingReceiver() {
+  let bodyBytes = 0
+  const end = flagBits.endHeaders | flagBits.endStream
+  const receiver = await rawReceiver({
+    onData: (bytes) => {
+      bodyBytes += bytes
+    },
+    onRequest: (socket, stream) =>
+      void socket.write(frameOf(frameTypes.headers, end, stream, statusOk)),
+  })
+  return { ...receiver, bodyBytes: () => bodyBytes }
 }

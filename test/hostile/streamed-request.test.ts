@@ -18,8 +18,8 @@ import { verifies } from '../requirements.ts'
 
 let world: World
 let receiver: Server
-/** Echoes messages of gRPC. */
 let grpc: Http2Server
+let answerGrpc: (stream: ServerHttp2Stream) => void
 let key = ''
 /** The chunks that the receiver has read, and whether its requests came whole. */
 let taken: string[] = []
@@ -50,10 +50,7 @@ beforeAll(async () => {
   grpc = createHttp2Server()
   grpc.on('stream', (stream: ServerHttp2Stream) => {
     stream.on('error', () => undefined)
-    const head = { ':status': 200, 'content-type': 'application/grpc' }
-    stream.respond(head, { waitForTrailers: true })
-    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', 'set-cookie': 'a' }))
-    stream.pipe(stream)
+    answerGrpc(stream)
   })
   await new Promise<void>((resolve) => grpc.listen(0, '127.0.0.1', resolve))
   const upstream = `http://127.0.0.1:${(grpc.address() as AddressInfo).port}`
@@ -65,9 +62,17 @@ beforeAll(async () => {
   key = ((await world.admin('key.create', { agent: 'caller' })) as { key: string }).key
 })
 
+function echoMessages(stream: ServerHttp2Stream): void {
+  const head = { ':status': 200, 'content-type': 'application/grpc' }
+  stream.respond(head, { waitForTrailers: true })
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', 'set-cookie': 'a' }))
+  stream.pipe(stream)
+}
+
 beforeEach(() => {
   taken = []
   ended = []
+  answerGrpc = echoMessages
   answer = (request, response) => {
     request.on('end', () =>
       response.end(JSON.stringify({ lines: taken.join('').split('\n').length - 1 })),
@@ -151,6 +156,10 @@ function transcript(frames: readonly string[]): string {
 async function lines(count: number): Promise<void> {
   await expect.poll(() => taken.join('').split('\n').length - 1).toBe(count)
 }
+
+/** A message of gRPC. */
+const message = (text: string): Buffer =>
+  Buffer.concat([Buffer.of(0, 0, 0, 0, text.length), Buffer.from(text)])
 
 const numbered = (count: number): string[] =>
   Array.from({ length: count }, (_, at) => `{"n":${at}}`)
@@ -255,8 +264,6 @@ describe(verifies(['stream:requests@gateway'], 'a stream in both directions'), (
     stream.on('trailers', (given) => {
       trailers = given
     })
-    const message = (text: string): Buffer =>
-      Buffer.concat([Buffer.of(0, 0, 0, 0, text.length), Buffer.from(text)])
     stream.write(message('one'))
     await expect.poll(body).toBe(message('one').toString())
     stream.end(message('second'))
@@ -268,6 +275,30 @@ describe(verifies(['stream:requests@gateway'], 'a stream in both directions'), (
     expect(intent).toMatchObject({ 'request.streamed': 'grpc' })
     expect(outcome).toMatchObject({ result: 'completed', events: 2, 'request.frames': 2 })
     expect(outcome['transcript']).toBe(transcript(['one', 'second']))
+  })
+
+  test('of gRPC whose receiver ends its session within the response breaks off', async () => {
+    answerGrpc = (stream) => {
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' })
+      stream.resume()
+      // The whole request has come, so that nothing but the missing end shows the cut.
+      stream.on('end', () => {
+        stream.write(message('one'))
+        leave = () => stream.session?.destroy()
+      })
+    }
+    let leave = (): void => expect.unreachable('the request did not end')
+    const { stream, response, body } = open('grpc', 'application/grpc')
+    let id = ''
+    stream.on('response', (head) => {
+      id = String(head['countersign-exchange'])
+    })
+    stream.end(message('ask'))
+    await expect.poll(body).toBe(message('one').toString())
+    leave()
+    await expect(response).rejects.toThrow()
+    const outcome = async () => (await world.explain(id)).at(-1)?.facts
+    await expect.poll(outcome, deadline).toMatchObject({ result: 'broken', events: 1 })
   })
 
   test('is masked in a frame of its response, and breaks off where one may not pass', async () => {

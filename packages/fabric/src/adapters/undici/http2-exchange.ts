@@ -11,6 +11,8 @@ import type { Lane } from './lane.ts'
 /** Fields of HTTP/1.1 connections, which a request of HTTP/2 may not have. */
 const connectionFields: ReadonlySet<string> = new Set(['host', 'connection', 'transfer-encoding'])
 
+const unfinished = 'the stream ended without a whole response'
+
 /** One request on a session, reported to `Dispatched` as undici reports those of HTTP/1.1. */
 export class Http2Exchange {
   readonly #dispatched: Dispatched
@@ -21,6 +23,8 @@ export class Http2Exchange {
    */
   readonly #reset = new AbortController()
   #isOver = false
+  /** The receiver has ended the stream itself, with the flag of its last frame. */
+  #isWhole = false
   readonly #controller = {
     abort: (cause: Error): void => this.#fail(cause),
     pause: (): void => void this.#stream?.pause(),
@@ -68,17 +72,32 @@ export class Http2Exchange {
     stream.on('trailers', (headers: IncomingHttpHeaders) =>
       dispatched.takeTrailers(fieldsOf(headers)),
     )
+    this.#watchEnd(stream)
     // Before the end that Node reports of a stream that broke off.
     stream.on('aborted', () => this.#fail(new Error('the receiver reset the stream')))
     stream.on('error', (cause: Error) => this.#fail(cause))
     stream.on('end', () => {
       if (this.#isOver) return
+      if (!this.#isWhole) return this.#fail(new Error(unfinished))
       this.#isOver = true
       dispatched.onResponseEnd()
       // A response that is whole before its request: nothing more of that is wanted.
       if (!stream.writableFinished) this.#reset.abort()
     })
-    stream.on('close', () => this.#fail(new Error('the stream ended without a whole response')))
+    stream.on('close', () => this.#fail(new Error(unfinished)))
+  }
+
+  /**
+   * Node ends the reading side of every stream: one that the receiver ended, and one that was reset
+   * without an error, or whose connection was cut or closed, which has no other sign once the
+   * request was written. The end that comes from a frame is reported before the stream is closed.
+   */
+  #watchEnd(stream: ClientHttp2Stream): void {
+    const push = stream.push.bind(stream)
+    stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
+      if (chunk === null && !stream.closed) this.#isWhole = true
+      return push(chunk, encoding)
+    }
   }
 
   /** Reads the next piece when the receiver has room for it. Never ends what threw. */

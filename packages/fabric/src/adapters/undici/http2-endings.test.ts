@@ -115,3 +115,18 @@ describe('a response over HTTP/2 to a request that was sent whole', () => {
     expect(await partly(ends)).toBe(body)
   })
 })
+
+test('a request over HTTP/2 opens few sessions at a receiver that ends each one unused', async () => {
+  // SETTINGS_MAX_CONCURRENT_STREAMS of 0: the request waits in the session.
+  const settings = Buffer.concat([Buffer.from([0, 3]), u32(0)])
+  const { send, connections } = await openReceiver({
+    settings,
+    onConnection: (socket) => {
+      setImmediate(() => socket.end(goAway(0, 0)))
+    },
+  })
+  await expect(send()).rejects.toMatchObject({
+    ...{ progress: 'not-sent', limit: 'upstream.unusedSessions, 3' },
+  })
+  expect(connections()).toBeLessThanOrEqual(3)
+})

@@ -1,8 +1,10 @@
 import { type ClientHttp2Session, connect } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { formatLimit } from '@countersign/protocol'
 import { clientTlsOptions, PeerError } from '@countersign/protocol/tls'
 import { buildConnector } from 'undici'
+import { UpstreamError } from '../../lib/upstream-error.ts'
 import type { Endpoint } from '../../routes/upstream.ts'
 import type { Descriptors } from './descriptors.ts'
 import type { Dispatched } from './dispatched.ts'
@@ -12,6 +14,12 @@ import { type Lane, openLane, type ReceiverTls } from './lane.ts'
 
 /** Megabytes of everything that one session holds in native memory. */
 const memoryMax = 10
+
+/**
+ * A receiver that ends each connection before it takes a request would otherwise have as many
+ * handshakes of one request as fit into its wait: hundreds in a second.
+ */
+const unusedLimit = { name: 'upstream.unusedSessions', value: 3, unit: 'count' } as const
 
 export interface Http2Options {
   tlsFor(spiffeId: string): ReceiverTls
@@ -74,12 +82,13 @@ export class Http2Sessions {
     const target = { origin, spiffeId, connectMs, caller: request.owner }
     try {
       // A session can end before it has a stream for this request.
-      for (let isTaken = false; !isTaken && !dispatched.isOver; ) {
+      for (let tries = 0; tries < unusedLimit.value && !dispatched.isOver; tries += 1) {
         const session = await this.#find(target)
         const sent = session.send(sending)
         this.#options.limitWait(dispatched)
-        isTaken = await sent
+        if (await sent) return
       }
+      if (!dispatched.isOver) throw endedUnused()
     } catch (cause) {
       dispatched.onResponseError(null, cause)
     }
@@ -224,6 +233,12 @@ function statedSettings(session: ClientHttp2Session, ms: number): Promise<void> 
       reject(new Error('the connection ended before the receiver stated its settings'))
     })
   })
+}
+
+function endedUnused(): UpstreamError {
+  const limit = formatLimit(unusedLimit)
+  const message = 'the receiver ends connections before they carry the request'
+  return new UpstreamError(message, { progress: 'not-sent', limit, cause: null })
 }
 
 /** An IPv6 address is without its brackets for a connection. */

@@ -3,20 +3,35 @@ import { createServer, type Server } from 'node:http'
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { openWorld, type World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 let world: World
 let receiver: Server
 let sessions: ClientHttp2Session[] = []
+/** The receiver's connection for a response that never ends was closed. */
+let isLongOver = false
 
 beforeAll(async () => {
   // A quarter of it is for one identity: 16 MiB.
-  const limits = { bodyBytes: 256 * 1024, requestMemoryBytes: 64 * 1024 * 1024 }
+  const requestMemoryBytes = 64 * 1024 * 1024
+  const limits = { bodyBytes: 256 * 1024, requestMemoryBytes, responseMemoryBytes: 1024 * 1024 }
   world = await openWorld({ limits, receivers: ['echo'] })
   receiver = createServer((request, response) => {
     request.resume().on('error', () => undefined)
-    request.on('end', () => response.end('{}'))
+    request.on('end', () => {
+      if (request.url === '/long') {
+        response.setHeader('content-type', 'application/x-ndjson')
+        response.once('close', () => {
+          isLongOver = true
+        })
+        return void response.write(`${JSON.stringify('x'.repeat(1_000))}\n`.repeat(1_000))
+      }
+      // Nearly all that is for one receiver.
+      if (request.url === '/half') return void response.write(' '.repeat(240 * 1024))
+      response.end('{}')
+    })
   }).listen(0, '127.0.0.1')
   await once(receiver, 'listening')
   const upstream = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`
@@ -43,10 +58,16 @@ function session(): ClientHttp2Session {
 }
 
 /** A stream that stays open after `first`; its answers are put into `answers`. */
-function hoard(on: ClientHttp2Session, key: string, first: Buffer | string, answers: string[]) {
+function hoard(
+  on: ClientHttp2Session,
+  key: string,
+  first: Buffer | string,
+  answers: string[],
+  path = '/upload',
+) {
   const stream = on.request({
     ':method': 'POST',
-    ':path': '/agents/echo/upload',
+    ':path': `/agents/echo${path}`,
     'x-api-key': key,
     'content-type': 'application/x-ndjson',
   })
@@ -103,6 +124,28 @@ describe(verifies(['stream:requests@gateway'], 'streams that one caller keeps op
     for (const answer of answers) expect(answer).toContain('limits.requestMemoryBytes')
     await leave()
     await expect.poll(() => passes(key)).toBe(200)
+    await leave()
+  })
+})
+
+describe(verifies(['stream:requests@gateway'], 'a response of frames'), () => {
+  test('that makes room for another one never ends as a whole one', async () => {
+    const slow = hoard(session(), await keyOf('caller'), '{"n":0}\n', [], '/long')
+    const closed = new Promise((resolve) => slow.once('close', resolve))
+    slow.pause()
+    slow.end()
+    const [head] = (await once(slow, 'response')) as [Record<string, unknown>]
+    const id = String(head['countersign-exchange'])
+    hoard(session(), await keyOf('neighbour'), '{"n":0}\n', [], '/half').end()
+    // The part that waits for its reader was dropped.
+    await expect.poll(() => isLongOver, deadline).toBe(true)
+    slow.resume()
+    await closed
+    expect(slow.rstCode).not.toBe(0)
+    const outcome = async () => (await world.explain(id)).at(-1)?.facts
+    await expect.poll(outcome, deadline).toMatchObject({
+      ...{ result: 'broken', code: 'OUTCOME_UNKNOWN' },
+    })
     await leave()
   })
 })

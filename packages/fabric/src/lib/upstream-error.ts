@@ -41,6 +41,11 @@ export class UpstreamError extends Error {
   }
 }
 
+/** The end of a response that does not fit in memory. */
+export function evicted({ detail, limit }: Refusal): UpstreamError {
+  return new UpstreamError(detail, { progress: 'sent', limit, cause: null })
+}
+
 /** This process has no room for the request: no receiver is to blame, and nothing left. */
 export class OutOfSpaceError extends Error {
   readonly refusal: Refusal

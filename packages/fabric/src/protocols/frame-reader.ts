@@ -4,6 +4,7 @@ import { Refusal } from '../lib/refusal.ts'
 import { RejectedError } from '../lib/upstream-error.ts'
 import { type StreamEvent, uninspectedAnswer } from '../pipeline/delivery.ts'
 import type { Frame, FrameCutter } from '../pipeline/frames.ts'
+import { droppedError } from './dropped-error.ts'
 
 /**
  * Reads the frames of a response, one at a time, on its account. Rejects for one that may not be,
@@ -12,7 +13,8 @@ import type { Frame, FrameCutter } from '../pipeline/frames.ts'
 export class FrameReader implements AsyncIterableIterator<StreamEvent, undefined> {
   readonly #chunks: AsyncIterator<Uint8Array>
   readonly #share: BodyShare
-  readonly #cutter: FrameCutter
+  /** Null once it was dropped. */
+  #cutter: FrameCutter | null
   #counted = 0
   #hasEnded = false
 
@@ -31,30 +33,37 @@ export class FrameReader implements AsyncIterableIterator<StreamEvent, undefined
       const turn = this.#hasEnded ? null : streamTurns.next(this)
       if (turn !== null) await turn
       if (this.#hasEnded) break
-      const frame = this.#cutter.take()
+      const frame = this.#left().take()
       if (frame !== null) return { done: false, value: toEvent(frame) }
-      this.#count(this.#cutter.heldBytes)
+      this.#count(this.#left().heldBytes)
       this.#share.isAwaited = true
       const next = await this.#chunks.next()
       this.#share.isAwaited = false
       if (next.done !== true) {
-        this.#cutter.feed(next.value)
+        this.#left().feed(next.value)
         continue
       }
+      const last = this.#left().end()
       this.#hasEnded = true
-      const last = this.#cutter.end()
       if (last !== null) return { done: false, value: toEvent(last) }
     }
     return { done: true, value: undefined }
   }
 
-  /** Drops what was read and not returned yet. */
+  /** Drops what was read and not returned yet: a further `next` rejects. */
   drop(): void {
-    this.#hasEnded = true
+    this.#cutter = null
     this.#count(0)
   }
 
+  /** An end here would make the part of the response that was returned look whole. */
+  #left(): FrameCutter {
+    if (this.#cutter === null) throw droppedError(this.#share)
+    return this.#cutter
+  }
+
   return(): Promise<IteratorResult<StreamEvent, undefined>> {
+    this.#hasEnded = true
     this.drop()
     return Promise.resolve({ done: true, value: undefined })
   }

@@ -5,6 +5,7 @@ import { overLimit } from '../../lib/limits.ts'
 import { RejectedError, UpstreamError } from '../../lib/upstream-error.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
 import { hasLineBreak, lineBreaksIn, withoutLineBreaks } from '../../pipeline/line-breaks.ts'
+import { droppedError } from '../dropped-error.ts'
 
 /** One event larger than this is refused: it has to be held whole before it may pass. */
 export const eventBytesMax = 1024 * 1024
@@ -37,6 +38,7 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
   readonly #blocks = new EventBlocks({ bytesMax: eventBytesMax, tooLarge })
   /** Bytes counted for the event under construction, or for the last one returned. */
   #counted = 0
+  #isDropped = false
 
   constructor(chunks: AsyncIterable<Uint8Array>, share: BodyShare) {
     this.#chunks = chunks[Symbol.asyncIterator]()
@@ -52,6 +54,7 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
     for (;;) {
       const turn = streamTurns.next(this)
       if (turn !== null) await turn
+      if (this.#isDropped) throw droppedError(this.#share)
       const block = this.#blocks.next()
       if (block === null) {
         this.#count(this.#blocks.heldBytes)
@@ -66,8 +69,12 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
     }
   }
 
-  /** Drops what was read and not returned yet. */
+  /**
+   * Drops what was read and not returned yet. A further `next` rejects: an end, or the events after
+   * them, would make the stream look whole.
+   */
   drop(): void {
+    this.#isDropped = true
     this.#blocks.drop()
     this.#count(0)
   }
@@ -81,6 +88,7 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
     this.#share.isAwaited = true
     const next = await this.#chunks.next()
     this.#share.isAwaited = false
+    if (this.#isDropped) throw droppedError(this.#share)
     if (next.done === true) {
       this.#assertNothingBegun()
       return false

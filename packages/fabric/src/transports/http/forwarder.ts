@@ -4,6 +4,7 @@ import { type CallerDeadline, createDeadline, type Deadline } from '../../budget
 import { Refusal, undecided } from '../../lib/refusal.ts'
 import {
   EjectedError,
+  evicted,
   OutOfSpaceError,
   RejectedError,
   UpstreamError,
@@ -171,11 +172,6 @@ function leading({ route, findRoute }: CallForwarderOptions): Pick<UpstreamReque
 function decisionFields(exchange: Exchange<Intended>, { endpoints }: Route): [string, string][] {
   const isAsked = endpoints.some(({ connector }) => connector === true)
   return isAsked ? [[DECISION_FIELD, formatDecision(exchange)]] : []
-}
-
-/** The end of a response that does not fit in memory. */
-export function evicted({ detail, limit }: Refusal): UpstreamError {
-  return new UpstreamError(detail, { progress: 'sent', limit, cause: null })
 }
 
 interface Reading {

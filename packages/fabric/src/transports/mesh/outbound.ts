@@ -6,6 +6,7 @@ import { OpenStreams } from '../../budgets/open-streams.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal, StatedRefusal, undecided } from '../../lib/refusal.ts'
+import { evicted } from '../../lib/upstream-error.ts'
 import { admitHead } from '../../pipeline/admit.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
@@ -32,7 +33,6 @@ import type { Balancer } from '../../routes/balancer.ts'
 import { reliabilityOf } from '../../routes/routes.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import { refusalEvent, refusalReply, spokenBy, terminalEvents } from '../http/call.ts'
-import { evicted } from '../http/forwarder.ts'
 import {
   hasFrames,
   isUnparsed,

@@ -13,6 +13,7 @@ import type { News } from '../../identity/newcomers.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
+import { evicted } from '../../lib/upstream-error.ts'
 import {
   declinedBy,
   isNotSent,
@@ -34,7 +35,7 @@ import type { UpstreamResponse } from '../../routes/upstream.ts'
 import { readBodyOf } from '../http/answer-body.ts'
 import { refusalReply } from '../http/call.ts'
 import { readCallerDeadline, timeoutFields } from '../http/caller-deadline.ts'
-import { evicted, undelivered } from '../http/forwarder.ts'
+import { undelivered } from '../http/forwarder.ts'
 import type { ReceivedRequest } from '../http/received-request.ts'
 import { type NodeResponse, writeReply } from '../http/respond.ts'
 import { receiverFields } from '../http/response-fields.ts'

@@ -85,7 +85,7 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
     serveNode,
     call: (to, how = {}) => call(identity, to, { options: how, clock }),
     receipt: (exchange) => fetchReceipt(identity, exchange),
-    serve: (handler, how) => serveNode(listenerOf(handler), how),
+    serve: (handler, how) => serveNode(listenerOf(handler, how?.bodyBytesMax), how),
     channel: (name) => channelOf(identity, name, clock),
     expiresAt: () => identity.expiresAt(),
     renew: () => identity.renew(),

@@ -63,3 +63,18 @@ describe('an express application', () => {
     expect(lab.fabric.responses).toHaveLength(0)
   })
 })
+
+test('a stream that is read as one message is bounded as one, by `bodyBytesMax`', async () => {
+  const read = Promise.withResolvers<unknown>()
+  await lab.serving(
+    async ({ request }) => {
+      await request.text().then(read.resolve, read.reject)
+      return Response.json({})
+    },
+    { bodyBytesMax: 100 },
+  )
+  const refused = expect(read.promise).rejects.toMatchObject({ code: 'REQUEST_TOO_LARGE' })
+  const values = Array.from({ length: 20 }, () => 'x'.repeat(10))
+  await lab.caller.call('pay', { ndjson: values }).catch(() => undefined)
+  await refused
+})

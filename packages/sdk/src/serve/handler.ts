@@ -7,7 +7,10 @@ import type { ReceivedStream } from './received-stream.ts'
 import { type AgentHandler, type NodeListener, receivedOf } from './serve.ts'
 
 /** A Node listener that answers by a handler of `Request` and `Response`. */
-export function listenerOf(handler: AgentHandler): NodeListener {
+export function listenerOf(
+  handler: AgentHandler,
+  bodyBytesMax: number = LIMITS.bodyBytesMax,
+): NodeListener {
   return async (raw, response) => {
     const received = receivedOf(raw)
     if (received === null) {
@@ -20,9 +23,11 @@ export function listenerOf(handler: AgentHandler): NodeListener {
     })
     let answer: Response
     try {
+      const { stream } = received
+      const streamed = stream === null ? null : bounded(stream, bodyBytesMax)
       answer = await handler({
         ...received,
-        request: await toRequest(raw, received.stream, gone.signal),
+        request: await toRequest(raw, streamed, gone.signal),
       })
     } catch {
       // The message of an error may hold anything; only this process may read it.
@@ -34,7 +39,7 @@ export function listenerOf(handler: AgentHandler): NodeListener {
 
 async function toRequest(
   raw: IncomingMessage,
-  stream: ReceivedStream | null,
+  streamed: AsyncIterable<Uint8Array> | null,
   signal: AbortSignal,
 ): Promise<Request> {
   const headers = new Headers()
@@ -44,10 +49,10 @@ async function toRequest(
   const method = raw.method ?? 'GET'
   const url = new URL(raw.url ?? '/', `https://${raw.headers.host ?? 'agent.invalid'}`)
   const init = { method, headers, signal }
-  if (stream !== null) {
+  if (streamed !== null) {
     // The types of Node leave out what its own `fetch` asks for.
     const half = { duplex: 'half' } as const
-    return new Request(url, { ...init, ...half, body: toWebStream(bounded(stream)) })
+    return new Request(url, { ...init, ...half, body: toWebStream(streamed) })
   }
   const chunks: Uint8Array[] = []
   for await (const chunk of raw as AsyncIterable<Uint8Array>) chunks.push(chunk)
@@ -56,8 +61,11 @@ async function toRequest(
 }
 
 /** A handler that reads a stream as one message must not hold more of it than of a message. */
-async function* bounded(stream: ReceivedStream): AsyncGenerator<Uint8Array, void, undefined> {
-  let leftBytes: number = LIMITS.bodyBytesMax
+async function* bounded(
+  stream: ReceivedStream,
+  bodyBytesMax: number,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let leftBytes = bodyBytesMax
   for await (const bytes of stream.bytes()) {
     leftBytes -= bytes.length
     if (leftBytes < 0) throw new AgentError('REQUEST_TOO_LARGE', 'read `stream` instead')

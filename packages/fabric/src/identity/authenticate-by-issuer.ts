@@ -27,9 +27,9 @@ interface Known extends Pick<IssuedToken, 'subject' | 'expiresAt'> {
 
 /**
  * The caller is a principal of a configured issuer, by a token of it, or the token lets another
- * caller act on behalf of that principal. Null for every other token.
- * Its roles, segment and attributes come from the operator's mapping of claims; a record of the
- * directory adds to them, and its status counts.
+ * caller act on behalf of that principal. Null for every other token. Its roles, segment and
+ * attributes come from the operator's mapping of claims; a record of the directory adds to them,
+ * and its status counts.
  */
 export function authenticateByIssuer(deps: {
   readonly trustDomain: string

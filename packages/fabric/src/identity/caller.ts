@@ -56,8 +56,7 @@ export interface Caller {
  * Gives the caller when the credential is of this kind and good, a delegation when it only states
  * for whom another caller acts, a refusal when it is of this kind and bad, and null when none of
  * this kind was presented; a promise of these only where it has to wait, since every request asks
- * all of them twice. Throws or rejects only when it cannot decide;
- * that, too, means no.
+ * all of them twice. Throws or rejects only when it cannot decide; that, too, means no.
  */
 export type Authenticator<Found = Authentication | Delegation> = (
   presented: Presented,

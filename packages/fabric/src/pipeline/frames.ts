@@ -1,35 +1,17 @@
-import type { FrameFormatName } from '@countersign/protocol'
+import type { FrameBytes, FrameFormat, FrameCutter as FramesOf } from '@countersign/protocol'
 import type { Refusal } from '../lib/refusal.ts'
 
 /** One whole frame of a streamed message, without the bytes that separate it from the next. */
-export interface Frame {
-  readonly data: Uint8Array
+export interface Frame extends FrameBytes {
   /** Null for bytes that no detector reads, and of which policy therefore may require nothing. */
   readonly contentType: 'application/json' | null
-  /** True where its sender compressed it: it goes on as it came. */
-  readonly isCompressed?: boolean
 }
 
-/** Cuts one body into frames. Owned by one direction. */
-export interface FrameCutter {
-  /** Bytes of the frame that is not whole yet. */
-  readonly heldBytes: number
-  /**
-   * The next bytes, which are the cutter's own from now on: their memory is given back once they
-   * are copied. To be called when `take` has given null.
-   */
-  feed(chunk: Uint8Array): void
-  /** The next whole frame of what was fed; null if there is none, a refusal if it may not be. */
-  take(): Frame | null | Refusal
-  /** The body has ended: its last frame, where the codec permits one without an end. */
-  end(): Frame | null | Refusal
-}
+export type FrameCutter = FramesOf<Frame, Refusal>
 
-export interface FrameCodec {
-  readonly name: FrameFormatName
+/** A format of frames, whose faults are refusals. */
+export interface FrameCodec extends Pick<FrameFormat, 'name' | 'format'> {
   open(frameBytesMax: number): FrameCutter
-  /** The bytes of one frame as they leave. Throws for data that would be read as two frames. */
-  format(frame: Pick<Frame, 'data' | 'isCompressed'>): Uint8Array
 }
 
 /** The frames of one request, from the second on; the first is in the message. */

@@ -1,3 +1,4 @@
+/** More parts would make the window smoother, and each result dearer. */
 const partsMax = 10
 
 interface Part {
@@ -34,7 +35,7 @@ export class RecentResults {
     else part.bad += 1
   }
 
-  /** Reports whether fewer than `percent` of at least `min` results were good. */
+  /** As of the last result: reports whether fewer than `percent` of at least `min` were good. */
   isBelow(percent: number, min: number): boolean {
     let [good, all] = [0, 0]
     for (const part of this.#parts) {

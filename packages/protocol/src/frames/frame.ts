@@ -28,7 +28,7 @@ export class FrameFault {
 }
 
 /** Cuts one body into frames. Owned by one direction. */
-export interface FrameCutter {
+export interface FrameCutter<Frame = FrameBytes, Fault = FrameFault> {
   /** Bytes of the frame that is not whole yet. */
   readonly heldBytes: number
   /**
@@ -37,12 +37,12 @@ export interface FrameCutter {
    */
   feed(chunk: Uint8Array): void
   /** The next whole frame of the bytes that came; null if there is none. */
-  take(): FrameBytes | null | FrameFault
+  take(): Frame | null | Fault
   /** The body has ended: its last frame, where the format permits one without an end. */
-  end(): FrameBytes | null | FrameFault
+  end(): Frame | null | Fault
 }
 
-/** A way to cut a body into frames, by its content type. */
+/** The form of the frames in a body, by its content type. */
 export interface FrameFormat {
   readonly name: FrameFormatName
   open(frameBytesMax: number): FrameCutter

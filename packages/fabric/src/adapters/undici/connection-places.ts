@@ -63,8 +63,9 @@ function emptyLine(max: number): Line {
 }
 
 /**
- * Removes and returns the first that waits of an owner with a place left. Those that wait while
- * places are left have some themselves: there are no more such owners than places.
+ * Removes and returns the next request of an owner that may have one more place; null without one.
+ * The loop is bounded: while places are left, an owner waits only if it has places itself, so that
+ * at most as many owners wait as places exist.
  */
 function chosen({ shares, waiting }: Line): (() => void) | null {
   if (shares.share <= 0) return null

@@ -12,6 +12,8 @@ import { EndpointPlaces } from './endpoint-places.ts'
 import { type Http2Request, Http2Session } from './http2-session.ts'
 import { type Lane, openLane, type ReceiverTls } from './lane.ts'
 
+/** The one name under which the sessions of all endpoints are counted together. */
+const everywhere = ''
 /** Megabytes of everything that one session holds in native memory. */
 const memoryMax = 10
 
@@ -147,15 +149,11 @@ export class Http2Sessions {
     return opening
   }
 
-  /** Ends sessions without a stream where they are in the way, the caller's own ones first. */
+  /** Takes a place at the endpoint, and one of all; the result gives both back. */
   #place(endpoint: string, caller: string): () => void {
-    while (!this.#perEndpoint.hasSpace(endpoint, caller)) {
-      if (!this.#endIdle(caller, (each) => each.endpoint === endpoint)) break
-    }
-    const give = this.#perEndpoint.take(endpoint, caller)
+    const give = this.#take(this.#perEndpoint, endpoint, caller)
     try {
-      while (!this.#all.hasSpace('', caller)) if (!this.#endIdle(caller, () => true)) break
-      const giveAll = this.#all.take('', caller)
+      const giveAll = this.#take(this.#all, everywhere, caller)
       return () => {
         give()
         giveAll()
@@ -166,6 +164,17 @@ export class Http2Sessions {
     }
   }
 
+  #take(places: EndpointPlaces, endpoint: string, caller: string): () => void {
+    const isInTheWay = (placed: Placed): boolean =>
+      endpoint === everywhere || placed.endpoint === endpoint
+    let isEnded = true
+    while (isEnded && !places.hasSpace(endpoint, caller)) {
+      isEnded = this.#endIdle(caller, isInTheWay)
+    }
+    return places.take(endpoint, caller)
+  }
+
+  /** Ends a session without a stream, one of the caller's own first; false without one. */
   #endIdle(caller: string, isInTheWay: (placed: Placed) => boolean): boolean {
     const idle = [...this.#placed].filter((each) => each.session.isIdle && isInTheWay(each))
     const chosen = idle.find((each) => each.caller === caller) ?? idle[0]

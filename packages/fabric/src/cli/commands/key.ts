@@ -10,7 +10,7 @@ interface CreateOptions extends ClientOptions {
   readonly ttl: number
 }
 
-type RotatedKey = AdminArgs<'key.rotate'>['key']
+type KeyName = AdminArgs<'key.rotate'>['key']
 
 export function addKeyCommands(program: Command, context: CliContext): void {
   const key = program
@@ -54,15 +54,13 @@ export function addKeyCommands(program: Command, context: CliContext): void {
       .addArgument(
         new Argument('<key>', 'tokens: the key that signs access tokens').choices(['tokens']),
       )
-      .description('give a key of the fabric a new version, on record; others go on for a while'),
-  ).action((name: RotatedKey, options: ClientOptions) => rotateKey(context, name, options))
+      .description(
+        'give a key of the fabric a new version; the one before verifies for ten minutes',
+      ),
+  ).action((name: KeyName, options: ClientOptions) => rotateKey(context, name, options))
 }
 
-async function rotateKey(
-  context: CliContext,
-  key: RotatedKey,
-  options: ClientOptions,
-): Promise<void> {
+async function rotateKey(context: CliContext, key: KeyName, options: ClientOptions): Promise<void> {
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
     const rotated = await fabric.admin('key.rotate', { key })

@@ -1,8 +1,9 @@
 import type { HeadLimits } from './unparsed.ts'
 
 /**
- * Bounds of one HTTP/2 connection; beyond them Node ends it, with GOAWAY. There is none where the
- * bound was on invalid frames or rejected streams: the codec has failed then and sends nothing.
+ * Bounds of one HTTP/2 connection. Beyond them Node ends it, with GOAWAY; without one beyond
+ * `maxSessionInvalidFrames` and `maxSessionRejectedStreams`, since its codec has failed by then and
+ * sends nothing.
  */
 const connectionLimits = {
   maxHeaderListPairs: 128,

@@ -68,8 +68,8 @@ export function createLoopback(options: LoopbackOptions): Loopback {
 const preface = Buffer.from('PRI')
 
 /**
- * Gives each connection to the listener that its first octets are for; the result has those of
- * which none has come.
+ * Gives each connection to the listener of the protocol that its first octets show. Returns the
+ * connections that have not shown one yet, as a set that follows them.
  */
 function divideConnections(server: Server, toHttp2: (socket: Socket) => void): ReadonlySet<Socket> {
   const unknown = new Set<Socket>()

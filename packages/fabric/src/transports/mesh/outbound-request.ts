@@ -96,7 +96,7 @@ function findOutbound(
   return direct === null || delegation === null ? direct : viaGateway(name)
 }
 
-/** Another token proves nothing that the certificate does not, and is left out as before. */
+/** Any other token proves nothing that the certificate does not, and is left out. */
 function delegationIn(head: Head): string | null {
   const bearer = bearerIn(head)
   const isDelegation = typeof bearer === 'string' && 'act' in (unverifiedClaims(bearer) ?? {})

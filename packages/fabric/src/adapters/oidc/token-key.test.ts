@@ -87,6 +87,39 @@ test('a provider that is away does not stop known tokens, and unknown ones are n
   clock.advance(1_000)
   expect(await keys.find(kid)).not.toBeNull()
   await expect(keys.find('unknown')).rejects.toThrow('away')
+  // Within the pause as well, in which the provider is not asked again.
+  await expect(keys.find('unknown')).rejects.toThrow('away')
+  away = false
+  clock.advance(1_000)
+  expect(await keys.find('unknown')).toBeNull()
+})
+
+test('a reading that was under way at a rotation does not hide the new version', async () => {
+  const { process } = open()
+  const stored = process().provider
+  const [asked, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  let reads = 0
+  const { keys } = process({
+    async open(...given) {
+      const versions = await stored.open(...given)
+      reads += 1
+      if (reads !== 2) return versions
+      asked.resolve()
+      await answered.promise
+      return versions
+    },
+    async rotate(...given) {
+      const made = await stored.rotate(...given)
+      answered.resolve()
+      return made
+    },
+  })
+  await keys.read()
+  const reading = keys.read()
+  await asked.promise
+  const made = await keys.rotate()
+  await reading
+  expect((await keys.find(made.kid))?.kid).toBe(made.kid)
 })
 
 test('a process that ends in the middle of a rotation leaves one key that signs', async () => {

@@ -38,6 +38,8 @@ export class TokenKeys {
   #known: readonly TokenKey[] = []
   #readAt = Number.NEGATIVE_INFINITY
   #reading: Promise<readonly TokenKey[]> | null = null
+  /** Of the last reading; null where it succeeded. */
+  #failure: { readonly cause: unknown } | null = null
 
   constructor(provider: KeyProvider, clock: Pick<Clock, 'now' | 'monotonic'>) {
     this.#provider = provider
@@ -50,8 +52,13 @@ export class TokenKeys {
     this.#reading ??= this.#provider
       .open(TOKEN_KEY, 'P-256')
       .then((versions) => {
+        this.#failure = null
         this.#known = versions.map((each) => this.#known.find(isVersion(each)) ?? tokenKey(each))
         return this.#known
+      })
+      .catch((cause: unknown) => {
+        this.#failure = { cause }
+        throw cause
       })
       .finally(() => {
         this.#reading = null
@@ -59,12 +66,19 @@ export class TokenKeys {
     return this.#reading
   }
 
-  /** Returns the version of that `kid` while it is accepted; null for any other text. */
+  /**
+   * Resolves to the version of that `kid` while it is accepted; to null for any other text. Rejects
+   * if the provider is away.
+   */
   async find(kid: unknown): Promise<TokenKey | null> {
     const known = this.#find(kid)
     if (known !== null) return known
     const isPaused = this.#clock.monotonic() - this.#readAt < readPauseMs
-    if (this.#known.length > 0 && isPaused) return null
+    if (this.#known.length > 0 && isPaused) {
+      // Another reading so soon would show no more: it could not be decided, and cannot yet.
+      if (this.#failure !== null) throw this.#failure.cause
+      return null
+    }
     await this.read()
     return this.#find(kid)
   }
@@ -80,6 +94,8 @@ export class TokenKeys {
   async rotate(): Promise<TokenKey> {
     const { version: from } = newestVersion(await this.#provider.open(TOKEN_KEY, 'P-256'))
     const made = await this.#provider.rotate(TOKEN_KEY, { from, overlapMs: TOKEN_OVERLAP_MS })
+    // A reading from before the rotation has the versions of then.
+    await this.#reading?.catch(() => undefined)
     await this.read()
     return tokenKey(made)
   }

@@ -415,7 +415,7 @@ export const REQUIREMENTS = {
       'Each frame of a streamed request is inspected whole, and the right to go on decided, before it is forwarded.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'a message of a channel is whole' },
-    attacks: ['streamed-request', 'stream-through-connectors', 'hoarded-streams'],
+    attacks: ['streamed-request', 'stream-through-connectors', 'hoarded-streams', 'probing-stream'],
   },
   'stream:proved-frames': {
     promise:

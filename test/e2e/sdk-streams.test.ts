@@ -268,8 +268,14 @@ describe(verifies(['stream:requests@gateway'], 'a streamed request of the SDK'),
     await serve('whole', () => new Response('ok'))
     await serve('masked', () => new Response('ok'))
     const whole = await failure(caller.call('whole', { ndjson: numbers(1) }))
-    expect(whole.code).toBe('SIGNATURE_REJECTED')
+    expect(whole).toMatchObject({ code: 'CONTENT_UNSUPPORTED', mayHaveActed: false })
     expect(whole.next).toContain('streams.permit')
+    await agentOf('idle')
+    for (const to of ['idle', 'nowhere']) {
+      const streamed = await failure(caller.call(to, { ndjson: numbers(1) }))
+      const unary = await failure(caller.call(to, { json: {} }))
+      expect([streamed.code, streamed.next]).toEqual([unary.code, unary.next])
+    }
     const opaque = await failure(caller.call('masked', { ...octets(9) }))
     expect(opaque.code).toBe('CONTENT_UNSUPPORTED')
   })

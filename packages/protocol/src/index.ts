@@ -369,6 +369,7 @@ export {
   type SignatureParams,
 } from './signatures/http-signature-base.ts'
 export {
+  isSignedAsStream,
   type PreparedSignature,
   type ProfileDraft,
   prepareRequestSignature,

@@ -92,20 +92,28 @@ export async function admitMessage<Checked>(
   const given = authenticate(head, message, deps)
   const authenticated = given instanceof Promise ? await given : given
   if (authenticated instanceof Refusal) return refuse(deps, message, authenticated)
-  const permitted = message.fault ?? (await permit(deps, authenticated, check).catch(undecided))
+  const { fault, faultOfRoute = null } = message
+  const permitted =
+    fault ?? (await permit(deps, authenticated, { faultOfRoute, check }).catch(undecided))
   if (permitted instanceof Refusal) {
     return refuse(deps, authenticated, permitted, authenticated.caller)
   }
   return permitted
 }
 
+interface Permitting<Checked> {
+  readonly faultOfRoute: Refusal | null
+  readonly check: ReceiverCheck<Checked>
+}
+
 async function permit<Checked>(
   deps: MessageDeps,
   authenticated: Exchange<Authenticated>,
-  check: ReceiverCheck<Checked>,
+  { faultOfRoute, check }: Permitting<Checked>,
 ): Promise<Admitted<Checked> | Refusal> {
   const authorized = await authorize(authenticated, deps.authorization)
   if (authorized instanceof Refusal) return authorized
+  if (faultOfRoute !== null) return faultOfRoute
 
   const inspecting = inspect(authorized, deps)
   const inspected = inspecting instanceof Promise ? await inspecting : inspecting

@@ -90,6 +90,12 @@ export interface FirstMessage {
    * refused.
    */
   readonly fault: Refusal | null
+  /**
+   * The reason why the route does not carry the message, of which only the head was read. It is
+   * stated behind policy: a caller that may not call the receiver learns nothing about its route.
+   * Absent, or null, for any other message.
+   */
+  readonly faultOfRoute?: Refusal | null
   readonly target: Target
   /** Never what leaves: see `Inspected`. */
   readonly received: Message

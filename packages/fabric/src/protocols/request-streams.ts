@@ -45,6 +45,18 @@ export function forwardedCodec({ headers }: Pick<Head, 'headers'>): FrameCodec |
   return codec !== null && isInUtf8(contentType) ? codec : notInUtf8('CONTENT_UNSUPPORTED')
 }
 
+/**
+ * The refusal of a request that its sender signed as a stream, where `streamedCodec` has given
+ * null: read whole, it would be refused for its signature, which states nothing about the reason.
+ * Null where the route carries streams, and the head is not that of one.
+ */
+export function unroutedStream(route: Route | null): Refusal | null {
+  if (route === null) return new Refusal('RECEIVER_UNREACHABLE', 'the receiver has no endpoint')
+  if (permitsRequests(route)) return null
+  const detail = 'the route permits no streamed request: set its streams.permit to request or both'
+  return new Refusal('CONTENT_UNSUPPORTED', detail)
+}
+
 function permittedCodec(
   route: Pick<Route, 'reliability'>,
   { method, headers }: Pick<Head, 'method' | 'headers'>,

@@ -142,6 +142,11 @@ export function requestProfileFault(
   return null
 }
 
+/** Reports whether the signer states that the content of the request is a stream. */
+export function isSignedAsStream({ components }: Pick<SignedRequest, 'components'>): boolean {
+  return components.includes(`"${bodyHeader}"`)
+}
+
 function contentFault(request: SignableRequest, covers: (name: string) => boolean): string | null {
   if (request.isStreamed === true) {
     // Nothing could be compared with it before the stream is forwarded.

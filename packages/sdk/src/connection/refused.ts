@@ -68,14 +68,12 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
 
 /** A streamed request is refused for other reasons, and its body cannot be read again. */
 const NEXT_OF_STREAM: Readonly<Partial<Record<RefusalCode, string>>> = {
-  SIGNATURE_REJECTED:
-    'check that the receiver serves and that its route permits streamed requests (`streams.permit`), then the clock of this machine',
   SIGNATURE_MISSING:
     'a streamed request does not count as signed: send the content whole, or ask for a policy that permits it unsigned',
   MESSAGE_TOO_LARGE:
     'send smaller frames, or fewer; `limit` names the bound; a route that permits no streams bounds the whole body',
   CONTENT_UNSUPPORTED:
-    'send JSON lines in UTF-8, to a receiver that serves without a connector; policy that masks or blocks lets no octets pass',
+    'check that the route of the receiver has the protocol `http` and permits streamed requests (`streams.permit`); send JSON lines in UTF-8, since policy that masks or blocks lets no octets pass',
   APPROVAL_REQUIRED:
     'a streamed request cannot wait for an approval: send the content whole (`body` of bytes or `json`), or ask the operator for a policy that permits it without one',
   APPROVAL_PENDING:

@@ -1,15 +1,16 @@
-import { formatSpiffeId, isAssignableName } from '@countersign/protocol'
+import { formatSpiffeId, isAssignableName, isSignedAsStream } from '@countersign/protocol'
 import type { BodyBudget } from '../../budgets/body-budget.ts'
 import { OpenStreams } from '../../budgets/open-streams.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
+import type { PresentedSignature } from '../../pipeline/unchecked-request.ts'
 import type { ReadKind } from '../../protocols/a2a/card-content.ts'
 import type { TaskOwners } from '../../protocols/a2a/task-guard.ts'
 import type { TaskReader } from '../../protocols/a2a/task-reader.ts'
 import type { Classify } from '../../protocols/classify.ts'
 import type { McpSessions } from '../../protocols/mcp/mcp-sessions.ts'
 import type { Head } from '../../protocols/reading/head.ts'
-import { streamedCodec } from '../../protocols/request-streams.ts'
+import { streamedCodec, unroutedStream } from '../../protocols/request-streams.ts'
 import type { Balancer } from '../../routes/balancer.ts'
 import { type Routes, reliabilityOf } from '../../routes/routes.ts'
 import { answerCall } from '../http/call.ts'
@@ -52,16 +53,26 @@ export function agentsRoutes(options: AgentsRouterOptions): readonly PathRoute<R
   ]
 }
 
-/** The codec and bounds of a call that its route permits to be a stream; null for any other. */
+/**
+ * The codec and bounds of a call that its route permits to be a stream; a refusal of one that was
+ * signed as a stream and may not be one, null for any other.
+ */
 export function streamOfCall(routes: Routes, places: OpenStreams = new OpenStreams()) {
-  return ({ segments }: PathMatch<Router>, head: Head): StreamedRequest | null | Refusal => {
+  return (
+    { segments }: PathMatch<Router>,
+    head: Head,
+    signature: PresentedSignature | null,
+  ): StreamedRequest | null | Refusal => {
     const { agent } = segments
     if (agent === undefined || !head.path.startsWith('/agents/')) return null
     const route = routes.find(agent)
-    if (route === null) return null
     const codec = streamedCodec(route, head)
-    if (codec === null || codec instanceof Refusal) return codec
-    return { codec, bounds: reliabilityOf(route).streams, places }
+    if (codec instanceof Refusal) return codec
+    if (route !== null && codec !== null) {
+      return { codec, bounds: reliabilityOf(route).streams, places }
+    }
+    const isStated = signature !== null && isSignedAsStream(signature.signed)
+    return isStated ? unroutedStream(route) : null
   }
 }
 

@@ -13,6 +13,7 @@ import { networkOf } from '../../lib/limits.ts'
 import { Refusal, StatedRefusal } from '../../lib/refusal.ts'
 import { admitHead, type HeadDeps } from '../../pipeline/admit.ts'
 import { refusalOfFailure } from '../../pipeline/record.ts'
+import type { PresentedSignature } from '../../pipeline/unchecked-request.ts'
 import { comesFromForeignPage } from '../../protocols/http/foreign-page.ts'
 import type { Head } from '../../protocols/reading/head.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
@@ -82,7 +83,11 @@ export interface GatewayOptions extends UnparsedOptions {
   readonly routes: PathRoutes<Router>
   readonly publicRoutes: PathRoutes<PublicRoute>
   /** The codec and bounds of a request that is not to be read whole; null for any other. */
-  streamOf(match: PathMatch<Router>, head: Head): StreamedRequest | null | Refusal
+  streamOf(
+    match: PathMatch<Router>,
+    head: Head,
+    signature: PresentedSignature | null,
+  ): StreamedRequest | null | Refusal
   /** `https://host:port`, as callers reach it. */
   origin(): string
 }
@@ -281,7 +286,8 @@ function readRequest(
         prove(request, identified.caller.principal)
         return admitCaller(identified, { budget, bodyBytesMax, address })
       }),
-    streamOf: (head) => (route === null ? null : options.streamOf(route, head)),
+    streamOf: (head, signature) =>
+      route === null ? null : options.streamOf(route, head, signature),
     faultOf: (judged) =>
       pageFault(judged) ??
       (route === null

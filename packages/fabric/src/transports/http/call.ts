@@ -54,10 +54,13 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
   const inRoute = call.path.split('?', 1)[0] ?? ''
   const callerDeadline = readCallerDeadline(call.received.head)
   const untimely = callerDeadline instanceof Refusal ? callerDeadline : null
-  const unfit = call.received.refused ?? call.received.fault ?? untimely
+  const faultOfRoute = call.received.isFaultOfRoute === true ? call.received.fault : null
+  const faultOfHead = faultOfRoute === null ? call.received.fault : null
+  const unfit = call.received.refused ?? faultOfHead ?? untimely
   const unread = unfit ?? unreadIds(call)
   const unparsed = unread instanceof Promise ? await unread : unread
-  const { protocol } = call.forwarder.route
+  // Policy is asked about a stream as about any that a route carries.
+  const protocol = faultOfRoute === null ? call.forwarder.route.protocol : 'http'
   const known = [call.tasks.known, call.sessions.known]
   const read = unparsed ?? (await call.classify(call.received, inRoute, protocol, known))
   // A request that could not be read is still an exchange: identified, refused, recorded.
@@ -65,7 +68,7 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
   const classified = read instanceof Refusal ? { ...unclassified, rpcId: read.rpcId } : read
   const { name } = call.forwarder.route
   const reached = reachedOwners(call.tasks.tasks, name, classified.tasks)
-  const unchecked = toUnchecked(call, { classified, reached }, fault)
+  const unchecked = toUnchecked(call, { classified, reached }, { fault, faultOfRoute })
   const carrier = callForwarder({
     ...call.forwarder,
     callerDeadline: callerDeadline instanceof Refusal ? null : callerDeadline,
@@ -134,7 +137,7 @@ const unclassified: Classified = {
 function toUnchecked(
   call: Call,
   { classified, reached }: { classified: Classified; reached: ReachedOwners | null },
-  fault: Refusal | null,
+  faults: Pick<UncheckedRequest, 'fault' | 'faultOfRoute'>,
 ): UncheckedRequest {
   const { received } = call
   const { head, frames, presented, signature } = received
@@ -145,7 +148,7 @@ function toUnchecked(
     transport: call.transport,
     presented,
     head: headIn(call.received),
-    fault,
+    ...faults,
     signature,
     left: call.forwarder.signal,
     target: {

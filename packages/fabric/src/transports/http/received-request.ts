@@ -34,6 +34,8 @@ export interface ReceivedRequest {
   readonly identified: Exchange<Identified> | null
   /** The reason why an identified sender's body was not read to its end. */
   readonly fault: Refusal | null
+  /** True where `fault` discloses the route: it is for a sender that policy permits to call it. */
+  readonly isFaultOfRoute?: true
   /** The account that its body is counted under; empty when `refused`. */
   readonly client: string
   /**
@@ -73,8 +75,11 @@ export interface Reading {
   admit(judged: JudgedHead): Maybe<HeadAdmission>
   /** Refuses an identified sender's request for its head, before the body is read. */
   faultOf?(judged: JudgedHead): Refusal | null
-  /** The codec of a request that is not to be read whole; null for any other. */
-  streamOf?(head: Head): StreamedRequest | null | Refusal
+  /**
+   * The codec of a request that is not to be read whole; null for any other. A refusal is one of
+   * the route. The signature has not been verified.
+   */
+  streamOf?(head: Head, signature: PresentedSignature | null): StreamedRequest | null | Refusal
   /** Of the listener, which a request of HTTP/2 states. HTTPS unless given. */
   readonly scheme?: 'http' | 'https'
   /** Gives what the peer put forward; by default its certificate, token and API key. */
@@ -121,8 +126,8 @@ export async function receiveRequest(
     if (fault !== null) return refusedRead(fault)
     const signature = readSignature(head)
     if (signature instanceof Refusal) return refusedRead(signature)
-    const streamed = streamOf?.(head) ?? null
-    if (streamed instanceof Refusal) return refusedRead(streamed)
+    const streamed = streamOf?.(head, signature) ?? null
+    if (streamed instanceof Refusal) return { ...refusedRead(streamed), isFaultOfRoute: true }
     if (streamed !== null) {
       // Its connection is not given up because it takes longer than a request that is read whole.
       keepReading(request)

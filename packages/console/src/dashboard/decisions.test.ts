@@ -73,6 +73,12 @@ describe('mergeDecision', () => {
     expect(line).toMatchObject({ operation: 'agent.quarantine billing because "leaked key"' })
   })
 
+  test('an event of administration is not shown as a success', () => {
+    const facts = { event: 'approval-denied' }
+    const [line] = mergeDecision([], { ...intent, kind: 'lifecycle', facts })
+    expect(line).toMatchObject({ outcome: 'approval-denied', tone: 'warn' })
+  })
+
   test('names the connector that recorded it, also when the fabric closed it', () => {
     const opened = mergeDecision([], { ...intent, producer: 'pay' })
     expect(opened[0]?.recordedBy).toBe('pay')

@@ -62,7 +62,7 @@ function operationOf({ facts, object, reason, changedBy }: EntryView): string | 
 
 function outcomeOf({ kind, facts, ended }: EntryView): Pick<Decision, 'outcome' | 'tone'> {
   if (kind === 'intent') return { outcome: 'under way', tone: 'warn' }
-  if (ended === null) return { outcome: String(facts['event'] ?? kind), tone: 'good' }
+  if (ended === null) return { outcome: String(facts['event'] ?? kind), tone: 'warn' }
   const { result, code, reason } = ended
   if (result === 'unknown') {
     return { outcome: reason === null ? result : `${result}: ${reason}`, tone: 'warn' }

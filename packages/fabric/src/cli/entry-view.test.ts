@@ -1,6 +1,15 @@
 import type { EntryView } from '@countersign/protocol'
 import { expect, test } from 'vitest'
-import { createEntryCompletion, entryRow, kindOf, operationOf, resultOf } from './entry-view.ts'
+import {
+  columnsOf,
+  createEntryCompletion,
+  entryRow,
+  kindOf,
+  operationOf,
+  resultOf,
+} from './entry-view.ts'
+import { plainPaint } from './output/paint.ts'
+import { formatTable } from './output/table.ts'
 
 const intent: EntryView = {
   kind: 'intent',
@@ -35,6 +44,19 @@ test('a closing entry is shown with its caller and operation', () => {
   expect(told).toMatchObject({ kind: 'outcome', index: 8, caller: 'support' })
   expect(operationOf(told)).toBe('tools/call refund')
   expect(resultOf(told)).toBe('delivered')
+})
+
+test('a narrow terminal shows the recorder where it is not the fabric for every entry', () => {
+  const headOf = (entries: readonly EntryView[]): string | undefined =>
+    formatTable(
+      { columns: columnsOf(entries), rows: entries.map(entryRow) },
+      { width: 80, paint: plainPaint },
+    ).split('\n')[0]
+  const exchange = 'exc_a_01a220a40b9073cfb9db23fb7535f620'
+  const entries = [intent, outcome].map((entry) => ({ ...entry, exchange }))
+  expect(headOf(entries)).not.toContain('reco')
+  expect(headOf(entries)).toContain('operation')
+  expect(headOf([...entries, { ...outcome, exchange, producer: 'billing' }])).toContain('reco')
 })
 
 test('an exchange that was opened before the listening began stays unknown', () => {

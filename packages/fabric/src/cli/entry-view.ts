@@ -17,6 +17,17 @@ export const ENTRY_COLUMNS: readonly Column[] = [
 ]
 
 /**
+ * Returns the columns for entries that are all known. A narrow terminal leaves the column of the
+ * recorder out if the fabric recorded every entry.
+ */
+export function columnsOf(entries: readonly EntryView[]): readonly Column[] {
+  if (entries.some(({ producer }) => producer !== null)) return ENTRY_COLUMNS
+  return ENTRY_COLUMNS.map((column) =>
+    column.title === 'recorded by' ? { ...column, spare: true } : column,
+  )
+}
+
+/**
  * The widths of these columns in a stream, which hold most names; an exchange id has 38 columns
  * in a slot of one letter.
  */

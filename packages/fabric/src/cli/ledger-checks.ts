@@ -78,12 +78,18 @@ export async function checkLedger({ config, clock }: Patient): Promise<Verdict> 
     try {
       const outlook = await inspectLedgerFolder(config, { slot, trust, clock })
       if (outlook !== null) return outlookVerdict(outlook)
-      return warn('the trust file does not list its keys yet', 'start the fabric once')
+      return warn('the trust file does not list its keys yet', startOf(running.length))
     } catch (error) {
       const says = error instanceof Error ? error.message : String(error)
       return fail(says, 'see "Start failures" in docs/operate/recover.md')
     }
   })
+}
+
+/** The first free slot goes to the next process that starts. */
+function startOf(runningCount: number): string {
+  if (runningCount === 0) return 'start the fabric once'
+  return 'start one more process (`countersign up --replica`), which takes this slot'
 }
 
 /** Fewer are read within a second, and need no mention. */

@@ -198,7 +198,9 @@ async function refuseSecond(dataDir: string): Promise<void> {
   const running = await findRunning(dataDir)
   if (running === null || running.pid === process.pid) return
   const { origin, pid } = running
-  const next = 'use it, stop it, or start another one with --data and --port'
+  const next =
+    'use it, stop it, or start another one with --data and --port; several processes of one data ' +
+    'folder all need --replica'
   throw new Failure('usage', `a fabric runs on ${dataDir} already: ${origin}, process ${pid}`, next)
 }
 

@@ -1,7 +1,13 @@
 import type { EntryView } from '@countersign/protocol'
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
-import { createEntryCompletion, ENTRY_COLUMNS, entryRow, WATCH_WIDTHS } from '../entry-view.ts'
+import {
+  columnsOf,
+  createEntryCompletion,
+  ENTRY_COLUMNS,
+  entryRow,
+  WATCH_WIDTHS,
+} from '../entry-view.ts'
 import { type FabricClient, withFabric } from '../fabric-client.ts'
 import { watchInterruption } from '../interruption.ts'
 import { parseCount } from '../option-values.ts'
@@ -58,7 +64,7 @@ async function showRecent(
     const entries = await recentEntries(fabric, count)
     output.show(entries, () =>
       output.terminal.table({
-        columns: ENTRY_COLUMNS,
+        columns: columnsOf(entries),
         rows: entries.map(createEntryCompletion()).map(entryRow),
       }),
     )

@@ -271,19 +271,22 @@ function formatProtected(done: Protected, { terminal }: Output): string {
       ['url', { text: done.url, style: 'cyan' }],
       ['key', { text: done.key, style: 'bold' }],
       ['', 'shown this once; good until ' + formatTime(done.expiresAt)],
-      ['policy', `${done.policy}; ${whatItDoes(done)}`],
+      ['policy', done.policy],
+      ['', whatItDoes(done)],
     ]),
     `\nTry it:\n  ${done.example.replaceAll('\n', '\n  ')}`,
-    '\nThe header Countersign-Exchange of the response names the exchange, for `explain` and `receipt`.',
+    '\nThe header Countersign-Exchange of the response names the exchange, for `explain`',
+    'and `receipt`.',
     'For clients in TypeScript and Python see docs/clients.md.',
-    'Each run creates one more key, and earlier ones stay good: see `key list` and `key revoke`.',
+    'Each run creates one more key, and earlier ones stay good: see `key list` and',
+    '`key revoke`.',
     ...remarksOn(done),
   ].join('\n')
 }
 
 function whatItDoes({ name, caller, policyKept }: Protected): string {
   if (policyKept) return `it was edited, and is kept as it is`
-  return `it permits ${caller} to call ${name}, and nobody else`
+  return `it permits ${caller} to call ${name}, and no other caller`
 }
 
 function remarksOn({ caller, policy, policyKept, policiesOfOthers }: Protected): readonly string[] {
@@ -294,7 +297,8 @@ function remarksOn({ caller, policy, policyKept, policiesOfOthers }: Protected):
       (file) =>
         `What ${file} masks or blocks holds for the callers that it names, not for ${caller}.`,
     ),
-    `${policy} masks and blocks nothing by itself: see @mask and @block in docs/policy.md.`,
+    `${policy} masks and blocks nothing by itself:`,
+    'see @mask and @block in docs/policy.md.',
   ]
 }
 

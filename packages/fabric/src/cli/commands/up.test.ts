@@ -175,7 +175,7 @@ test('an existing route is pointed elsewhere by --replace alone', async () => {
     expect(await urls('pointed')).toEqual(before)
   }
   expect((await protect(upstreamUrl)).stdout).toContain(
-    'protect-pointed.cedar; it permits pointed-caller to call pointed, and nobody else',
+    'it permits pointed-caller to call pointed, and no other caller',
   )
   expect(await urls('pointed')).toEqual(before)
   expect((await protect(`${upstreamUrl}/x`, '--replace')).status).toBe(0)

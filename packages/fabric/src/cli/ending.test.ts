@@ -133,6 +133,10 @@ describe('a fault of the machine', () => {
     ['EMFILE: too many open files, open', 'there are no file descriptors left'],
     ['EROFS: read-only file system, open', 'the file system is read-only'],
     ['ENOENT: no such file or directory, open', 'files of the data folder are gone'],
+    [
+      '/srv/x/state.db of the data folder was removed or replaced',
+      'files of the data folder are gone',
+    ],
     ['database disk image is malformed', 'a database is damaged'],
     ['database is locked', 'another process holds a database'],
   ])('%s comes with a next step', (text, means) => {
@@ -147,6 +151,13 @@ describe('a fault of the machine', () => {
     expect(brokenFailure({ what: 'the channels cannot be kept', dataDir }, cause).next).toContain(
       'look at the disk',
     )
+  })
+
+  test.each([
+    'another process has the record of used values open; to run several on one data folder, …',
+    'another data folder has the log of slot b',
+  ])('is not blamed where a fabric runs already: %s', (text) => {
+    expect(machineFailure('unreachable', { what: 'y', dataDir }, new Error(text))).toBeNull()
   })
 
   test('is not blamed for an error of ours, which keeps its stack', () => {

@@ -47,7 +47,7 @@ const machineFaults: readonly {
     next: 'stop the other process, then start again',
   },
   {
-    says: /ENOENT|ENOTDIR|ESTALE|data folder/,
+    says: /ENOENT|ENOTDIR|ESTALE|of the data folder was removed/,
     means: 'files of the data folder are gone',
     next: 'stop what removes them, restore the folder from a backup, then start again',
   },

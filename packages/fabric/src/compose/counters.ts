@@ -224,8 +224,8 @@ function lockFolder(dir: string, lock: (path: string) => Unlock): Unlock {
     return lock(join(dir, 'lock'))
   } catch (cause) {
     if (!(cause instanceof LockHeld)) throw cause
-    const next = 'to run several on one data folder, set `replica: true` for each of them'
-    throw new LockHeld(`${cause.message}; ${next}`, { cause })
+    const next = 'to run several on one data folder, start each of them with `--replica`'
+    throw new LockHeld(`${cause.message}; ${next}`)
   }
 }
 

@@ -15,6 +15,8 @@ export interface Place {
   /** Null for plain HTTP, undefined for a TLS peer without a certificate. */
   readonly credential?: TlsCredential | null | undefined
   readonly session?: Buffer
+  /** Of the caller; the machine chooses it otherwise. */
+  readonly localAddress?: string
   /** Answers to HEAD state how long a body would be, and have none. */
   readonly isBodiless?: boolean
 }
@@ -118,17 +120,17 @@ export function ask(socket: Socket, parts: readonly (string | Uint8Array)[]): Pr
  * writes leave at once: on a connection that is used again, a body would wait 40 ms for the peer's
  * delayed acknowledgement of the head.
  */
-export function dial({ port, credential, session }: Place): Promise<Socket> {
+export function dial({ port, credential, session, localAddress }: Place): Promise<Socket> {
   const host = '127.0.0.1'
+  const from = localAddress === undefined ? {} : { localAddress }
   return new Promise((resolve, reject) => {
     if (credential === null) {
-      const plain = connectPlain(port, host, () => resolve(plain)).setNoDelay(true)
+      const plain = connectPlain({ port, host, ...from }, () => resolve(plain)).setNoDelay(true)
       plain.once('error', reject)
       return
     }
     const secure = connect({
-      host,
-      port,
+      ...{ host, port, ...from },
       rejectUnauthorized: false,
       ALPNProtocols: ['http/1.1'],
       ...(session === undefined ? {} : { session }),

@@ -222,21 +222,21 @@ describe(verifies(['stream:requests@gateway'], 'a streamed request of the SDK'),
       for await (const _ of stream!.frames()) break
       return Response.json({ enough: true })
     })
-    let read = 0
+    let hasEnded = false
     async function* endless() {
-      for (;;) {
-        read += 1
-        yield { n: 'x'.repeat(1_000) }
+      try {
+        for (;;) yield { n: 'x'.repeat(1_000) }
+      } finally {
+        hasEnded = true
       }
     }
     const reply = await caller.call('open', { ndjson: endless() })
     expect(await reply.json()).toEqual({ enough: true })
-    const count = read
     const error = await failure(reply.receipt())
     expect(error.code).toBe('FRAMES_MISMATCHED')
     expect(error.message).toContain('and no others')
     expect((await reply.receipt({ part: true })).response.by).toBe('callee')
-    expect(read).toBe(count)
+    await expect.poll(() => hasEnded).toBe(true)
   })
 
   test('that fails ends as one that broke off, and is not sent again', async () => {
@@ -319,15 +319,24 @@ describe(verifies(['stream:requests@gateway'], 'a streamed request of the SDK'),
 describe(verifies(['stream:requests@gateway'], 'a streamed request of the SDK'), () => {
   test('that its author gives up ends at its receiver, and ends its source', async () => {
     const ends: string[] = []
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
     await serve('open', async ({ stream }) => {
-      await all(stream!.frames()).catch((error: AgentError) => ends.push(error.code))
+      try {
+        for await (const _ of stream!.frames()) begin()
+        ends.push('whole')
+      } catch (error) {
+        ends.push((error as AgentError).code)
+      }
       return new Response('late')
     })
     const leaving = new AbortController()
     async function* endless() {
       try {
         for (let n = 0; ; n++) {
-          if (n === 3) leaving.abort(new Error('enough'))
+          if (n === 3) {
+            await begun
+            leaving.abort(new Error('enough'))
+          }
           yield { n }
         }
       } finally {
@@ -336,7 +345,7 @@ describe(verifies(['stream:requests@gateway'], 'a streamed request of the SDK'),
     }
     const made = caller.call('open', { ndjson: endless(), signal: leaving.signal })
     await expect(made).rejects.toThrow('enough')
-    await expect.poll(() => ends.includes('source')).toBe(true)
+    await expect.poll(() => ends.toSorted()).toEqual(['BODY_UNFINISHED', 'source'])
   })
 
   test('that its receiver does not read stops its source', async () => {

@@ -99,6 +99,15 @@ describe('a call', () => {
     await expect(made).rejects.toThrow('enough')
   })
 
+  test('that is a stream does not wait for an approval, since its body cannot be read again', async () => {
+    await lab.echo()
+    lab.fabric.deviations.refuseCall = 'APPROVAL_PENDING'
+    const made = lab.caller.call('pay', { ndjson: [{ n: 0 }], approval: { waitMs: 60_000 } })
+    const error = await made.catch((cause: unknown) => cause)
+    expect(error).toMatchObject({ code: 'APPROVAL_PENDING', mayHaveActed: false })
+    expect((error as RefusedError).next).toContain('with a new body')
+  })
+
   test('states the time that it allows, and ends by itself where the fabric does not', async () => {
     await lab.serving(() => new Promise<Response>(() => undefined))
     const calling = lab.caller.call('pay', { body: 'x', timeoutMs: 50 })

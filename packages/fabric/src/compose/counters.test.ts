@@ -62,7 +62,7 @@ test.each([
 ])('a %s keeps the other kind from its data folder', async (_, first, second) => {
   const { start } = openFolder()
   const running = await start(first)
-  await expect(start(second)).rejects.toThrow(/another process has .*`replica: true` for each/)
+  await expect(start(second)).rejects.toThrow(/another process has .*each of them with `--replica`/)
   await running.close()
   await (await start(second)).close()
 })

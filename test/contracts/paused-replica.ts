@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { ledgerLimits } from '../../packages/fabric/src/ledger/limits.ts'
 import { streamLimits } from '../../packages/fabric/src/state/state-stream.ts'
 import { deadline } from '../harness/deadline.ts'
 import { bytesOf, refusalOf, send } from '../harness/doors.ts'
@@ -14,6 +15,8 @@ import { verifies } from '../requirements.ts'
 
 /** The leases of the replicas, so that a pause is longer than one. */
 export const pausedLeaseMs = 2_000
+/** Magic and sequence stand before the size in each of the two slots of a head file. */
+const sizeAt = 12
 const pauseMs = Math.max(pausedLeaseMs, streamLimits.staleMs) * 1.5
 
 export interface PausedReplicas extends Replicas {
@@ -104,6 +107,7 @@ export function pausedReplica(engines: string, open: () => Promise<PausedReplica
         const { one, two, echo } = replicas
         const waiting = await connected(two, 'late')
         const { stream, sendEvent } = await openEvents(two, waiting.credential)
+        await quiet(replicas.logOfTwo)
         await two.pause()
         await replicas.takeSlot('b')
         await new Promise((wait) => setTimeout(wait, pauseMs))
@@ -124,6 +128,23 @@ export function pausedReplica(engines: string, open: () => Promise<PausedReplica
       },
     )
   })
+}
+
+/**
+ * Waits until everything is published: a process that is stopped while it renames a tile would
+ * finish that, and the files would differ without a signature of its own.
+ */
+async function quiet(folder: string): Promise<void> {
+  await vi.waitFor(async () => {
+    const head = readFileSync(join(folder, 'head'))
+    const [, published] = readFileSync(join(folder, 'log/checkpoint'), 'utf8').split('\n')
+    const sizes = [0, head.length / 2].map((slot) => head.readBigUInt64BE(slot + sizeAt))
+    const before = filesOf(folder)
+    expect(sizes).toContain(BigInt(published ?? ''))
+    expect(sizes.filter((size) => size > BigInt(published ?? ''))).toEqual([])
+    await new Promise((wait) => setTimeout(wait, 2 * ledgerLimits.publishDelayMs))
+    expect(filesOf(folder)).toEqual(before)
+  }, deadline)
 }
 
 /** The hash of every file of a log, without those of its lock, which ends with the process. */

@@ -1,4 +1,6 @@
 import { execFile } from 'node:child_process'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -29,7 +31,7 @@ const agents = new Map<string, Agent>()
 const streams = { permit: 'both' } as const
 const routes = {
   ...{ open: { streams }, masked: { streams }, countersigned: { streams } },
-  ...{ whole: {}, sums: { streams } },
+  ...{ whole: {}, sums: { streams }, hidden: { streams }, tasks: { streams } },
   small: { streams: { ...streams, frameBytes: 1_024 } },
 } as const
 
@@ -57,9 +59,13 @@ async function agentOf(name: string): Promise<Agent> {
   return agent
 }
 
-async function serve(name: string, handler: AgentHandler): Promise<Agent> {
+async function serve(
+  name: string,
+  handler: AgentHandler,
+  protocol: 'http' | 'a2a' = 'http',
+): Promise<Agent> {
   const agent = await agentOf(name)
-  serving.push(await agent.serve(handler, { protocol: 'http' }))
+  serving.push(await agent.serve(handler, { protocol }))
   return agent
 }
 
@@ -278,6 +284,48 @@ describe(verifies(['stream:requests@gateway'], 'a streamed request of the SDK'),
     }
     const opaque = await failure(caller.call('masked', { ...octets(9) }))
     expect(opaque.code).toBe('CONTENT_UNSUPPORTED')
+    expect(opaque.next).toContain('octets')
+    await serve('tasks', () => new Response('ok'), 'a2a')
+    const other = await failure(caller.call('tasks', { ndjson: numbers(1) }))
+    expect(other.code).toBe('CONTENT_UNSUPPORTED')
+    expect(other.next).toContain('the protocol `http`')
+  })
+
+  test('is answered by an agent behind a connector, and its caller proves the frames', async () => {
+    const hidden = createServer((request, response) => {
+      response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+      request.pipe(response)
+    }).listen(0, '127.0.0.1')
+    await new Promise((resolve) => hidden.once('listening', resolve))
+    await world.agent('hidden', ['open'])
+    const { port } = hidden.address() as AddressInfo
+    await world.connectors.exposing('hidden', `http://127.0.0.1:${port}`, 'http')
+    const { promise: read, resolve: goOn } = Promise.withResolvers<void>()
+    async function* asked() {
+      yield { n: 0 }
+      // Not before its answer has been read.
+      await read
+      yield { n: 1 }
+    }
+    const reply = await caller.call('hidden', { ndjson: asked() })
+    const values: unknown[] = []
+    for await (const value of reply.values()) {
+      values.push(value)
+      goOn()
+    }
+    expect(values).toEqual([{ n: 0 }, { n: 1 }])
+    const receipt = await reply.receipt()
+    expect(receipt.response.by).toBe('callee')
+    const { request, response } = reply.frameRecords()
+    if (request === null || response === null) throw new Error('both are streams')
+    await verify(receipt.bytes, caller.trust, { as: 'caller', request, response })
+    const other = { ...request, digest: new Uint8Array(32) }
+    const mismatch = await failure(
+      verify(receipt.bytes, caller.trust, { as: 'caller', request: other }),
+    )
+    expect(mismatch.code).toBe('FRAMES_MISMATCHED')
+    hidden.closeAllConnections()
+    hidden.close()
   })
 
   test('is countersigned in its head, and whole where it is one message', async () => {

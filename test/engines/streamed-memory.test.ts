@@ -1,6 +1,12 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
-import { request } from 'node:https'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestOptions,
+  request as requestPlain,
+  type Server,
+} from 'node:http'
+import { request as requestTls } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,11 +19,22 @@ import { verifies } from '../requirements.ts'
 const mebibyte = 1024 * 1024
 const gibibyte = 1024 * mebibyte
 
+interface Target extends Omit<RequestOptions, 'headers'> {
+  readonly headers?: Readonly<Record<string, string>>
+  readonly host: string
+  readonly port: number
+  readonly path: string
+  readonly isPlain: boolean
+}
+
 let lab: Lab
 let receiver: Server
-let port = 0
 let fabric: ServerProcess
-let key = ''
+/** The connector of the agent that streams, and the one in front of its receiver. */
+let outbound: ServerProcess
+let inbound: ServerProcess
+let gateway: Target
+let connector: Target
 let received = 0
 
 beforeAll(async () => {
@@ -33,11 +50,20 @@ beforeAll(async () => {
   const upstream = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`
   lab.configure({
     agents: { sink: { upstream, protocol: 'http', roles: ['open'] } },
-    routes: { sink: { streams: { permit: 'request' } } },
+    routes: Object.fromEntries(
+      ['sink', 'hidden'].map((name) => [name, { streams: { permit: 'request' } }]),
+    ),
   })
   fabric = lab.start()
-  port = Number(new URL(String((await fabric.ready())['origin'])).port)
-  await lab.command('agent', 'enroll', 'caller')
+  const { port } = new URL(String((await fabric.ready())['origin']))
+  inbound = lab.connect({
+    words: ['--as', 'hidden', '--expose', upstream, '--protocol', 'http', '--no-observe'],
+  })
+  await inbound.ready()
+  outbound = lab.connect({ words: ['--no-observe'] })
+  const { loopbackUrl } = await outbound.ready()
+  const own = new URL(String(loopbackUrl))
+  let key = ''
   const stdout = {
     write: (text: string) => {
       key += text.trim()
@@ -48,7 +74,17 @@ beforeAll(async () => {
   expect(await run(['key', 'create', 'caller', ...words], { stdout, stderr })).toBe(0)
   const open = 'permit(principal, action == Action::"call", resource);\n'
   writeFileSync(join(lab.data, 'policies', 'open.cedar'), open)
-  await vi.waitFor(async () => expect(await upload(mebibyte)).toBe(200), { timeout: 30_000 })
+  const credential = { headers: { 'x-api-key': key } }
+  gateway = {
+    ...{ host: 'localhost', port: Number(port), path: '/agents/sink/', isPlain: false },
+    ...credential,
+  }
+  connector = { host: own.hostname, port: Number(own.port), path: '/hidden/', isPlain: true }
+  for (const target of [gateway, connector]) {
+    await vi.waitFor(async () => expect(await upload(target, mebibyte)).toBe(200), {
+      timeout: 30_000,
+    })
+  }
 }, 120_000)
 
 afterAll(() => {
@@ -59,19 +95,20 @@ afterAll(() => {
 })
 
 /** Streams so many bytes as fast as they are taken, and gives the status. */
-function upload(bytes: number): Promise<number | undefined> {
+function upload(
+  { isPlain, headers, ...target }: Target,
+  bytes: number,
+): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
-    const asked = request(
-      {
-        ...{ host: 'localhost', port, path: '/agents/sink/', method: 'POST' },
-        headers: { 'x-api-key': key, 'content-type': 'application/octet-stream' },
-        rejectUnauthorized: false,
-      },
-      (response) => {
-        response.resume()
-        response.on('end', () => resolve(response.statusCode))
-      },
-    )
+    const options = {
+      ...{ ...target, method: 'POST', rejectUnauthorized: false },
+      headers: { ...headers, 'content-type': 'application/octet-stream' },
+    }
+    const answered = (response: IncomingMessage): void => {
+      response.resume()
+      response.on('end', () => resolve(response.statusCode))
+    }
+    const asked = isPlain ? requestPlain(options, answered) : requestTls(options, answered)
     asked.on('error', reject)
     const chunk = Buffer.alloc(64 * 1024, 0xff)
     let left = bytes
@@ -92,16 +129,35 @@ function peakBytes({ pid }: ServerProcess): number {
   return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) * 1024
 }
 
+/** Streams a gibibyte; returns by how much the peak of each process has grown since its warm-up. */
+async function growthOf(
+  target: Target,
+  processes: readonly ServerProcess[],
+): Promise<readonly number[]> {
+  await upload(target, 64 * mebibyte)
+  const before = processes.map(peakBytes)
+  received = 0
+  expect(await upload(target, gibibyte)).toBe(200)
+  expect(received).toBe(gibibyte)
+  const growth = processes.map((each, i) => peakBytes(each) - (before[i] ?? 0))
+  const texts = growth.map((bytes) => (bytes / mebibyte).toFixed(1))
+  process.stdout.write(`grew by ${texts.join(' and ')} MiB\n`)
+  return growth
+}
+
 test(verifies(
   ['stream:requests@gateway'],
   'a gibibyte passes, and memory grows by 64 MiB at most',
 ), async () => {
-  await upload(64 * mebibyte)
-  const before = peakBytes(fabric)
-  received = 0
-  expect(await upload(gibibyte)).toBe(200)
-  expect(received).toBe(gibibyte)
-  const growth = peakBytes(fabric) - before
-  process.stdout.write(`grew by ${(growth / mebibyte).toFixed(1)} MiB\n`)
+  const [growth] = await growthOf(gateway, [fabric])
   expect(growth).toBeLessThanOrEqual(64 * mebibyte)
+}, 300_000)
+
+test(verifies(
+  ['stream:requests@mesh'],
+  'a gibibyte passes two connectors, and the memory of each grows by 64 MiB at most',
+), async () => {
+  const [out, into] = await growthOf(connector, [outbound, inbound])
+  expect(out).toBeLessThanOrEqual(64 * mebibyte)
+  expect(into).toBeLessThanOrEqual(64 * mebibyte)
 }, 300_000)

@@ -81,7 +81,10 @@ export class Upload {
     if (this.#cut !== null) fail(new StreamEnded(this.#cut.refusal))
   }
 
-  /** The bytes as they may leave, to be read once. Throws before `begin`. */
+  /**
+   * The bytes as they may leave, to be read once. Each piece is its reader's own. Throws before
+   * `begin`.
+   */
   get bytes(): AsyncIterable<Uint8Array> {
     if (this.#leaving === null) throw new TypeError('no intent is on record yet')
     return this.#leaving
@@ -150,7 +153,9 @@ export class Upload {
     const forwarded = this.#firstForwarded
     this.#count(first.data, forwarded)
     this.#firstForwarded = new Uint8Array(0)
-    return codec.format({ ...first, data: forwarded })
+    const leaving = codec.format({ ...first, data: forwarded })
+    // The exchange keeps the frame until it has left, and the reader ends the memory of a piece.
+    return leaving === forwarded ? new Uint8Array(leaving) : leaving
   }
 
   async #wait<Value>(watch: StatusWatch, work: Promise<Value | Refusal>): Promise<Value> {

@@ -19,7 +19,8 @@ export interface UpstreamRequest {
   readonly body: Uint8Array
   /**
    * The whole body of a streamed request, in place of `body`: read once, each piece when the
-   * receiver has taken the one before. Once it throws, the receiver sees a request that broke off.
+   * receiver has taken the one before. The memory of a piece is given back once it has left, so
+   * nothing else may read it. Once it throws, the receiver sees a request that broke off.
    */
   readonly stream?: AsyncIterable<Uint8Array>
   /**

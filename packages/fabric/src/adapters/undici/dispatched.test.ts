@@ -164,7 +164,7 @@ describe('a dispatched request', () => {
 
   test('takes a reset for no end of a body that has no other', async () => {
     const lane = {
-      ...{ requests: 0, bytesRead: 0, failure: null as Error | null },
+      ...{ requests: 0, bytesRead: 0, unsentBytes: () => 0, failure: null as Error | null },
       ...{ fault: () => null, look: () => undefined, close: () => undefined },
     }
     const dispatched = new Dispatched({ signal: new AbortController().signal, account }, endpoint)

@@ -94,6 +94,11 @@ export class Dispatched
     clearTimeout(this.#timer)
   }
 
+  /** True once the operating system has every byte of the request that was written so far. */
+  get hasLeft(): boolean {
+    return this.#started?.lane.unsentBytes() === 0
+  }
+
   /** Fails, without a byte sent, if no connection takes the request within `ms`. */
   waitAtMost(ms: number, toError: () => OutOfSpaceError): void {
     if (this.#findLane !== null || this.isOver || this.#timer !== undefined) return

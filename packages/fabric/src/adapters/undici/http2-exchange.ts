@@ -4,6 +4,7 @@ import {
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
 } from 'node:http2'
+import { endMemory } from '@countersign/protocol'
 import type { UpstreamRequest } from '../../routes/upstream.ts'
 import type { Dispatched } from './dispatched.ts'
 import type { Lane } from './lane.ts'
@@ -106,6 +107,8 @@ export class Http2Exchange {
       for await (const chunk of body) {
         if (this.#isOver) return
         if (!stream.write(chunk)) await drained(stream)
+        // Written and taken: not even the codec of HTTP/2 refers to it any longer.
+        if (stream.writableLength === 0) endMemory(chunk)
       }
       if (!this.#isOver) stream.end()
     } catch (cause) {

@@ -100,6 +100,24 @@ describe('a request over HTTP/2', () => {
     expect(at.sessions).toHaveLength(1)
   })
 
+  test('gives the memory of each piece back once it has left', async () => {
+    const pieces: Uint8Array<ArrayBuffer>[] = []
+    async function* made() {
+      for (let n = 0; n < 40; n++) {
+        const piece = new Uint8Array(64 * 1024).fill(97 + (n % 26))
+        pieces.push(piece)
+        yield piece
+      }
+    }
+    const { ask } = openUpstream(await openReceiver())
+    const { body } = await ask(made())
+    const given = await whole(body)
+    expect(given.length).toBe(40 * 64 * 1024)
+    const firsts = pieces.map((_, n) => given.charCodeAt(n * 64 * 1024))
+    expect(firsts).toEqual(pieces.map((_, n) => 97 + (n % 26)))
+    expect(pieces.filter(({ buffer }) => buffer.detached).length).toBeGreaterThan(0)
+  })
+
   test('whose body throws reaches no whole end', async () => {
     const codes: number[] = []
     const answer = (stream: ServerHttp2Stream): void => {

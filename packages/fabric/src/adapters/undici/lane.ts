@@ -20,6 +20,8 @@ export interface Lane {
   requests: number
   /** Bytes that the receiver sent over it, decrypted. */
   bytesRead: number
+  /** Bytes that were written to it, and that the operating system has not taken yet. */
+  unsentBytes(): number
   /**
    * The error with which it failed. undici takes a reset for the end of a body that has no other.
    */
@@ -49,7 +51,8 @@ export function openLane(
   const watch = expected === null ? watchPublic(socket, now) : watchReceiver(socket, expected)
   if (watch instanceof PeerError) return watch
   const close = (): void => void socket.destroy()
-  const lane: Lane = { requests: 0, bytesRead: 0, failure: null, ...watch, close }
+  const unsentBytes = (): number => socket.writableLength
+  const lane: Lane = { requests: 0, bytesRead: 0, unsentBytes, failure: null, ...watch, close }
   // Before any listener of undici.
   socket.once('error', (error) => {
     lane.failure = error

@@ -74,14 +74,17 @@ function openUpstream({ url }: { readonly url: string }, spiffeId: string | null
     ...{ connectionsPerEndpointMax: 64, connectionsMax: null },
   })
   closing.push(() => upstream.close())
-  const ask = (headers: readonly (readonly [string, string])[] = []) =>
+  const ask = (
+    headers: readonly (readonly [string, string])[] = [],
+    stream?: AsyncIterable<Uint8Array>,
+  ) =>
     upstream.request(
       { url, spiffeId },
       {
         ...{ method: 'POST', path: '/', headers, body: Uint8Array.of(1), still: () => null },
         signal: new AbortController().signal,
         account: { take: () => undefined, give: () => undefined },
-        owner: 'a',
+        ...{ owner: 'a', ...(stream === undefined ? {} : { stream }) },
       },
     )
   return {
@@ -220,4 +223,34 @@ test('a receiver cannot prolong the time for which an idle connection is kept', 
   const upstream = openUpstream(at)
   expect(await upstream.askWhole()).toBe('ok')
   await expect.poll(() => at.sockets[0]?.destroyed, deadline).toBe(true)
+})
+
+test('a piece of a streamed request keeps its memory until it has left, and no longer', async () => {
+  const { promise: read, resolve: goOn } = Promise.withResolvers<void>()
+  const received: Buffer[] = []
+  const at = await openReceiver(goodFor(10), (request, response) => {
+    void read.then(() => request.on('data', (chunk: Buffer) => received.push(chunk)))
+    request.on('end', () => response.end('ok'))
+  })
+  const pieces: Uint8Array<ArrayBuffer>[] = []
+  // Small ones: undici takes many of them while the socket takes none.
+  async function* made() {
+    for (let n = 0; n < 20_000; n++) {
+      const piece = new Uint8Array(1_000).fill(n)
+      pieces.push(piece)
+      yield piece
+    }
+  }
+  const asked = openUpstream(at).ask([], made())
+  const held = () => pieces.filter(({ buffer }) => !buffer.detached).length
+  const waiting = () => pieces.length < 20_000 && held() > 10
+  await expect.poll(waiting, deadline).toBe(true)
+  goOn()
+  const { status, discard } = await asked
+  expect(status).toBe(200)
+  discard()
+  const all = Buffer.concat(received)
+  expect(all.length).toBe(20_000_000)
+  expect(pieces.findIndex((_, n) => all[n * 1_000] !== n % 256)).toBe(-1)
+  expect(pieces.filter(({ buffer }) => buffer.detached).length).toBeGreaterThan(0)
 })

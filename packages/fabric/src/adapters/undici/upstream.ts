@@ -1,3 +1,4 @@
+import { endMemory } from '@countersign/protocol'
 import type { Dispatcher } from 'undici'
 import { overLimit } from '../../lib/limits.ts'
 import { OutOfSpaceError } from '../../lib/upstream-error.ts'
@@ -82,8 +83,9 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
         void sessions.request(endpoint, { request, dispatched, path })
         return await dispatched.response
       }
-      const dispatch = toDispatch(prefix, request, options.headersTimeoutMs)
       const dispatched = begin(request, endpoint, () => streams.take(receiver, request.owner))
+      const body = bodyOf(request, dispatched)
+      const dispatch = toDispatch(prefix, { ...request, body }, options.headersTimeoutMs)
       connections.enter(receiver, request.owner, dispatched, () => {
         pools.dispatch({ origin, spiffeId: endpoint.spiffeId, connectMs }, dispatch, dispatched)
       })
@@ -153,7 +155,9 @@ function rememberPlaces(): (url: string) => Place {
 
 function toDispatch(
   prefix: string,
-  request: UpstreamRequest,
+  request: Pick<UpstreamRequest, 'method' | 'path' | 'headers' | 'bounds'> & {
+    readonly body: Uint8Array | null
+  },
   headersTimeoutMs: number,
 ): Dispatcher.DispatchOptions {
   const headers: string[] = []
@@ -162,15 +166,30 @@ function toDispatch(
     method: request.method,
     path: joinPath(prefix, request.path),
     headers,
-    body: bodyOf(request),
+    body: request.body,
     ...(request.bounds === undefined ? {} : timeoutsOf(request.bounds, headersTimeoutMs)),
   }
 }
 
 /** undici takes iterables as well, and reads one piece when the last one is written. */
-function bodyOf({ stream, body }: UpstreamRequest): Uint8Array | null {
-  if (stream !== undefined) return stream as unknown as Uint8Array
+function bodyOf({ stream, body }: UpstreamRequest, dispatched: Dispatched): Uint8Array | null {
+  if (stream !== undefined) return endingMemory(stream, dispatched) as unknown as Uint8Array
   return body.length === 0 ? null : body
+}
+
+/**
+ * Gives the memory of each piece back once it has left. The garbage collector counts buffers by
+ * their headers, and lets up to 64 MiB of them wait.
+ */
+async function* endingMemory(
+  stream: AsyncIterable<Uint8Array>,
+  dispatched: Dispatched,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const piece of stream) {
+    yield piece
+    // undici asks for the next piece also while a small one waits in the socket.
+    if (dispatched.hasLeft) endMemory(piece)
+  }
 }
 
 function timeoutsOf({ firstByteMs, idleMs }: UpstreamBounds, headersTimeoutMs: number) {

@@ -23,6 +23,7 @@ export function sendBody(
   let isOver = false
   out.once('close', () => {
     isOver = true
+    body.stop()
   })
   out.once('response', (response) => {
     // The receiver needs no more of the request, and nothing would read it.

@@ -139,13 +139,26 @@ export async function drain(channel: Channel, observer: Observer): Promise<void>
   let quietSince = performance.now()
   while (performance.now() - quietSince < quietMs) {
     if (performance.now() > endsAt) throw new Error('the channel does not become empty')
-    const messages = await channel.receive({ group: 'workers', countMax: 64, leaseMs, waitMs: 500 })
-    if (messages.length > 0) quietSince = performance.now()
+    const messages = await channel
+      .receive({ group: 'workers', countMax: 64, leaseMs, waitMs: 500 })
+      .catch(nullIfUndecided)
+    if (messages === null || messages.length > 0) quietSince = performance.now()
+    if (messages === null) {
+      await sleep(undecidedPauseMs)
+      continue
+    }
     await Promise.allSettled(messages.map((message) => settle(message, observer)))
   }
 }
 
 const drainMsMax = 120_000
+const undecidedPauseMs = 500
+
+/** A loss of power takes used values, and what was signed until 20 s after that is not decided. */
+function nullIfUndecided(cause: unknown): null {
+  if (cause instanceof RefusedError && cause.code === 'UNDECIDED') return null
+  throw cause
+}
 
 /** Holds the workers during an inspection, and reports when they all stand still. */
 class Gate {

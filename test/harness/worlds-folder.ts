@@ -34,5 +34,6 @@ export function setup(project: TestProject): () => void {
   project.provide('worldsDir', dir)
   // Every process of the tests runs the same sources: the first one compiles them for all.
   process.env['NODE_COMPILE_CACHE'] ??= join(dir, 'compiled')
-  return () => rmSync(dir, { recursive: true, force: true })
+  // A worker that is about to end still writes what it compiled: removed again until it stays away.
+  return () => rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 }

@@ -39,6 +39,12 @@ export interface RoundsReport {
 const loadMsMin = 50
 const loadMsMax = 1_500
 const stopMsMax = 250
+/**
+ * A loss of power takes used values, and what was signed until 20 s after that is not decided: a
+ * round that did not wait for this would see hardly anything acknowledged, and prove little.
+ */
+const answersMsMax = 60_000
+const answersPauseMs = 50
 
 /** A fabric with everyone who talks through it, on one folder over all of its lives. */
 export interface Session {
@@ -149,7 +155,9 @@ async function dieAndReturn(session: Session, random: SeededRandom): Promise<str
   const startsTwice = random.chance(0.15)
   const bootMs = random.between(0, Math.ceil(startMs))
   const goesOnAsking = random.chance(0.5)
+  const waitsForAnswers = host.power !== null && random.chance(0.8)
   load.resume()
+  if (waitsForAnswers) await answersOnAll(session.observer)
   await sleep(loadMs)
   if (stops) await host.stop(stopMs)
   else await host.kill()
@@ -163,4 +171,19 @@ async function dieAndReturn(session: Session, random: SeededRandom): Promise<str
   await load.pause()
   const death = stops ? `${stopMs} ms into its shutdown` : `after ${loadMs} ms`
   return startsTwice ? `killed ${death}, again ${bootMs} ms into its start` : `killed ${death}`
+}
+
+/** Resolves when every transport has acknowledged something anew. */
+async function answersOnAll(observer: Observer): Promise<void> {
+  const { gateway, mesh } = observer.totals
+  const { messages } = observer
+  const all = () =>
+    observer.totals.gateway > gateway && observer.totals.mesh > mesh && observer.messages > messages
+  const endsAt = performance.now() + answersMsMax
+  while (!all()) {
+    if (performance.now() > endsAt) {
+      throw new Error(`not every transport answered within ${answersMsMax} ms of a start`)
+    }
+    await sleep(answersPauseMs)
+  }
 }

@@ -1,8 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { Client } from '../../packages/fabric/src/adapters/redis/client.ts'
 import { redisRateLimits } from '../../packages/fabric/src/adapters/redis/rate-limits.ts'
 import type { RedisTarget } from '../../packages/fabric/src/adapters/redis/session.ts'
 import { redisUsedValues } from '../../packages/fabric/src/adapters/redis/used-values.ts'
-import { WatchedServer } from '../../packages/fabric/src/adapters/redis/watched-server.ts'
+import {
+  clockDifferenceMsMax,
+  WatchedServer,
+} from '../../packages/fabric/src/adapters/redis/watched-server.ts'
 import { createReplayGuard } from '../../packages/fabric/src/identity/replay-guard.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
@@ -59,6 +63,27 @@ async function startServer(engine: RedisEngine, options: RedisOptions = {}): Pro
 
 const afterLoss = 'may have been lost'
 
+/** A client of a server whose clock is ahead by `shift.ms`. */
+function shiftedClient(shift: { ms: number }): Partial<RedisTarget> {
+  const load: RedisTarget['load'] = async (name) => {
+    const { createClient } = (await import(name)) as { createClient(options: object): Client }
+    return {
+      createClient(options: object) {
+        const client = createClient(options)
+        const send = client.sendCommand.bind(client)
+        client.sendCommand = async (args) => {
+          const answer = await send(args)
+          if (args[0] !== 'TIME') return answer
+          const [seconds, micros] = answer as readonly [string, string]
+          return [String(Number(seconds) + shift.ms / 1_000), micros]
+        }
+        return client
+      },
+    }
+  }
+  return { load }
+}
+
 describe.each(REDIS_ENGINES)('counters in %s', (engine) => {
   describe.skipIf(findRedis(engine) === null)('a real server', () => {
     let shared: RedisServer
@@ -74,6 +99,7 @@ describe.each(REDIS_ENGINES)('counters in %s', (engine) => {
       },
       unitMs: 1_500,
       isExact: false,
+      keptLongerMs: 2 * clockDifferenceMsMax,
     })
 
     rateLimitsContract(engine, async (requestsPerMinute) => {
@@ -230,6 +256,34 @@ describe.each(REDIS_ENGINES)('counters in %s', (engine) => {
       expect(await server.send('INFO', 'stats')).toMatch(/evicted_keys:[1-9]/)
       await expect.poll(() => watched.lostAt()).toBeGreaterThanOrEqual(createdAt)
       await expect.poll(() => claim('n', createdAt).catch(String)).toContain(afterLoss)
+    })
+
+    test('a clock that was ahead and is right again has freed values early, which is a loss', async () => {
+      const server = await startServer(engine)
+      const shift = { ms: 0 }
+      const { claim, watched } = await openWatched(server, {
+        prefix: 'p',
+        target: shiftedClient(shift),
+      })
+      const createdAt = systemClock.now()
+      expect(await claim('n', createdAt)).toBe(true)
+      shift.ms = 200_000
+      await expect.poll(() => watched.fault()).toContain('its clock differs by')
+      // By that clock, the value has expired.
+      const [key = ''] = /p:used:[A-Za-z0-9_-]+/.exec(await server.send('KEYS', 'p:used:*')) ?? []
+      expect(await server.send('DEL', key)).toBe(':1\r\n')
+      shift.ms = 0
+      await expect.poll(() => watched.fault()).toBeNull()
+      await expect(claim('n', createdAt)).rejects.toThrow(afterLoss)
+    })
+
+    test('a value is used for a fabric whose clock is as far behind as is permitted', async () => {
+      const ahead = await openWatched(shared, { prefix: 'ahead' })
+      expect(await ahead.values.claim('n', 1_000)).toBe(true)
+      const behind = await openWatched(shared, { prefix: 'ahead', isFirst: false })
+      // The window has ended by the clock of the first, and goes on by that of the second.
+      await new Promise((resolve) => setTimeout(resolve, 2_000))
+      expect(await behind.values.claim('n', 1_000 + 2 * clockDifferenceMsMax - 2_000)).toBe(false)
     })
 
     test('a full server refuses, and forgets nothing', async () => {

@@ -1,9 +1,14 @@
 import { hash } from 'node:crypto'
 import type { UsedValues } from '../../identity/replay-guard.ts'
-import type { WatchedServer } from './watched-server.ts'
+import { clockDifferenceMsMax, type WatchedServer } from './watched-server.ts'
 
 /** A day: no credential here lives longer. */
 const windowMsMax = 86_400_000
+/**
+ * A window ends by the clock of the fabric that claims. Another fabric, whose clock is as far
+ * behind that of the server as this one is ahead, would accept the value for this much longer.
+ */
+const otherClocksMs = 2 * clockDifferenceMsMax
 
 /** The agreement of the processes of a fabric, so that no two of them use different servers. */
 export interface Agreement {
@@ -21,7 +26,7 @@ export function redisUsedValues(server: WatchedServer, agreement: Agreement): Us
     // By its hash: a long value must not cost more memory than a short one, and an operator of the
     // server reads no nonces.
     const key = `${server.prefix}:used:${hash('sha256', value, 'base64url')}`
-    const args = [await agreement.marker(), String(Math.ceil(windowMs))]
+    const args = [await agreement.marker(), String(Math.ceil(windowMs) + otherClocksMs)]
     return server.run('claim', [server.markerKey, key], args)
   }
   return {

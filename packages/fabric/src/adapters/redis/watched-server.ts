@@ -38,8 +38,6 @@ interface Look {
   readonly markerId: string
   /** Monotonic, from before the look. */
   readonly at: number
-  /** Server's clock minus our monotonic one. */
-  readonly clockOffset: number
 }
 
 const scripts = { mark: markText, claim: claimText, spend: spendText } as const
@@ -55,6 +53,10 @@ export class WatchedServer {
   readonly markerKey: string
   readonly #lookListeners = new ListenerSet()
   #look: Look | null = null
+  /** Server's clock minus our monotonic one, also as of a look that does not count. */
+  #clockOffset: number | null = null
+  /** Since the marker was last written: values may have been freed early. */
+  #hasJumped = false
   #looking: Promise<void> | null = null
   #session: Session | null = null
   #timer: NodeJS.Timeout | undefined
@@ -108,8 +110,8 @@ export class WatchedServer {
 
   /** The clock of the server, in Unix milliseconds; null without a good look. */
   now(): number | null {
-    if (this.#look === null) return null
-    return this.#options.clock.monotonic() + this.#look.clockOffset
+    if (this.#look === null || this.#clockOffset === null) return null
+    return this.#options.clock.monotonic() + this.#clockOffset
   }
 
   /** Called after each good look. */
@@ -190,7 +192,6 @@ export class WatchedServer {
 
   async #takeLook(): Promise<Look> {
     const { clock, target } = this.#options
-    const before = this.#look?.clockOffset ?? null
     if (this.#session === null || this.#session.isBroken) {
       this.#session = await openSession(target, this.#bounds)
       for (const text of Object.values(scripts)) await this.#session.send(['SCRIPT', 'LOAD', text])
@@ -198,17 +199,23 @@ export class WatchedServer {
     const session = this.#session
     const at = clock.monotonic()
     const serverTime = timeOf(await session.send(['TIME']))
-    const received = clock.monotonic()
+    this.#compareClock(serverTime - (at + clock.monotonic()) / 2)
     const difference = serverTime - clock.now()
     if (Math.abs(difference) > clockDifferenceMsMax) {
       throw new Error(`its clock differs by ${Math.round(difference)} ms; synchronize the clocks`)
     }
     const { state, fault } = readServerReport(String(await session.send(['INFO'])))
     if (fault !== null) throw new Error(fault)
-    const clockOffset = serverTime - (at + received) / 2
-    const hasJumped = before !== null && Math.abs(clockOffset - before) > clockJumpMsMax
-    const markerId = await this.#mark(session, state, hasJumped)
-    return { session, markerId, at, clockOffset }
+    const markerId = await this.#mark(session, state, this.#hasJumped)
+    this.#hasJumped = false
+    return { session, markerId, at }
+  }
+
+  /** A jump counts until it is marked: the clock may be right by the next look that counts. */
+  #compareClock(offset: number): void {
+    const before = this.#clockOffset
+    this.#clockOffset = offset
+    if (before !== null && Math.abs(offset - before) > clockJumpMsMax) this.#hasJumped = true
   }
 
   async #mark(session: Session, state: string, isLoss: boolean): Promise<string> {

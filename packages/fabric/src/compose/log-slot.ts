@@ -8,6 +8,7 @@ import type { PostgresDatabase } from '../adapters/postgresql/database.ts'
 import { isLeaseOfOther, openPostgresLeaseStore } from '../adapters/postgresql/lease-store.ts'
 import { openSqliteLeaseStore } from '../adapters/sqlite/lease-store.ts'
 import { watchStorage } from '../adapters/sqlite/storage-fault.ts'
+import { sharedRead } from '../concurrency/shared-read.ts'
 import type { Config } from '../config/config.ts'
 import type { LedgerStore } from '../ledger/store.ts'
 import { makeFolder } from '../lib/named-path.ts'
@@ -42,7 +43,10 @@ export interface LogSlot {
   readonly lease: HeldLease
   /** Returns the store of the log, once; the caller closes it. */
   takeStore(): LedgerStore
-  /** All slots that were ever taken, and what their holders publish. */
+  /**
+   * All slots that were ever taken, and what their holders publish. Requests without a credential
+   * lead here: one read at a time serves all of them.
+   */
   slots(): Promise<readonly LeaseRow[]>
   /** Closes the store unless it was taken, then gives the lease back. */
   close(): Promise<void>
@@ -165,7 +169,7 @@ function logSlot(lease: HeldLease, store: LedgerStore, leases: LeaseStore): LogS
       isTaken = true
       return store
     },
-    slots: () => leases.list(),
+    slots: sharedRead(() => leases.list()),
     async close() {
       try {
         if (!isTaken) await store.close()

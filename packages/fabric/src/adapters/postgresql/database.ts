@@ -6,7 +6,7 @@ import {
   type PostgresTimes,
   type Session,
 } from './session.ts'
-import { RECORD_SESSIONS_MAX, type SessionPool, Sessions } from './sessions.ts'
+import { RECORD_SESSIONS_MAX, SECRET_SESSIONS_MAX, type SessionPool, Sessions } from './sessions.ts'
 
 export interface PostgresOptions {
   readonly target: PostgresTarget
@@ -22,6 +22,8 @@ export interface PostgresDatabase {
   readonly sessions: SessionPool
   /** The share of the same connections that records use. */
   readonly recordSessions: SessionPool
+  /** The share of the same connections that secrets use. */
+  readonly secretSessions: SessionPool
   /** A connection that is not one of the sessions, for its owner to destroy. */
   open(): Promise<Session>
   close(): Promise<void>
@@ -39,5 +41,7 @@ export async function openPostgresDatabase(options: PostgresOptions): Promise<Po
     throw cause
   }
   const recordSessions = sessions.share(RECORD_SESSIONS_MAX)
-  return { schema, times, sessions, recordSessions, open, close: async () => sessions.close() }
+  const secretSessions = sessions.share(SECRET_SESSIONS_MAX)
+  const pools = { sessions, recordSessions, secretSessions }
+  return { schema, times, ...pools, open, close: async () => sessions.close() }
 }

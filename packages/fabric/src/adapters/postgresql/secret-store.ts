@@ -99,7 +99,7 @@ class PostgresSecretStore implements SecretStore {
 
   /** Of several that start together, the first makes the index, and the others open it. */
   open(): Promise<void> {
-    return this.#database.sessions.use(async (session) => {
+    return this.#database.secretSessions.use(async (session) => {
       await session.query('BEGIN ISOLATION LEVEL READ COMMITTED')
       await lockSchema(session, this.#database.schema)
       const { rows } = await session.query(`SELECT name, envelope FROM ${this.#table}`)
@@ -112,7 +112,7 @@ class PostgresSecretStore implements SecretStore {
 
   find(name: string): Promise<Uint8Array | null> {
     assertSecretName(name)
-    return this.#database.sessions.use((session) => this.#find(session, name))
+    return this.#database.secretSessions.use((session) => this.#find(session, name))
   }
 
   async put(name: string, value: Uint8Array): Promise<void> {
@@ -135,7 +135,7 @@ class PostgresSecretStore implements SecretStore {
   }
 
   list(): Promise<readonly string[]> {
-    return this.#database.sessions.use(async (session) => {
+    return this.#database.secretSessions.use(async (session) => {
       const { rows } = await this.#rows(session, [indexName])
       return [...readIndex(rows, this.#key).versions.keys()].toSorted()
     })
@@ -180,7 +180,7 @@ class PostgresSecretStore implements SecretStore {
 
   /** Runs `work` in a transaction that holds the lock of the index. */
   #alone<T>(work: (session: Session, index: Index) => Promise<T>): Promise<T> {
-    return this.#database.sessions.use(async (session) => {
+    return this.#database.secretSessions.use(async (session) => {
       await session.query('BEGIN ISOLATION LEVEL READ COMMITTED')
       const sql = `SELECT name, envelope FROM ${this.#table} WHERE name = $1 FOR UPDATE`
       const { rows } = await session.query(sql, [indexName])

@@ -8,6 +8,8 @@ export const SESSIONS_MAX = 6
  * changed, and has leases renewed, at the same time: traffic must not delay the authority.
  */
 export const RECORD_SESSIONS_MAX = 3
+/** Likewise secrets, which requests for tokens read. The state and leases have at least one. */
+export const SECRET_SESSIONS_MAX = 2
 
 /** Runs work on a connection. The work leaves no transaction open, or throws. */
 export interface SessionPool {

@@ -94,6 +94,25 @@ describe.skipIf(isMissing)('records in PostgreSQL', () => {
     await store.close()
   })
 
+  test('take turns also where transactions are serializable by default', async () => {
+    const schema = `records_${schemas++}`
+    await server.query(`ALTER ROLE ${server.user} SET default_transaction_isolation = serializable`)
+    const store = await openStore(schema)
+    const session = await openSession(targetOf(server))
+    await session.query('BEGIN')
+    const first = { kind: 'put', collection: 'task', key: 'first', value: '1' }
+    const command = { ...first, ...forAlice, perOwnerMax: 9, countMax: 9 }
+    await session.query(`SELECT ${schema}.record_write($1::jsonb)`, [JSON.stringify([command])])
+    const second = store.put('task', 'second', '1', claim).catch(String)
+    const waits = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    await expect.poll(() => server.query(waits)).not.toEqual([])
+    await session.query('COMMIT')
+    expect(await second).toBe(true)
+    await server.query(`ALTER ROLE ${server.user} RESET default_transaction_isolation`)
+    session.destroy()
+    await store.close()
+  })
+
   test('behind a network that hangs, reads and writes end at their time', async () => {
     const proxy = await openTcpProxy(server.port)
     const store = await openStore(`records_${schemas++}`, { port: proxy.port })

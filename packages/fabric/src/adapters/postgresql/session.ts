@@ -102,6 +102,8 @@ async function clientOptions(target: PostgresTarget, times: PostgresTimes, socke
     options: [
       '-c search_path=pg_catalog',
       '-c synchronous_commit=on',
+      // Stricter ones fail for a row that another process has just changed, as each write here does.
+      '-c default_transaction_isolation=read\\ committed',
       '-c default_transaction_read_only=off',
       '-c client_min_messages=warning',
     ].join(' '),

@@ -74,6 +74,24 @@ test('a connection on which something failed is never used again', async () => {
   expect(await sessions.use(async (session) => session === first)).toBe(false)
 })
 
+test('a connection that breaks while it is used takes the idle ones with it', async () => {
+  const { opened, sessions } = openFakes()
+  const { wait, open } = gate()
+  const used = Array.from({ length: SESSIONS_MAX }, () => sessions.use(wait))
+  open()
+  await Promise.all(used)
+  const broken = sessions.use(async (session) => {
+    session.destroy()
+    throw new Error('no answer')
+  })
+  await expect(broken).rejects.toThrow('no answer')
+  expect(opened.map(({ isBroken }) => isBroken)).toEqual(opened.map(() => true))
+  // A statement that the server refuses says nothing about the others.
+  await Promise.all([1, 2].map(() => sessions.use(async () => undefined)))
+  await expect(sessions.use(() => Promise.reject(new Error('refused')))).rejects.toThrow('refused')
+  expect(opened.filter(({ isBroken }) => !isBroken)).toHaveLength(1)
+})
+
 test('a connection that ended while it was idle is replaced', async () => {
   const { opened, sessions } = openFakes()
   await sessions.use(async () => undefined)

@@ -43,6 +43,8 @@ export class Sessions implements SessionPool {
         if (!session.isBroken && !this.#isClosed) this.#idle.push(session)
         return result
       } catch (error) {
+        // A connection that ended or hangs is seldom alone: the next calls would find out one by one.
+        if (session.isBroken) this.#dropIdle()
         // In the middle of whatever failed: only the server knows what is open there.
         session.destroy()
         throw error
@@ -60,7 +62,12 @@ export class Sessions implements SessionPool {
 
   close(): void {
     this.#isClosed = true
-    for (const session of [...this.#idle.splice(0), ...this.#used]) session.destroy()
+    this.#dropIdle()
+    for (const session of this.#used) session.destroy()
+  }
+
+  #dropIdle(): void {
+    for (const session of this.#idle.splice(0)) session.destroy()
   }
 
   async #take(): Promise<Session> {

@@ -270,6 +270,38 @@ describe.skipIf(isMissing)('a server that lost commits', () => {
     expect(await store.changes(4, 10)).toEqual({ revision: 4, commits: [] })
   })
 
+  test('as after a failover has another history, in which earlier knowledge commits nothing', async () => {
+    const store = await open(newSchema())
+    await store.commit([agent('a')])
+    const { revision } = await store.read()
+    const before = store.history()
+    expect(before).toMatch(/^\d+\/[0-9A-F]{8}$/)
+    await server.crash()
+    await expect.poll(() => store.changes(revision, 10).catch(() => null)).not.toBeNull()
+    expect(store.history()).toBe(before)
+    await server.failOver()
+    // The change was made of what the server before had.
+    await expect.poll(() => store.commit([agent('b')]).catch(() => 0)).toBeNull()
+    expect(store.history()).not.toBe(before)
+    expect(await store.changes(revision, 10)).toEqual({ revision, commits: [] })
+    expect(await store.commit([agent('b')])).toBe(revision + 1)
+  })
+
+  test('has a history that a role without any rights can read', async () => {
+    await server.query(`CREATE ROLE plain LOGIN PASSWORD 'plain'`)
+    const target = { ...targetOf(server), user: 'plain', password: async () => 'plain' }
+    const sessions = [await openSession(target), await openSession(targetOf(server))]
+    closers.push(() => sessions.forEach((session) => session.destroy()))
+    expect(sessions[0]?.history).toMatch(/^\d+\/[0-9A-F]{8}$/)
+    expect(sessions[0]?.history).toBe(sessions[1]?.history)
+    const position = 'FUNCTION pg_current_wal_insert_lsn()'
+    await server.query(`REVOKE EXECUTE ON ${position} FROM PUBLIC`)
+    const withheld = await openSession(target)
+    closers.push(() => withheld.destroy())
+    expect(withheld.history).toMatch(/^\d+\.\d+\/00000000$/)
+    await server.query(`GRANT EXECUTE ON ${position} TO PUBLIC`)
+  })
+
   test('that waits for a standby in vain does not confirm a commit', async () => {
     const store = await open(newSchema())
     await server.query(`ALTER SYSTEM SET synchronous_standby_names = 'absent'`)

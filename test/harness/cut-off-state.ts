@@ -19,6 +19,7 @@ export function cutOffState(store: StateStore) {
       store.onWake(() => {
         if (network === 'up') listener()
       }),
+    history: () => store.history(),
     close: () => store.close(),
   }
   return {

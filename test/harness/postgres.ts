@@ -33,6 +33,8 @@ export interface PostgresServer {
   createDatabase(): Promise<string>
   /** Ends the server at once, as a crash does, and starts it again on the same data. */
   crash(): Promise<void>
+  /** As `crash`, and the server comes back as a standby that was promoted. */
+  failOver(): Promise<void>
   close(): Promise<void>
 }
 
@@ -83,6 +85,12 @@ export async function startPostgres({ tls = false } = {}): Promise<PostgresServe
       async crash() {
         await end(running.child, 'SIGQUIT')
         running = await start(cluster, port)
+      },
+      async failOver() {
+        await end(running.child, 'SIGQUIT')
+        writeFor(owner, join(cluster.data, 'standby.signal'), '')
+        running = await start(cluster, port)
+        await query('SELECT pg_promote(true)')
       },
       async close() {
         await end(running.child, 'SIGINT')

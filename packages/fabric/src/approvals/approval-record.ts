@@ -32,6 +32,8 @@ export interface ApprovalRecord {
   readonly decidedAt: number | null
   /** The approver's own reason. */
   readonly note: string
+  /** The history of the state in which it was decided; empty before. */
+  readonly history: string
   /** The exchange that used it. */
   readonly consumedBy: string | null
 }
@@ -51,6 +53,8 @@ export interface ApprovalDecision {
 export interface HeldDecision extends ApprovalDecision {
   /** The exchange in which the approver decides. */
   readonly exchange: string
+  /** The history of the state. */
+  readonly history: string
   /** From then on, the decision may be withdrawn: its process has failed, or is too slow. */
   readonly until: number
   /** The end of the request without the decision. */
@@ -66,7 +70,7 @@ export const APPROVED_MS = 3_600_000
 /** Returns the record that the decision holds; null unless the record waits for one. */
 export function held(
   record: ApprovalRecord,
-  decision: ApprovalDecision & Pick<HeldDecision, 'exchange'>,
+  decision: ApprovalDecision & Pick<HeldDecision, 'exchange' | 'history'>,
 ): ApprovalRecord | null {
   const { at } = decision
   if (record.state !== 'pending' || record.held !== null || at >= record.expiresAt) return null
@@ -83,9 +87,10 @@ export function heldUntil(record: ApprovalRecord, until: number): ApprovalRecord
 /** Returns the record after the decision that holds it. */
 export function decided(record: ApprovalRecord): ApprovalRecord {
   if (record.held === null) return record
-  const { approver, verdict, note, at, endsAt } = record.held
+  const { approver, verdict, note, at, endsAt, history } = record.held
   const expiresAt = verdict === 'approved' ? Math.max(endsAt, at + APPROVED_MS) : endsAt
-  return { ...record, held: null, state: verdict, approver, note, decidedAt: at, expiresAt }
+  const decision = { state: verdict, approver, note, decidedAt: at, history }
+  return { ...record, ...decision, held: null, expiresAt }
 }
 
 /** Reports whether a record was decided as the other one was, and may have been used since. */
@@ -142,7 +147,9 @@ export function encodeApproval(record: ApprovalRecord): string {
 /** Throws on a row that this version did not write: what cannot be read permits nothing. */
 export function decodeApproval(text: string): ApprovalRecord {
   const record = JSON.parse(text) as ApprovalRecord
-  const isWhole = typeof record.id === 'string' && typeof record.digest === 'string'
+  const isWhole = [record.id, record.digest, record.history].every(
+    (each) => typeof each === 'string',
+  )
   // Absent is not null: a row of an earlier form is not read.
   if (!isWhole || !Number.isSafeInteger(record.expiresAt) || record.held === undefined) {
     throw new TypeError('the stored approval is malformed')

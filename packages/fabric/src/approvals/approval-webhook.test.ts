@@ -14,7 +14,15 @@ const record = (caller = 'a'): ApprovalRecord => ({
   ...{ protocol: 'mcp', operation: 'tools/call', tool: 'pay', parameters: ['iban'] },
   askedBy: principal(caller),
   ...{ reason: 'moves money', requestedBy: 'exc_1', requestedAt: 1, expiresAt: 1_000 },
-  ...{ state: 'pending', approver: null, decidedAt: null, note: '', held: null, consumedBy: null },
+  ...{
+    state: 'pending',
+    approver: null,
+    decidedAt: null,
+    note: '',
+    held: null,
+    consumedBy: null,
+    history: '',
+  },
 })
 
 function openWebhook(answers: readonly (number | Error)[]) {

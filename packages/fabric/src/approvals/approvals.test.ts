@@ -44,6 +44,7 @@ class World {
   readonly recorded: RecordedDecision[] = []
   readonly notified: string[] = []
   canRecord = true
+  history = ''
   readonly records = memoryRecordStore({ clock: { now: () => this.now } })
   #ids = 0
   #fault: { readonly step: number; readonly what: string | null } = { step: 0, what: null }
@@ -75,6 +76,7 @@ class World {
         put: (...args) => this.#step(() => this.records.put(...args)),
       },
       clock: { now: () => this.now },
+      history: () => this.history,
       random: (count) => {
         const id = ++this.#ids
         return new Uint8Array(count).fill(id >> 8, 0, -1).fill(id, -1)
@@ -111,6 +113,36 @@ async function pendingId(approvals: Approvals, asked = request()): Promise<strin
 
 const approved = { verdict: 'approved', note: 'agreed' } as const
 const denied = { verdict: 'denied', note: 'too much' } as const
+
+describe('an approval of before a failover, which may have lost its use', () => {
+  const approve = async (world: World): Promise<string> => {
+    const id = await pendingId(world.open())
+    await world.open().decide(id, alice, approved)
+    return id
+  }
+
+  test('is not used: the action is asked for anew', async () => {
+    const world = new World()
+    const id = await approve(world)
+    world.history = 'another'
+    const next = await pendingId(world.open())
+    expect(next).not.toBe(id)
+    expect(await world.open().find(id)).toMatchObject({ state: 'approved', consumedBy: null })
+    await world.open().decide(next, alice, approved)
+    expect(await world.open().claim(request())).toMatchObject({ id: next })
+  })
+
+  test('is not used either where its use itself meets the failover', async () => {
+    const world = new World()
+    const id = await approve(world)
+    const { put } = world.records
+    world.records.put = (...args) => {
+      world.history = 'another'
+      return put(...args)
+    }
+    expect(await pendingId(world.open())).not.toBe(id)
+  })
+})
 
 describe('a request for an approval', () => {
   test('is made once: each repeat receives the same id, with the end and when to ask again', async () => {

@@ -67,6 +67,8 @@ export interface ApprovalsOptions {
   readonly random: Random
   /** Of a request, until a person has decided. */
   readonly pendingMs: number
+  /** As `StateStore.history`: an approval of another one may have been used, which was lost. */
+  history(): string
   /** Reports whether a principal is active now. */
   isActive(principal: Principal): boolean
   /** Puts a decision on record. Resolves to a refusal if it cannot; it may be on record then. */
@@ -140,7 +142,8 @@ export class Approvals {
       const approver = record.approver
       if (used === null || approver === null) continue
       // One of two racing repeats wins here; the other reads `consumed` and asks anew.
-      if (await this.#replace(record, used)) {
+      // The write itself may have led to a server that has lost an earlier use.
+      if ((await this.#replace(record, used)) && this.#isPresent(record)) {
         return { id: record.id, approver: principalText(approver), digest: record.digest }
       }
     }
@@ -168,7 +171,8 @@ export class Approvals {
         continue
       }
       const at = this.#now()
-      const holding = held(record, { approver: caller, verdict, note, at, exchange })
+      const history = this.#options.history()
+      const holding = held(record, { approver: caller, verdict, note, at, exchange, history })
       if (holding === null) return { record, taken: false }
       if (!(await this.#replace(record, holding))) continue
       return this.#carryOut(holding)
@@ -268,7 +272,7 @@ export class Approvals {
       requestedAt: at,
       expiresAt: at + this.#options.pendingMs,
       state: 'pending',
-      ...{ held: null, approver: null, decidedAt: null, note: '', consumedBy: null },
+      ...{ held: null, approver: null, decidedAt: null, note: '', history: '', consumedBy: null },
     }
     if (!(await this.#rows.add(record, found?.reference ?? null, at))) return null
     this.#counted?.ends.push(endsOf(record))
@@ -312,11 +316,17 @@ export class Approvals {
 
   /**
    * Reports whether a record still answers its question. One that is used does not, nor one that
-   * was approved by a principal that has lost its status since.
+   * was approved by a principal that has lost its status since, or before a failover.
    */
-  #isOpen({ state, approver }: ApprovalRecord): boolean {
+  #isOpen(record: ApprovalRecord): boolean {
+    const { state, approver } = record
     if (state === 'consumed') return false
-    return state !== 'approved' || (approver !== null && this.#options.isActive(approver))
+    if (state !== 'approved') return true
+    return approver !== null && this.#options.isActive(approver) && this.#isPresent(record)
+  }
+
+  #isPresent({ history }: ApprovalRecord): boolean {
+    return history === this.#options.history()
   }
 
   #replace(record: ApprovalRecord, next: ApprovalRecord): Promise<boolean> {

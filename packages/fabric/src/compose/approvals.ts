@@ -34,6 +34,7 @@ export function composeApprovals(
     ...{ clock, random, pendingMs: pendingMinutes * 60_000 },
     ...(notify === null ? {} : { notify }),
     records: stores.records,
+    history: () => stores.state.history,
     isActive(principal) {
       const key = principalKey(principal)
       const record = findPrincipal(directory, key, trustDomain)

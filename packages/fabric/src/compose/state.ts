@@ -15,6 +15,10 @@ export async function openState(
       onFatal: (cause) => environment.onFatal('the state cannot be followed', cause),
       onReadFault: (cause) => environment.log('state not read', { error: String(cause) }),
       onReadAgain: () => environment.log('state read again'),
+      onHistory: () =>
+        environment.log('commits of the state may be lost', {
+          reason: 'PostgreSQL failed over: repeat the revocations of the last moments before it',
+        }),
     })
   } catch (cause) {
     await store.close()

@@ -1,5 +1,5 @@
 import { createHash, generateKeyPairSync } from 'node:crypto'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { agentRecord, putRecord } from '../../../../test/contracts/directory.ts'
 import {
   chainOf,
@@ -104,6 +104,19 @@ describe('enrolment', () => {
     expect(others).toEqual([])
     expect(refusals.map(({ code }) => code)).toEqual(Array(4).fill('CREDENTIAL_SPENT'))
     expect(deps.identity.directory.find('alice')?.keys?.signing.keyId).toBe(winner?.signingKeyId)
+  })
+
+  test('takes no token of before a failover of the state, which may have lost its use', async () => {
+    const { joinTokens, enrollment } = deps.identity
+    const { text } = await joinTokens.create({ name: 'alice' })
+    const history = vi.spyOn(deps.store, 'history').mockReturnValue('another')
+    const request = async (of: string) => enrollmentRequest(of, newAgentSecrets())
+    const refused = await enrollment.enroll(await request(text))
+    expect(refused).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+    expect(joinTokens.list()).toMatchObject([{ ended: expect.stringContaining('failed over') }])
+    const { text: newer } = await joinTokens.create({ name: 'alice' })
+    expect(await enrollment.enroll(await request(newer))).toMatchObject({ name: 'alice' })
+    history.mockRestore()
   })
 
   test('forgets no used token: it is used after a restart as well', async () => {

@@ -91,12 +91,14 @@ const tokenSchema = z.strictObject({
   usedAt: z.number().nullable(),
   generation: z.int().min(0).optional(),
   ended: z.string().optional(),
+  /** The history of the state that it was made in. */
+  history: z.string().optional(),
   hash: z.string(),
 })
 type KeptToken = z.infer<typeof tokenSchema>
 
 export function createJoinTokens(options: {
-  readonly stream: Pick<StateStream, 'project' | 'commit'>
+  readonly stream: Pick<StateStream, 'project' | 'commit' | 'history'>
   readonly guards: Guards
   readonly directory: Pick<StoredDirectory, 'find'>
   readonly clock: Clock
@@ -109,6 +111,7 @@ export function createJoinTokens(options: {
     format: (token) => JSON.stringify(token),
   })
   const changes = new TokenChanges(tokens, guards)
+  const view = (token: KeptToken): JoinToken => viewOf(token, stream.history)
   return {
     create: async (terms) => {
       const secret = createSecretText(idLength, random)
@@ -120,15 +123,15 @@ export function createJoinTokens(options: {
         }
         if (tokens.find(secret.id) !== null) throw new Error('a join token of that id exists')
         const generation = directory.find(terms.name)?.generation ?? 0
-        const made = tokenOf(terms, { secret, now, generation })
+        const made = tokenOf(terms, { secret, now, generation, history: stream.history })
         const ended = changes.end(made.name, 'a newer one was made')
         return [...old.flatMap((token) => changes.forget(token)), ...ended, ...changes.add(made)]
       })
       const token = tokens.find(secret.id)
       if (token === null) throw new Error('the join token was removed at once')
-      return { text: formatSecretText(kind, secret), token: withoutHash(token) }
+      return { text: formatSecretText(kind, secret), token: view(token) }
     },
-    list: () => [...tokens.values()].map(withoutHash),
+    list: () => [...tokens.values()].map(view),
     remove: (id) =>
       stream.commit(() => {
         const token = tokens.find(id)
@@ -138,7 +141,7 @@ export function createJoinTokens(options: {
       const parsed = parseSecretText(kind, idLength, text)
       const token = parsed === null ? null : tokens.find(parsed.id)
       if (parsed === null || token === null) return null
-      return secretMatches(parsed.secret, token.hash) ? withoutHash(token) : null
+      return secretMatches(parsed.secret, token.hash) ? view(token) : null
     },
     consumption: (id) => {
       const token = tokens.find(id)
@@ -194,7 +197,12 @@ function newestOf(name: string): string {
 
 function tokenOf(
   terms: JoinTerms,
-  made: { secret: { id: string; secret: string }; now: number; generation: number },
+  made: {
+    secret: { id: string; secret: string }
+    now: number
+    generation: number
+    history: string
+  },
 ): KeptToken {
   const ttlMs = terms.ttlMs ?? ttlMsDefault
   if (!isAgentName(terms.name)) throw new TypeError('not an agent name')
@@ -211,11 +219,13 @@ function tokenOf(
     expiresAt: made.now + ttlMs,
     usedAt: null,
     generation: made.generation,
+    history: made.history,
     hash: hashSecret(made.secret.secret),
   })
 }
 
-function withoutHash(kept: KeptToken): JoinToken {
-  const { hash: _, ...token } = kept
-  return token
+/** Without the hash. A token of another history may have been used, which that one has lost. */
+function viewOf({ hash: _, history = '', ...token }: KeptToken, present: string): JoinToken {
+  if (history === present || token.usedAt !== null || token.ended !== undefined) return token
+  return { ...token, ended: 'the state failed over since and may have lost its use' }
 }

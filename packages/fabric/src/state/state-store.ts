@@ -93,6 +93,12 @@ export interface StateStore {
    * may come late, for nothing, or not at all. Returns the function that stops it.
    */
   onWake(listener: () => void): () => void
+  /**
+   * Identifies the line of commits that the store has now. It differs after an event that may have
+   * lost confirmed commits, such as a failover: what is good for one use in the line before is not
+   * good in the next one. Empty where the storage itself would have to lose them.
+   */
+  history(): string
   close(): Promise<void>
 }
 

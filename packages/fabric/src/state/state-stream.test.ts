@@ -32,9 +32,10 @@ async function openProcess(
   const onFatal = vi.fn<(cause: unknown) => void>()
   const onReadFault = vi.fn<(cause: unknown) => void>()
   const onReadAgain = vi.fn<() => void>()
+  const onHistory = vi.fn<() => void>()
   const own = memoryStateStore(memory)
   const stream = await StateStream.open({
-    ...{ store: through?.(own) ?? own, clock, onFatal, onReadFault, onReadAgain },
+    ...{ store: through?.(own) ?? own, clock, onFatal, onReadFault, onReadAgain, onHistory },
     limits: { pollMs: never, readMs: 20, ...limits },
   })
   opened.push(stream)
@@ -49,12 +50,23 @@ async function openProcess(
   })
   const set = (key: string, n: number) => stream.commit(() => [settings.overwrite(key, { n })])
   const valueOf = (key: string) => settings.find(key)?.n ?? null
-  return { stream, settings, set, valueOf, clock, onFatal, onReadFault, onReadAgain }
+  return { stream, settings, set, valueOf, clock, onFatal, onReadFault, onReadAgain, onHistory }
 }
 
 const row = (value: string | null, key = 'a') => ({ table: 'settings', key, value }) as const
 
 describe('a stream', () => {
+  test('reports another history once, with the first read of it', async () => {
+    const memory = new StateMemory()
+    const { stream, onHistory } = await openProcess(memory)
+    await stream.refresh()
+    expect(onHistory).not.toHaveBeenCalled()
+    memory.lineOfCommits = 'another'
+    await stream.refresh()
+    await stream.refresh()
+    expect([onHistory.mock.calls.length, stream.history]).toEqual([1, 'another'])
+  })
+
   test('begins with every row, and shows a commit when it resolves', async () => {
     const memory = new StateMemory()
     memory.commit([row('1')])

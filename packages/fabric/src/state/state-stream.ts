@@ -59,6 +59,8 @@ export interface StateStreamDeps {
   onReadFault?(cause: unknown): void
   /** Called for the first read that succeeds after one that failed. */
   onReadAgain?(): void
+  /** Called after the first read of another history than the one before. */
+  onHistory?(): void
   readonly limits?: Partial<StreamLimits>
 }
 
@@ -88,6 +90,7 @@ export class StateStream implements Authority {
   #reading: Promise<void> | null = null
   #readsAgain = false
   #isFailing = false
+  #readHistory = ''
   #unsettled = 0
   #end: Error | null = null
   #timer: NodeJS.Timeout | undefined
@@ -102,6 +105,7 @@ export class StateStream implements Authority {
   static async open(deps: StateStreamDeps): Promise<StateStream> {
     const stream = new StateStream(deps)
     await stream.#readAll()
+    stream.#readHistory = stream.history
     stream.#stopWakes = deps.store.onWake(() => stream.#wake())
     stream.#timer = setInterval(() => {
       if (stream.#reading === null) stream.#wake()
@@ -123,6 +127,11 @@ export class StateStream implements Authority {
       return () => projection.notify(changes)
     })
     return projection
+  }
+
+  /** As `StateStore.history`. */
+  get history(): string {
+    return this.#deps.store.history()
   }
 
   isCurrent(): boolean {
@@ -218,6 +227,8 @@ export class StateStream implements Authority {
     try {
       if (this.#end !== null) throw this.#end
       await this.#readChanges()
+      if (this.#readHistory !== this.history) this.#deps.onHistory?.()
+      this.#readHistory = this.history
       if (this.#isFailing) this.#deps.onReadAgain?.()
       this.#isFailing = false
     } catch (cause) {

@@ -12,6 +12,8 @@ import {
 
 /** The rows that several stores can share, as several processes share a database. */
 export class StateMemory {
+  /** As `StateStore.history`; replaced by tests. */
+  lineOfCommits = ''
   readonly #rows = new Map<string, StateRow>()
   readonly #wakes = new ListenerSet()
   readonly #historyRows: number
@@ -88,6 +90,7 @@ export function memoryStateStore(memory: StateMemory = new StateMemory()): State
       stops.add(stop)
       return stop
     },
+    history: () => memory.lineOfCommits,
     async close() {
       for (const stop of stops) stop()
     },

@@ -24,6 +24,11 @@ export interface PostgresDatabase {
   readonly recordSessions: SessionPool
   /** The share of the same connections that secrets use. */
   readonly secretSessions: SessionPool
+  /**
+   * As `Session.history`, of the newest server that was used. Set before any call uses a connection
+   * to it.
+   */
+  history(): string
   /** A connection that is not one of the sessions, for its owner to destroy. */
   open(): Promise<Session>
   close(): Promise<void>
@@ -43,5 +48,6 @@ export async function openPostgresDatabase(options: PostgresOptions): Promise<Po
   const recordSessions = sessions.share(RECORD_SESSIONS_MAX)
   const secretSessions = sessions.share(SECRET_SESSIONS_MAX)
   const pools = { sessions, recordSessions, secretSessions }
-  return { schema, times, ...pools, open, close: async () => sessions.close() }
+  const history = () => sessions.history
+  return { schema, times, ...pools, history, open, close: async () => sessions.close() }
 }

@@ -1,6 +1,12 @@
 import { Socket } from 'node:net'
 import { setDeadline } from '../../lib/clock.ts'
-import { type Client, type LoadModule, loadPostgresClient, type QueryResult } from './client.ts'
+import {
+  type Client,
+  type LoadModule,
+  loadPostgresClient,
+  type QueryResult,
+  type Row,
+} from './client.ts'
 
 /** A database, as the configuration names it. */
 export interface PostgresTarget {
@@ -49,6 +55,11 @@ export class NoAnswer extends Error {
 /** One connection. It is broken for good by the first answer that does not come. */
 export interface Session {
   readonly isBroken: boolean
+  /**
+   * Identifies the line of commits of the server. It differs after a failover and a restored
+   * backup, which may have lost commits.
+   */
+  readonly history: string
   /** Rejects with the server's error, or with `NoAnswer`, after which the session is broken. */
   query(text: string, values?: readonly unknown[], timeMs?: number): Promise<QueryResult>
   /** Warnings of the server since this was last called. */
@@ -75,6 +86,7 @@ export async function openSession(
   try {
     await session.inTime(client.connect(), times.connectMs)
     await assertPrimary(session)
+    session.history = await historyOf(session)
     return session
   } catch (cause) {
     session.destroy()
@@ -102,7 +114,7 @@ async function clientOptions(target: PostgresTarget, times: PostgresTimes, socke
     options: [
       '-c search_path=pg_catalog',
       '-c synchronous_commit=on',
-      // Stricter ones fail for a row that another process has just changed, as each write here does.
+      // Stricter ones fail for a row that another process has just changed.
       '-c default_transaction_isolation=read\\ committed',
       '-c default_transaction_read_only=off',
       '-c client_min_messages=warning',
@@ -124,7 +136,45 @@ async function assertPrimary(session: Session): Promise<void> {
   if (fsync !== 'on') throw new Error('its fsync is off, so it may lose what it acknowledged')
 }
 
+/**
+ * The cluster and its timeline, which each promotion raises. Some managed services do not show the
+ * position in the log: there, each start of the server counts as a failover.
+ */
+async function historyOf(session: Pick<Session, 'query' | 'isBroken'>): Promise<string> {
+  const cluster = '(SELECT system_identifier FROM pg_control_system())::text'
+  const timeline = 'left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)'
+  try {
+    const { rows } = await session.query(`SELECT ${cluster} AS cluster, ${timeline} AS timeline`)
+    return formatHistory(rows[0])
+  } catch (cause) {
+    if (session.isBroken || !isWithheld(cause)) throw cause
+    const start = 'extract(epoch FROM pg_postmaster_start_time())::text'
+    const { rows } = await session.query(`SELECT ${start} AS cluster, '00000000' AS timeline`)
+    return formatHistory(rows[0])
+  }
+}
+
+/** `insufficient_privilege` and `feature_not_supported`. */
+function isWithheld(cause: unknown): boolean {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : null
+  return code === '42501' || code === '0A000'
+}
+
+function formatHistory(row: Row | undefined): string {
+  const { cluster, timeline } = row ?? {}
+  const isRead = typeof cluster === 'string' && /^[0-9A-F]{8}$/.test(String(timeline))
+  if (!isRead) throw new Error('its timeline cannot be read')
+  return `${cluster}/${String(timeline)}`
+}
+
+/** Reports whether a history ended when another one of the same cluster began. */
+export function isEarlierHistory(history: string, than: string): boolean {
+  const [[cluster, timeline = ''], [other, present = '']] = [history.split('/'), than.split('/')]
+  return cluster === other && timeline < present
+}
+
 class OpenSession implements Session {
+  history = ''
   readonly #client: Client
   readonly #socket: Socket
   readonly #times: PostgresTimes

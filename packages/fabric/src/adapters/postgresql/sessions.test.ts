@@ -5,7 +5,7 @@ import { RECORD_SESSIONS_MAX, SESSIONS_MAX, Sessions } from './sessions.ts'
 
 const never = 3_600_000
 
-function fakeSession(): Session & { end(): void } {
+function fakeSession(history: string): Session & { end(): void } {
   let isBroken = false
   const destroy = (): void => {
     isBroken = true
@@ -14,6 +14,7 @@ function fakeSession(): Session & { end(): void } {
     get isBroken() {
       return isBroken
     },
+    history,
     query: async () => ({ command: '', rowCount: 0, rows: [] }),
     takeWarnings: () => [],
     onNotification: () => undefined,
@@ -24,12 +25,13 @@ function fakeSession(): Session & { end(): void } {
 
 function openFakes(waitMs = never) {
   const opened: ReturnType<typeof fakeSession>[] = []
+  const server = { history: 'one/00000001' }
   const sessions = new Sessions(async () => {
-    const session = fakeSession()
+    const session = fakeSession(server.history)
     opened.push(session)
     return session
   }, waitMs)
-  return { opened, sessions }
+  return { opened, sessions, server }
 }
 
 /** Work that goes on until it is opened. */
@@ -86,7 +88,7 @@ test('a connection that breaks while it is used takes the idle ones with it', as
   })
   await expect(broken).rejects.toThrow('no answer')
   expect(opened.map(({ isBroken }) => isBroken)).toEqual(opened.map(() => true))
-  // A statement that the server refuses says nothing about the others.
+  // A statement that the server refuses ends its own connection alone.
   await Promise.all([1, 2].map(() => sessions.use(async () => undefined)))
   await expect(sessions.use(() => Promise.reject(new Error('refused')))).rejects.toThrow('refused')
   expect(opened.filter(({ isBroken }) => !isBroken)).toHaveLength(1)
@@ -115,12 +117,34 @@ test('a failed attempt to connect gives its turn back', async () => {
   const sessions = new Sessions(async () => {
     attempts++
     if (attempts <= 2 * SESSIONS_MAX) throw new Error('refused')
-    return fakeSession()
+    return fakeSession('one/00000001')
   }, never)
   const calls = Array.from({ length: 2 * SESSIONS_MAX }, () => sessions.use(async () => 'used'))
   const results = await Promise.allSettled(calls)
   expect(results.every(({ status }) => status === 'rejected')).toBe(true)
   expect(await sessions.use(async () => 'used')).toBe('used')
+})
+
+test('a server that another one has replaced is not used again, and what it answers is not', async () => {
+  const { opened, sessions, server } = openFakes()
+  const { wait, open } = gate()
+  const late = sessions.use(wait)
+  await Promise.all([1, 2].map(() => sessions.use(async () => undefined)))
+  expect(sessions.history).toBe('one/00000001')
+  opened[1]?.end()
+  opened[2]?.end()
+  server.history = 'one/0000000A'
+  await sessions.use(async () => expect(sessions.history).toBe('one/0000000A'))
+  open()
+  await expect(late).rejects.toThrow('was replaced by another one')
+  expect(opened[0]?.isBroken).toBe(true)
+  opened.at(-1)?.end()
+  server.history = 'one/00000009'
+  await expect(sessions.use(async () => undefined)).rejects.toThrow('was replaced by another one')
+  expect(sessions.history).toBe('one/0000000A')
+  // Of another cluster, nothing is known.
+  server.history = 'two/00000001'
+  expect(await sessions.use(async () => sessions.history)).toBe('two/00000001')
 })
 
 test('a share leaves connections to others, however many of its calls wait', async () => {

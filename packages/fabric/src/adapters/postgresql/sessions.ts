@@ -1,4 +1,4 @@
-import type { Session } from './session.ts'
+import { isEarlierHistory, type Session } from './session.ts'
 import { Turns } from './turns.ts'
 
 /** Connections of one process to the server, at most; one more listens for wake-ups. */
@@ -19,7 +19,7 @@ export interface SessionPool {
 /**
  * The connections of one process. A call waits for its turn within a time limit, and then has a
  * connection of its own. A connection on which something failed is ended, never given to another
- * call.
+ * call, and so is one to a server that another one has replaced.
  */
 export class Sessions implements SessionPool {
   readonly #open: () => Promise<Session>
@@ -27,6 +27,7 @@ export class Sessions implements SessionPool {
   readonly #turns: Turns
   readonly #idle: Session[] = []
   readonly #used = new Set<Session>()
+  #history: string | null = null
   #isClosed = false
 
   constructor(open: () => Promise<Session>, waitMs: number) {
@@ -35,15 +36,22 @@ export class Sessions implements SessionPool {
     this.#turns = new Turns(SESSIONS_MAX, waitMs)
   }
 
+  /** Of the newest server that a connection led to. Known once a connection was used. */
+  get history(): string {
+    if (this.#history === null) throw new Error('no connection to PostgreSQL was used yet')
+    return this.#history
+  }
+
   use<Result>(work: (session: Session) => Promise<Result>): Promise<Result> {
     return this.#turns.take(async () => {
       const session = await this.#take()
       try {
         const result = await work(session)
+        if (session.history !== this.#history) throw replaced()
         if (!session.isBroken && !this.#isClosed) this.#idle.push(session)
         return result
       } catch (error) {
-        // A connection that ended or hangs is seldom alone: the next calls would find out one by one.
+        // A connection that ended or hangs is seldom alone: the next calls would wait one by one.
         if (session.isBroken) this.#dropIdle()
         // In the middle of whatever failed: only the server knows what is open there.
         session.destroy()
@@ -76,10 +84,21 @@ export class Sessions implements SessionPool {
     while (session?.isBroken === true) session = this.#idle.pop()
     session ??= await this.#open()
     this.#used.add(session)
-    if (!this.#isClosed) return session
+    if (!this.#isClosed && this.#follow(session)) return session
+    this.#used.delete(session)
     session.destroy()
-    throw closed()
+    throw this.#isClosed ? closed() : replaced()
+  }
+
+  /** False for a server that another one has replaced: its rows are of the past. */
+  #follow({ history }: Session): boolean {
+    if (history === this.#history) return true
+    if (this.#history !== null && isEarlierHistory(history, this.#history)) return false
+    this.#history = history
+    this.#dropIdle()
+    return true
   }
 }
 
+const replaced = (): Error => new Error('this server of PostgreSQL was replaced by another one')
 const closed = (): Error => new Error('the store in PostgreSQL is closed')

@@ -40,6 +40,7 @@ export function openPostgresStateStore(
 ): StateStore {
   const { sessions, schema, times } = database
   const store = new PostgresState({ sessions, schema, historyRows, times })
+  const { history } = database
   const open = () => database.open()
   const wakes = new WakeListener({ open, channel: wakeChannel(schema), random })
   return {
@@ -47,6 +48,7 @@ export function openPostgresStateStore(
     commit: (changes) => store.commit(changes),
     changes: (after, rowsMax) => store.changes(after, rowsMax),
     onWake: (listener) => wakes.add(listener),
+    history,
     close: async () => wakes.close(),
   }
 }
@@ -60,6 +62,8 @@ class PostgresState {
   readonly #sql: ReturnType<typeof stateStatements>
   /** In the order in which they were returned. */
   readonly #marks = new Map<Revision, string>()
+  /** Of the server that was read last. */
+  #readFrom: string | null = null
 
   constructor(settings: Settings) {
     this.#settings = settings
@@ -76,6 +80,7 @@ class PostgresState {
       const revision = Number(rows[0]?.['revision'] ?? Number.NaN)
       if (!Number.isSafeInteger(revision)) throw new Error('the counter of the state is missing')
       this.#remember(revision, rows[0])
+      this.#readFrom = session.history
       return { revision, rows: rows.filter((row) => row['key'] !== null).map(stateRow) }
     })
   }
@@ -84,6 +89,9 @@ class PostgresState {
     assertStateChanges(changes)
     return this.#settings.sessions.use(async (session) => {
       if (changes.length === 0) return this.#present(session)
+      // These changes were computed from rows that may be lost there. They are computed anew, as if
+      // another process had been faster.
+      if (this.#readFrom !== null && session.history !== this.#readFrom) return null
       await session.query('BEGIN ISOLATION LEVEL READ COMMITTED')
       const { rows } = await session.query(this.#sql.begin, [changes.length])
       const revision = Number(rows[0]?.['revision'])
@@ -116,6 +124,7 @@ class PostgresState {
       const last = following.at(-1)
       const revision = commits.at(-1)?.revision ?? after
       this.#remember(revision, last ?? first)
+      this.#readFrom = session.history
       return { revision, commits }
     })
   }

@@ -58,6 +58,7 @@ test('an approval that was used is used after a restart, and one that was not ca
   const options = {
     ...{ clock, random: (count: number) => new Uint8Array(count), pendingMs: 60_000 },
     isActive: () => true,
+    history: () => '',
     record: () => Promise.resolve(null),
   }
   const principal = (subject: string) => ({ kind: 'agent', issuer: 'a.test', subject }) as const

@@ -50,6 +50,7 @@ export async function openSqliteStateStore(
     },
     changes: (after, rowsMax) => run('BEGIN', () => sql.changes(after, rowsMax)),
     onWake: (listener) => wakes.add(listener),
+    history: () => '',
     async close() {
       wakes.close()
       if (database.isOpen) database.close()

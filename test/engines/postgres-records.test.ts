@@ -11,6 +11,7 @@ import {
 import type { BoundsOfRecords, RecordStore } from '../../packages/fabric/src/state/record-store.ts'
 import { recordStoreContract } from '../contracts/record-store.ts'
 import { findPostgres, type PostgresServer, startPostgres, targetOf } from '../harness/postgres.ts'
+import { writtenBefore } from '../harness/record-crowd.ts'
 import { openTcpProxy } from '../harness/tcp-proxy.ts'
 
 const isMissing = findPostgres() === null
@@ -91,6 +92,13 @@ describe.skipIf(isMissing)('records in PostgreSQL', () => {
     const added = await store.added('task', 0, 10)
     expect(added.map(({ key }) => key)).toEqual(['first', 'second'])
     session.destroy()
+    await store.close()
+  })
+
+  test('of an owner do not wait for all that another one writes', async () => {
+    const store = await openStore(`records_${schemas++}`)
+    const { of, written } = await writtenBefore(store)
+    expect(written).toBeLessThan(of / 2)
     await store.close()
   })
 

@@ -119,6 +119,22 @@ export function idOfKey(key: string): string {
   return id.startsWith('"') ? (JSON.parse(id) as string) : id
 }
 
+/** Returns the client on whose share a write waits: the account, or the space of the key. */
+export function clientOf({
+  key,
+  owner,
+}: {
+  readonly key: string
+  readonly owner?: string
+}): string {
+  return owner ?? key.slice(0, key.indexOf('\n') + 1)
+}
+
+/** A write that finds no room is refused, and has no effect. */
+export function tooManyWrites(max: number): Error {
+  return new Error(`of ${max} writes of records that may wait, too many do`)
+}
+
 /** Throws for what engines store differently or not at all, before anything is written. */
 export function assertRecord(key: string, value: string, owner: string): void {
   if (key.length > recordKeyLengthMax || owner.length > recordKeyLengthMax) {

@@ -1,4 +1,10 @@
-import type { RecordCollection, RecordPut } from '../../state/record-store.ts'
+import { FairQueue } from '../../concurrency/fair-queue.ts'
+import {
+  clientOf,
+  type RecordCollection,
+  type RecordPut,
+  tooManyWrites,
+} from '../../state/record-store.ts'
 import type { PostgresDatabase } from './database.ts'
 
 export type RecordCommand =
@@ -17,8 +23,11 @@ export type RecordCommand =
       readonly expected?: string
     }
 
-/** Commands of one transaction, which others wait for. */
-const batchMax = 1_000
+/**
+ * Commands of one transaction, which others wait for. Each of them changes the same counters once
+ * more, so that a larger one takes longer for each.
+ */
+const batchMax = 128
 /** Commands that wait; above it, callers receive an error. */
 const pendingMax = 65_536
 
@@ -35,7 +44,7 @@ interface Waiting {
 export class RecordWriter {
   readonly #database: PostgresDatabase
   readonly #sql: string
-  #waiting: Waiting[] = []
+  readonly #waiting = new FairQueue<Waiting>(pendingMax)
   #isWriting = false
   #isClosed = false
 
@@ -47,11 +56,11 @@ export class RecordWriter {
   /** Rejects when the effect is unknown, or there is none. */
   ask(command: RecordCommand): Promise<boolean> {
     if (this.#isClosed) return Promise.reject(new Error('the record store is closed'))
-    if (this.#waiting.length >= pendingMax) {
-      return Promise.reject(new Error(`more than ${pendingMax} writes of records wait`))
-    }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ command, resolve, reject })
+      if (!this.#waiting.push(clientOf(command), { command, resolve, reject })) {
+        reject(tooManyWrites(pendingMax))
+        return
+      }
       if (this.#isWriting) return
       this.#isWriting = true
       // Behind this turn of the event loop, whose other commands come along.
@@ -61,13 +70,14 @@ export class RecordWriter {
 
   close(): void {
     this.#isClosed = true
-    for (const { reject } of this.#waiting.splice(0))
+    for (const { reject } of this.#waiting.take(pendingMax)) {
       reject(new Error('the record store is closed'))
+    }
   }
 
   async #run(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, batchMax)
+    while (this.#waiting.size > 0) {
+      const batch = this.#waiting.take(batchMax)
       try {
         const answers = await this.#write(batch.map(({ command }) => command))
         for (const [at, { resolve }] of batch.entries()) resolve(answers[at] === true)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, expect, test } from 'vitest'
 import { recordStoreContract } from '../../../../../test/contracts/record-store.ts'
+import { writtenBefore } from '../../../../../test/harness/record-crowd.ts'
 import { Approvals } from '../../approvals/approvals.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { openSqliteRecordStore } from './record-store.ts'
@@ -118,6 +119,13 @@ test('a write that is not awaited is carried out before the store is closed', as
   const again = await openSqliteRecordStore({ path, clock, onFatal })
   expect(await again.find('task', 'a')).toMatchObject({ value: '1' })
   await again.close()
+})
+
+test('an owner does not wait for all that another one writes', async () => {
+  const store = await openSqliteRecordStore({ path: newPath(), clock, onFatal })
+  const { of, written } = await writtenBefore(store)
+  expect(written).toBeLessThan(of / 2)
+  await store.close()
 })
 
 test('writes of a closed store reject', async () => {

@@ -1,23 +1,28 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Worker } from 'node:worker_threads'
+import { FairQueue } from '../../concurrency/fair-queue.ts'
 import { startWorker } from '../../concurrency/start-worker.ts'
 import type { Clock } from '../../lib/clock.ts'
 import {
   type AddedRecord,
   assertRecord,
   type BoundsOfRecords,
+  clientOf,
   findEachMax,
   RECORD_BOUNDS,
   RECORD_COLLECTIONS,
   type RecordCollection,
   type RecordStore,
   type StoredRecord,
+  tooManyWrites,
 } from '../../state/record-store.ts'
 import type { Answer, Command, RecordWorkerSettings, Reply } from './record-command.ts'
 import { openRecordDatabase, tableOf } from './record-schema.ts'
 
 /** Commands that wait for the writer; above it, callers receive an error. */
 const pendingMax = 65_536
+/** Of them with the writer, which carries out the batches in their order. */
+const postedMax = 1_024
 
 interface SqliteRecordStoreOptions {
   /** Created when absent. Several processes may open it, on one machine. */
@@ -148,8 +153,11 @@ class RecordWriterThread {
   readonly #onFatal: (error: Error) => void
   #worker: Worker | null = null
   readonly #exited = Promise.withResolvers<void>()
-  /** Not yet posted, in order. */
-  #outbox: Waiting[] = []
+  /** Not yet posted. */
+  readonly #outbox = new FairQueue<Waiting>(pendingMax)
+  /** The last command, posted once all others are. */
+  #closing: Waiting | null = null
+  #willPost = false
   /** Posted and unanswered, in order; answers come in the same one. */
   #posted: Waiting[] = []
   #failed: Error | null = null
@@ -164,20 +172,28 @@ class RecordWriterThread {
   ask(command: Command): Promise<Answer> {
     if (this.#failed !== null) return Promise.reject(this.#failed)
     if (this.#closed) return Promise.reject(new Error('the record store is closed'))
-    if (this.#outbox.length + this.#posted.length >= pendingMax) {
-      return Promise.reject(new Error(`more than ${pendingMax} writes of records wait`))
-    }
     return new Promise((resolve, reject) => {
-      this.#outbox.push({ command, resolve, reject })
-      // One post for everything that this turn writes: fewer messages, larger transactions.
-      if (this.#outbox.length === 1) setImmediate(() => this.#post())
+      const waiting = { command, resolve, reject }
+      if (command.kind === 'close') this.#closing = waiting
+      else if (!this.#outbox.push(clientOfCommand(command), waiting)) {
+        reject(tooManyWrites(pendingMax))
+        return
+      }
+      this.#postSoon()
     })
+  }
+
+  /** One post for everything that this turn writes: fewer messages, larger transactions. */
+  #postSoon(): void {
+    if (this.#willPost) return
+    this.#willPost = true
+    setImmediate(() => this.#post())
   }
 
   async close(): Promise<void> {
     if (this.#closed || this.#failed !== null) return
     // A command of this turn has not started the thread yet, but it will.
-    const isIdle = this.#worker === null && this.#outbox.length === 0
+    const isIdle = this.#worker === null && this.#outbox.size === 0
     const closed = isIdle ? null : this.ask({ kind: 'close' })
     this.#closed = true
     if (closed === null) return
@@ -186,9 +202,14 @@ class RecordWriterThread {
   }
 
   #post(): void {
-    if (this.#failed !== null || this.#outbox.length === 0) return
-    const waiting = this.#outbox
-    this.#outbox = []
+    this.#willPost = false
+    if (this.#failed !== null) return
+    const waiting = this.#outbox.take(postedMax - this.#posted.length)
+    if (this.#closing !== null && this.#outbox.size === 0) {
+      waiting.push(this.#closing)
+      this.#closing = null
+    }
+    if (waiting.length === 0) return
     this.#posted.push(...waiting)
     try {
       // A new thread finds what was posted before it was ready.
@@ -216,21 +237,27 @@ class RecordWriterThread {
     if ('fault' in reply) {
       const fault = faultOf(reply.fault.message, reply.fault.code)
       for (const { reject } of this.#posted.splice(0, reply.count)) reject(fault)
-      return
+    } else {
+      const answered = this.#posted.splice(0, reply.answers.length)
+      for (const [at, { resolve }] of answered.entries()) resolve(reply.answers[at] ?? false)
     }
-    const answered = this.#posted.splice(0, reply.answers.length)
-    for (const [at, { resolve }] of answered.entries()) resolve(reply.answers[at] ?? false)
+    if (this.#outbox.size > 0 || this.#closing !== null) this.#postSoon()
   }
 
   #fail(error: Error): void {
     if (this.#failed !== null) return
     this.#failed = error
-    const waiting = [...this.#posted, ...this.#outbox]
+    const waiting = [...this.#posted, ...this.#outbox.take(pendingMax)]
+    if (this.#closing !== null) waiting.push(this.#closing)
     this.#posted = []
-    this.#outbox = []
+    this.#closing = null
     for (const { reject } of waiting) reject(error)
     this.#onFatal(error)
   }
+}
+
+function clientOfCommand(command: Command): string {
+  return 'key' in command ? clientOf(command) : command.kind
 }
 
 /** With the code of SQLite: `watchStorage` distinguishes a damaged file from a full disk. */

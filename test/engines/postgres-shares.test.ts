@@ -9,11 +9,8 @@ import {
 import { openPostgresSecretStore } from '../../packages/fabric/src/adapters/postgresql/secret-store.ts'
 import { openSession } from '../../packages/fabric/src/adapters/postgresql/session.ts'
 import { openPostgresStateStore } from '../../packages/fabric/src/adapters/postgresql/state-store.ts'
-import { openLogSlot } from '../../packages/fabric/src/compose/log-slot.ts'
-import { parseConfig } from '../../packages/fabric/src/config/config.ts'
-import { readEnvironment } from '../../packages/fabric/src/config/read.ts'
-import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { openTestSlot } from '../harness/log-slots.ts'
 import { findPostgres, type PostgresServer, startPostgres, targetOf } from '../harness/postgres.ts'
 
 /** More than there are connections, and than one round of waits for a lock gives back. */
@@ -56,11 +53,7 @@ describe.skipIf(findPostgres() === null)('a crowd that waits for a table', () =>
     const database = await openDatabase()
     const dir = mkdtempSync(join(tmpdir(), 'countersign-shares-'))
     closers.push(() => rmSync(dir, { recursive: true }))
-    const file = { path: 'countersign.yaml', text: 'replica: true' }
-    const config = parseConfig(file, readEnvironment(), { dataDir: dir, port: 0 })
-    const environment = { config, clock: systemClock, random: systemRandom }
-    const events = { log: () => undefined, onFatal: () => undefined }
-    const slot = await openLogSlot({ ...environment, ...events }, database)
+    const slot = await openTestSlot(database, dir)
     closers.push(() => slot.close().catch(() => undefined))
     const state = openState(database)
     await lock(`${database.schema}.lease`)

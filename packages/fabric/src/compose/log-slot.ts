@@ -1,16 +1,23 @@
 import { existsSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { toHex } from '@countersign/protocol'
 import { LockHeld } from '../adapters/file/file-lock.ts'
 import { openFileLedgerStore } from '../adapters/file/ledger-store.ts'
 import { readPrivateFile, writePrivateFile } from '../adapters/file/secret-private-file.ts'
 import type { PostgresDatabase } from '../adapters/postgresql/database.ts'
-import { isLeaseOfOther, openPostgresLeaseStore } from '../adapters/postgresql/lease-store.ts'
+import {
+  isLeaseOfOther,
+  type LeasePlace,
+  openPostgresLeaseStore,
+} from '../adapters/postgresql/lease-store.ts'
 import { openSqliteLeaseStore } from '../adapters/sqlite/lease-store.ts'
 import { watchStorage } from '../adapters/sqlite/storage-fault.ts'
 import { sharedRead } from '../concurrency/shared-read.ts'
 import type { Config } from '../config/config.ts'
 import type { LedgerStore } from '../ledger/store.ts'
+import { readBootId } from '../lib/boot-id.ts'
 import { makeFolder } from '../lib/named-path.ts'
 import type { Random } from '../lib/random.ts'
 import { type HeldLease, takeLease } from '../state/lease.ts'
@@ -19,6 +26,9 @@ import type { Environment } from './stores.ts'
 
 /** The slot of a fabric that is one process. */
 export const FIRST_SLOT = 'a'
+
+/** Between two attempts to take a lease that has to end first. */
+const takePauseMs = 500
 
 /** The slots that replicas take by themselves, in this order. */
 const automaticSlots: readonly string[] = 'abcdefghijklmnopqrstuvwxyz'.split('')
@@ -65,11 +75,11 @@ export async function openLogSlot(
   database: PostgresDatabase | null,
 ): Promise<LogSlot> {
   const { config } = environment
-  const folder = database === null ? '' : await openFolderId(config.dataDir, environment.random)
-  const leases = await openLeases(environment, database, folder)
+  const place = database === null ? null : await findPlace(config.dataDir, environment.random)
+  const leases = await openLeases(environment, database, place)
   try {
     for (const name of slotsOf(config)) {
-      if (database !== null && (await isLeaseOfOther(database, name, folder))) {
+      if (place !== null && database !== null && (await isLeaseOfOther(database, name, place))) {
         if (slotsOf(config).length > 1) continue
         throw new LockHeld(`another data folder has the log of slot ${name}: set \`replica: true\``)
       }
@@ -86,17 +96,29 @@ export async function openLogSlot(
 async function openLeases(
   { config, onFatal }: Environment,
   database: PostgresDatabase | null,
-  folder: string,
+  place: LeasePlace | null,
 ): Promise<LeaseStore> {
-  if (database !== null) return openPostgresLeaseStore(database, folder)
+  if (database !== null && place !== null) return openPostgresLeaseStore(database, place)
   return watchStorage(await openSqliteLeaseStore(join(config.dataDir, 'leases.db')), (cause) =>
     onFatal('the leases of log slots cannot be kept', cause),
   )
 }
 
+/** A copy has another inode, and another host or a later boot another boot. */
+async function findPlace(dataDir: string, random: Random): Promise<LeasePlace> {
+  const folder = await openFolderId(dataDir, random)
+  const boot = readBootId()
+  // Without a boot id, nothing is known of a holder before.
+  if (boot === null) return { folder, place: toHex(random(16)) }
+  const { dev, ino } = await stat(join(dataDir, folderFile))
+  return { folder, place: `${boot}:${dev}:${ino}` }
+}
+
+const folderFile = 'folder'
+
 /** Identifies a data folder, from its first start on, to those that share its state. */
 async function openFolderId(dataDir: string, random: Random): Promise<string> {
-  const path = join(dataDir, 'folder')
+  const path = join(dataDir, folderFile)
   const stored = await readPrivateFile(path)
   if (stored !== null) return Buffer.from(stored).toString('latin1')
   const id = toHex(random(16))
@@ -131,16 +153,20 @@ async function openSlot(
   try {
     // The log that the former holder certified stays listed until this one has done so.
     const former = (await leases.list()).find((each) => each.name === name)
-    const lease = await takeLease({
-      ...{ store: leases, name, clock, note: former?.note ?? '' },
-      leaseMs: config.ledger.leaseMs,
-      isFormerEnded: true,
-    })
-    if (lease === null && slotsOf(config).length > 1) {
-      await store.close()
-      return null
+    const { leaseMs } = config.ledger
+    const request = { store: leases, name, clock, note: former?.note ?? '', leaseMs }
+    const take = () => takeLease({ ...request, isFormerEnded: true })
+    // The lock is ours, so that the holder is at another place: of an earlier boot, or a copy.
+    const giveUpAt = clock.monotonic() + leaseMs + takePauseMs
+    let lease = await take()
+    while (lease === null && clock.monotonic() < giveUpAt) {
+      await sleep(takePauseMs)
+      lease = await take()
     }
-    if (lease === null) throw new LockHeld(`another process holds the log slot ${name}`)
+    if (lease === null) {
+      const where = 'where a copy of this data folder is: use one of them'
+      throw new LockHeld(`another process holds the log slot ${name}, ${where}`)
+    }
     lease.start()
     return logSlot(lease, store, leases)
   } catch (cause) {

@@ -48,7 +48,9 @@ export function authenticateByIssuer(deps: {
     { network = '', key }: Pick<Presented, 'network'> & { readonly key: string },
   ): Promise<Known | Refusal> => {
     const found = known.get(key)
-    const isOfTheseKeys = found?.keysVersion === issuer.keysVersion()
+    // As of before the verification, during which the issuer may take a key back.
+    const keysVersion = issuer.keysVersion()
+    const isOfTheseKeys = found?.keysVersion === keysVersion
     if (isOfTheseKeys && found.expiresAt > deps.clock.now()) return found
     known.delete(key)
     const token = await issuer.verify(text, () => checks.take(network))
@@ -59,7 +61,7 @@ export function authenticateByIssuer(deps: {
     const { subject, expiresAt } = token
     const made: Known = {
       ...{ actor, subject, expiresAt, credentialId: token.tokenId ?? key.slice(0, 22) },
-      ...{ claimed: claimedBy(token.claims, issuer.terms), keysVersion: issuer.keysVersion() },
+      ...{ claimed: claimedBy(token.claims, issuer.terms), keysVersion },
     }
     known.set(key, made)
     return made

@@ -34,7 +34,8 @@ export function authenticateByToken(deps: {
     const known = verified.get(key)
     const leftMs = (known?.expiresAt ?? 0) - deps.clock.now()
     // One that was verified by a clock ahead is verified again once that is corrected.
-    if (known !== undefined && leftMs > 0 && leftMs <= knownForMsMax) return known
+    const isGood = known !== undefined && deps.tokens.isAccepted(known.keyId)
+    if (isGood && leftMs > 0 && leftMs <= knownForMsMax) return known
     verified.delete(key)
     const answer = await deps.tokens.verify(token, () => checks.take(network))
     if (answer instanceof Refusal) return answer

@@ -45,7 +45,7 @@ export interface IssuerTokens {
   readonly terms: IssuerTerms
   /**
    * Counts the changes of the issuer's keys: what was verified by earlier ones has to be verified
-   * again.
+   * again. NaN, which is never the same, once the keys are too old to decide by.
    */
   keysVersion(): number
   /**

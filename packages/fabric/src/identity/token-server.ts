@@ -19,6 +19,8 @@ export interface VerifiedToken {
   readonly generation: number
   /** SHA-256 of the certificate that the token is bound to (RFC 8705), base64url. */
   readonly thumbprint: string | null
+  /** Names the key that signed it. */
+  readonly keyId: string
 }
 
 export interface TokenServerOptions {
@@ -62,6 +64,11 @@ export interface TokenServer {
    * `admitCheck` when nothing but the signature is left to check.
    */
   verify(token: string, admitCheck?: AdmitCheck): Promise<VerifiedToken | Refusal>
+  /**
+   * Reports whether the key of a verified token is still accepted. False also where only another
+   * verification can decide it.
+   */
+  isAccepted(keyId: string): boolean
   /** Signs with another key from now on. Rejects with a KeyFault if the provider is away. */
   rotate(): Promise<RotatedTokenKey>
 }

@@ -42,10 +42,14 @@ export class IssuerKeys {
     this.#readJson = readJson
   }
 
-  /** Asked for with each use of a token, so that old keys are read again behind it. */
+  /**
+   * Asked for with each use of a token, so that old keys are read again behind it. NaN once they
+   * are worth nothing: what they verified is no longer good either.
+   */
   get version(): number {
-    if (this.#keys !== null) this.#refreshOld()
-    return this.#version
+    if (this.#keys === null) return this.#version
+    this.#refreshOld()
+    return this.#age() > staleMs ? Number.NaN : this.#version
   }
 
   /** Rejects when the issuer's keys are not known, or were known too long ago. */

@@ -120,7 +120,7 @@ describe('the keys of an issuer', () => {
   })
 
   test('that cannot be read decide nothing, and are worth nothing after a day', async () => {
-    const { verify, now, served, clock } = open({ [keysUrl]: new Error('down') })
+    const { verify, now, issuer, served, clock } = open({ [keysUrl]: new Error('down') })
     await expect(verify(await one.token({ sub: 'a' }, { now: now() }))).rejects.toThrow('down')
     served[keysUrl] = one.keySet
     clock.advance(31_000)
@@ -130,6 +130,8 @@ describe('the keys of an issuer', () => {
     served[keysUrl] = new Error('down')
     clock.advance(86_401_000)
     await expect(verify(await one.token({ sub: 'a' }, { now: now() }))).rejects.toThrow('down')
+    // No token that they verified before passes for one of the same keys.
+    expect(issuer.keysVersion()).toBeNaN()
   })
 
   test('are not taken from the document of another issuer, nor from plain HTTP', async () => {

@@ -23,13 +23,13 @@ import type { TokenServerOptions } from '../../identity/token-server.ts'
 import { createdAheadMsMax } from '../../lib/clock.ts'
 import type { TokenKey, TokenKeys } from './token-key.ts'
 import { recordTokens, type TokenRecords } from './token-record.ts'
-import { verifyAccessToken } from './verify-token.ts'
+import { TOKEN_LIFETIME_MS, verifyAccessToken } from './verify-token.ts'
 
 /**
  * Receivers check RFC 9068 tokens without asking us: the lifetime is short enough that they do not
  * have to.
  */
-const tokenSeconds = 300
+const tokenSeconds = TOKEN_LIFETIME_MS / 1000
 
 /** RFC 7523, section 3: an assertion is for one use, now. */
 const assertionSecondsMax = 300

@@ -52,6 +52,35 @@ test('a rotation lets the version before verify for longer than a token lives, a
   expect((await keys.read()).map(({ kid }) => kid)).toEqual([made.kid])
 })
 
+test('a process that reads nothing by itself refuses the version before in time', async () => {
+  const { clock, process } = open()
+  const [one, other] = [process(), process()]
+  const before = await newest(other.keys)
+  await one.keys.rotate()
+  clock.advance(TOKEN_OVERLAP_MS)
+  expect(other.keys.isAccepted(before.kid)).toBe(false)
+  expect(await other.keys.find(before.kid)).toBeNull()
+})
+
+test('versions are read again behind a token, and decide nothing once they are too old', async () => {
+  const { clock, process } = open()
+  let away = false
+  const stored = process().provider
+  const { keys } = process({
+    open: (...asked) => (away ? Promise.reject(new Error('away')) : stored.open(...asked)),
+  })
+  const { kid } = await newest(keys)
+  clock.advance(TOKEN_OVERLAP_MS - 1)
+  expect(keys.isAccepted(kid)).toBe(true)
+  await keys.read()
+  away = true
+  clock.advance(TOKEN_OVERLAP_MS - 1)
+  expect(await keys.find(kid)).not.toBeNull()
+  clock.advance(1_000)
+  expect(keys.isAccepted(kid)).toBe(false)
+  await expect(keys.find(kid)).rejects.toThrow('away')
+})
+
 test('another process knows the new version with the first token of it, and signs with it', async () => {
   const { clock, process } = open()
   const [one, other] = [process(), process()]

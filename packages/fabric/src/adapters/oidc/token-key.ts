@@ -16,6 +16,12 @@ const TOKEN_KEY = 'tokens/signing'
 export const TOKEN_OVERLAP_MS = 600_000
 /** Between two readings for a token of an unknown version: any client can make one up. */
 const readPauseMs = 1_000
+/**
+ * After this, the versions are read again behind a token. A version that was the newest when it was
+ * read retires `TOKEN_OVERLAP_MS` later at the earliest, so that a reading older than that decides
+ * nothing: another replica may have rotated the key since.
+ */
+const refreshMs = TOKEN_OVERLAP_MS / 2
 
 /** One version of the key that signs access tokens. */
 export interface TokenKey {
@@ -37,6 +43,8 @@ export class TokenKeys {
   readonly #clock: Pick<Clock, 'now' | 'monotonic'>
   #known: readonly TokenKey[] = []
   #readAt = Number.NEGATIVE_INFINITY
+  /** The time before the last reading that succeeded was sent. */
+  #knownAt = Number.NEGATIVE_INFINITY
   #reading: Promise<readonly TokenKey[]> | null = null
   /** Of the last reading; null where it succeeded. */
   #failure: { readonly cause: unknown } | null = null
@@ -48,11 +56,13 @@ export class TokenKeys {
 
   /** Resolves to the accepted versions, newest first. Rejects if the provider is away. */
   read(): Promise<readonly TokenKey[]> {
-    this.#readAt = this.#clock.monotonic()
+    const askedAt = this.#clock.monotonic()
+    this.#readAt = askedAt
     this.#reading ??= this.#provider
       .open(TOKEN_KEY, 'P-256')
       .then((versions) => {
         this.#failure = null
+        this.#knownAt = askedAt
         this.#known = versions.map((each) => this.#known.find(isVersion(each)) ?? tokenKey(each))
         return this.#known
       })
@@ -71,16 +81,24 @@ export class TokenKeys {
    * if the provider is away.
    */
   async find(kid: unknown): Promise<TokenKey | null> {
-    const known = this.#find(kid)
+    const known = this.#findLately(kid)
     if (known !== null) return known
     const isPaused = this.#clock.monotonic() - this.#readAt < readPauseMs
-    if (this.#known.length > 0 && isPaused) {
+    if (this.#known.length > 0 && isPaused && this.#reading === null) {
       // Another reading so soon would show no more: it could not be decided, and cannot yet.
       if (this.#failure !== null) throw this.#failure.cause
       return null
     }
     await this.read()
     return this.#find(kid)
+  }
+
+  /**
+   * Reports whether a version that was found before is still accepted. False also where that is not
+   * known without a reading: `find` decides then.
+   */
+  isAccepted(kid: string): boolean {
+    return this.#findLately(kid) !== null
   }
 
   /** Signs as that version: 64 bytes, r ‖ s. Rejects if it was rotated since. */
@@ -98,6 +116,15 @@ export class TokenKeys {
     await this.#reading?.catch(() => undefined)
     await this.read()
     return tokenKey(made)
+  }
+
+  #findLately(kid: unknown): TokenKey | null {
+    const age = this.#clock.monotonic() - this.#knownAt
+    if (age >= TOKEN_OVERLAP_MS) return null
+    const isPaused = this.#clock.monotonic() - this.#readAt < readPauseMs
+    // Its failure counts once the versions are too old to decide by.
+    if (age >= refreshMs && !isPaused) this.read().catch(() => undefined)
+    return this.#find(kid)
   }
 
   #find(kid: unknown): TokenKey | null {

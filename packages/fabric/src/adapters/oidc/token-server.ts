@@ -44,6 +44,7 @@ export function oidcTokenServer(options: TokenServerOptions): TokenServer {
       records.set(request, record)
       await answer(request, response)
     },
+    isAccepted: (keyId) => keys.isAccepted(keyId),
     verify: (token, admitCheck) => verifyAccessToken(token, keys, { ...options, admitCheck }),
     async rotate() {
       const { version } = await keys.rotate()

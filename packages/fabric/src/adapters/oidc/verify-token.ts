@@ -7,6 +7,8 @@ import type { TokenKeys } from './token-key.ts'
 const requiredClaims = ['iss', 'exp', 'aud', 'sub', 'client_id', 'iat', 'jti']
 
 const clockSkewMs = 60_000
+/** RFC 9068 leaves it to the issuer. */
+export const TOKEN_LIFETIME_MS = 300_000
 
 export interface VerifyOptions extends Pick<TokenServerOptions, 'issuer' | 'audience' | 'clock'> {
   readonly admitCheck?: AdmitCheck | undefined
@@ -43,7 +45,11 @@ export async function verifyAccessToken(
     if (Number(payload.iat) * 1000 > clock.now() + clockSkewMs) {
       return new Refusal('CREDENTIAL_REJECTED', 'the token was issued by a clock that was ahead')
     }
-    return claimsOf(payload)
+    // Ours never does: another holder of the key made it, to outlast the rotation of that key.
+    if (Number(payload.exp) * 1000 > clock.now() + TOKEN_LIFETIME_MS + clockSkewMs) {
+      return rejected('the token is good for longer than any token of ours')
+    }
+    return claimsOf(payload, key.kid)
   } catch (error) {
     if (error instanceof errors.JWTExpired) {
       return new Refusal('CREDENTIAL_EXPIRED', 'the token has expired')
@@ -99,12 +105,10 @@ function isListWith(list: unknown, audience: string): boolean {
   return Array.isArray(list) && list.includes(audience)
 }
 
-function claimsOf(payload: {
-  sub?: string
-  jti?: string
-  exp?: number
-  [claim: string]: unknown
-}): VerifiedToken | Refusal {
+function claimsOf(
+  payload: { sub?: string; jti?: string; exp?: number; [claim: string]: unknown },
+  keyId: string,
+): VerifiedToken | Refusal {
   const { sub, jti, exp, cnf, scope, generation = 0 } = payload
   const thumbprint = thumbprintOf(cnf)
   const malformed = new Refusal('CREDENTIAL_REJECTED', 'a claim of the token is malformed')
@@ -116,7 +120,7 @@ function claimsOf(payload: {
   const scopes = scope === undefined ? null : scope.split(' ').filter((each) => each !== '')
   return {
     ...{ tokenId: jti, subject: sub, scopes, expiresAt: exp * 1000, thumbprint },
-    generation: Number(generation),
+    ...{ generation: Number(generation), keyId },
   }
 }
 

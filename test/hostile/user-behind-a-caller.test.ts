@@ -211,6 +211,20 @@ attack(
       ...onEach(selfApproval, 'the user approves its own request'),
       ...onEach(swappedUser, 'an approval for one user is used for another'),
       ...eachClaim((claim) => claimedUser((world) => world.gateway, claim)),
+      'a user in quarantine, on whose behalf another agent approved': here(async (world) => {
+        const caller = await gatedCaller(world)
+        const draft = { to: 'echo', body: payment(31), as: caller.credential() }
+        const id = await pendingId(world, world.gateway, draft)
+        const user = newName('approver')
+        const assistant = await world.agent(newName('assistant'), ['approver'])
+        expect((await decideAsUser(world, user, id, assistant)).status).toBe(200)
+        await world.admin('agent.quarantine', { name: userKey(user), reason: 'told to' })
+        const count = world.echo.reached.length
+        const heard = await send(world.gateway, draft)
+        expect(refusalOf(heard)).toBe('APPROVAL_PENDING')
+        expect(approvalOf(heard)).not.toBe(id)
+        expect(world.echo.reached).toHaveLength(count)
+      }),
       'a user that a field of the request names': here(async (world) => {
         const caller = await gatedCaller(world)
         const draft = { to: 'echo', body: payment(9), as: caller.credential() }

@@ -29,6 +29,8 @@ export interface ApprovalRecord {
   /** The decision that is being recorded while the request still waits; null for none. */
   readonly held: HeldDecision | null
   readonly approver: Principal | null
+  /** The user on whose behalf the approver decided; null for none. */
+  readonly approverUser: Principal | null
   readonly decidedAt: number | null
   /** The approver's own reason. */
   readonly note: string
@@ -41,6 +43,8 @@ export interface ApprovalRecord {
 /** The decision of a person. */
 export interface ApprovalDecision {
   readonly approver: Principal
+  /** On whose behalf the approver decides; null for itself. */
+  readonly user: Principal | null
   readonly verdict: 'approved' | 'denied'
   readonly note: string
   readonly at: number
@@ -87,9 +91,9 @@ export function heldUntil(record: ApprovalRecord, until: number): ApprovalRecord
 /** Returns the record after the decision that holds it. */
 export function decided(record: ApprovalRecord): ApprovalRecord {
   if (record.held === null) return record
-  const { approver, verdict, note, at, endsAt, history } = record.held
+  const { approver, user, verdict, note, at, endsAt, history } = record.held
   const expiresAt = verdict === 'approved' ? Math.max(endsAt, at + APPROVED_MS) : endsAt
-  const decision = { state: verdict, approver, note, decidedAt: at, history }
+  const decision = { state: verdict, approver, approverUser: user, note, decidedAt: at, history }
   return { ...record, ...decision, held: null, expiresAt }
 }
 
@@ -151,7 +155,8 @@ export function decodeApproval(text: string): ApprovalRecord {
     (each) => typeof each === 'string',
   )
   // Absent is not null: a row of an earlier form is not read.
-  if (!isWhole || !Number.isSafeInteger(record.expiresAt) || record.held === undefined) {
+  const isOfForm = record.held !== undefined && record.approverUser !== undefined
+  if (!isWhole || !Number.isSafeInteger(record.expiresAt) || !isOfForm) {
     throw new TypeError('the stored approval is malformed')
   }
   return record

@@ -17,6 +17,7 @@ const record = (caller = 'a'): ApprovalRecord => ({
   ...{
     state: 'pending',
     approver: null,
+    approverUser: null,
     decidedAt: null,
     note: '',
     held: null,

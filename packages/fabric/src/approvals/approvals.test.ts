@@ -231,6 +231,23 @@ describe('a party that asks for many', () => {
   })
 })
 
+describe('a user on whose behalf a caller acts', () => {
+  test('leaves as many places as it has to the other users of that caller', async () => {
+    const approvals = new World().open()
+    let made = 0
+    const ask = (user: string) =>
+      approvals.claim(request({ digest: digestOf(`${++made}`), user: principal(user, 'user') }))
+    for (let i = 0; i < APPROVALS_PENDING_PER_CALLER_MAX; i++) await ask('eve')
+    expect(await approvals.list()).toHaveLength(APPROVALS_PENDING_PER_CALLER_MAX / 2)
+    expect(refused(await ask('eve')).limit).toMatch(/^approvals\.pendingPerCaller,/)
+    expect(refused(await ask('ann')).code).toBe('APPROVAL_PENDING')
+    for (let i = 0; i < APPROVALS_PENDING_PER_CALLER_MAX; i++) {
+      await approvals.claim(request({ digest: digestOf(`${++made}`) }))
+    }
+    expect(await approvals.list()).toHaveLength(APPROVALS_PENDING_PER_CALLER_MAX)
+  })
+})
+
 describe('a question', () => {
   const foreign = { issuer: 'other.test' }
   const changes: readonly Partial<ApprovalRequest>[] = [
@@ -468,6 +485,16 @@ describe('an approval', () => {
     // Restored, the approver has to decide anew.
     world.active.set('alice', true)
     expect(refused(await others.claim(request())).code).toBe('APPROVAL_PENDING')
+  })
+
+  test('is void if the user on whose behalf it was given is not active', async () => {
+    const world = new World()
+    const approvals = world.open()
+    const id = await pendingId(approvals)
+    const assistant = { ...alice, caller: principal('assistant'), user: principal('ann', 'user') }
+    await approvals.decide(id, assistant, { verdict: 'approved', note: '' })
+    world.active.set('ann', false)
+    expect(await pendingId(approvals)).not.toBe(id)
   })
 
   test('lasts an hour from the decision at least, and ends', async () => {

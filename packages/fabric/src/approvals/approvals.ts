@@ -25,8 +25,9 @@ import { ApprovalRows } from './approval-rows.ts'
 
 /**
  * Requests that wait for a person: in all, at one receiver, and of one caller at one receiver. Of
- * the first two, a party gets at most as many as are left for others. A request of a connector
- * counts on its agent, which names the callers.
+ * the first two, a party gets at most as many as are left for others, and of the third a user on
+ * whose behalf the caller acts. A request of a connector counts on its agent, which names the
+ * callers.
  */
 export const APPROVALS_PENDING_MAX = 1_000
 export const APPROVALS_PENDING_PER_RECEIVER_MAX = 250
@@ -109,7 +110,7 @@ export class Approvals {
   readonly #rows: ApprovalRows
   /** Requests are made one after another, so that the bounds hold and a race makes one request. */
   readonly #requests = new Serializer()
-  /** The two ends of each request that waits. */
+  /** The parties of each request that waits. */
   #counted: { readonly until: number; readonly ends: Ends[] } | null = null
 
   constructor(options: ApprovalsOptions) {
@@ -172,7 +173,7 @@ export class Approvals {
       }
       const at = this.#now()
       const history = this.#options.history()
-      const holding = held(record, { approver: caller, verdict, note, at, exchange, history })
+      const holding = held(record, { approver: caller, user, verdict, note, at, exchange, history })
       if (holding === null) return { record, taken: false }
       if (!(await this.#replace(record, holding))) continue
       return this.#carryOut(holding)
@@ -272,7 +273,15 @@ export class Approvals {
       requestedAt: at,
       expiresAt: at + this.#options.pendingMs,
       state: 'pending',
-      ...{ held: null, approver: null, decidedAt: null, note: '', history: '', consumedBy: null },
+      ...{
+        held: null,
+        approver: null,
+        approverUser: null,
+        decidedAt: null,
+        note: '',
+        history: '',
+        consumedBy: null,
+      },
     }
     if (!(await this.#rows.add(record, found?.reference ?? null, at))) return null
     this.#counted?.ends.push(endsOf(record))
@@ -287,13 +296,16 @@ export class Approvals {
       this.#counted = { until: now + countedMs, ends: waiting.map(endsOf) }
     }
     const { ends } = this.#counted
-    const { caller, receiver, asker } = endsOf(request)
+    const { caller, user, receiver, asker } = endsOf(request)
     const atReceiver = ends.filter((each) => each.receiver === receiver)
     const own = (of: readonly Ends[]) => of.filter((each) => each.asker === asker).length
-    const ofCaller = atReceiver.filter((each) => each.caller === caller).length
+    const ofCaller = atReceiver.filter((each) => each.caller === caller)
+    // A caller that acts for itself takes nothing from another principal.
+    const ofUser = user === null ? [] : ofCaller.filter((each) => each.user === user)
+    const callerMax = APPROVALS_PENDING_PER_CALLER_MAX
     const receiverMax = APPROVALS_PENDING_PER_RECEIVER_MAX
     const bounds = [
-      ['approvals.pendingPerCaller', ofCaller, APPROVALS_PENDING_PER_CALLER_MAX],
+      ['approvals.pendingPerCaller', ofUser.length + ofCaller.length, callerMax],
       ['approvals.pendingPerReceiver', own(atReceiver) + atReceiver.length, receiverMax],
       ['approvals.pending', own(ends) + ends.length, APPROVALS_PENDING_MAX],
     ] as const
@@ -316,13 +328,16 @@ export class Approvals {
 
   /**
    * Reports whether a record still answers its question. One that is used does not, nor one that
-   * was approved by a principal that has lost its status since, or before a failover.
+   * was approved before a failover, or by a principal that has lost its status since, or on behalf
+   * of one.
    */
   #isOpen(record: ApprovalRecord): boolean {
-    const { state, approver } = record
+    const { state, approver, approverUser } = record
     if (state === 'consumed') return false
     if (state !== 'approved') return true
-    return approver !== null && this.#options.isActive(approver) && this.#isPresent(record)
+    const deciding = approverUser === null ? [approver] : [approver, approverUser]
+    const isActive = deciding.every((each) => each !== null && this.#options.isActive(each))
+    return isActive && this.#isPresent(record)
   }
 
   #isPresent({ history }: ApprovalRecord): boolean {
@@ -341,16 +356,19 @@ export class Approvals {
 interface Ends {
   readonly asker: string
   readonly caller: string
+  readonly user: string | null
   readonly receiver: string
 }
 
 const endsOf = ({
   askedBy,
   caller,
+  user,
   receiver,
-}: Pick<ApprovalRecord, 'askedBy' | 'caller' | 'receiver'>): Ends => ({
+}: Pick<ApprovalRecord, 'askedBy' | 'caller' | 'user' | 'receiver'>): Ends => ({
   asker: principalText(askedBy),
   caller: principalText(caller),
+  user: user === null ? null : principalText(user),
   receiver: principalText(receiver),
 })
 

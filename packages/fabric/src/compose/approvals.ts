@@ -129,7 +129,12 @@ export function approvalAdmin(approvals: Approvals): AdminDeps['approvals'] {
   }
 }
 
-function approvalView({ held: _, askedBy: __, ...record }: ApprovalRecord): ApprovalView {
+function approvalView({
+  held: _,
+  askedBy: __,
+  approverUser: ___,
+  ...record
+}: ApprovalRecord): ApprovalView {
   const { caller, user, receiver, approver, ...rest } = record
   return {
     ...rest,

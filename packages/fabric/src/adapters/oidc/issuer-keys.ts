@@ -7,8 +7,13 @@ import type { Clock } from '../../lib/clock.ts'
 /** Reads a JSON document. Rejects beyond its bounds. */
 export type ReadJson = (url: string) => Promise<unknown>
 
-/** A key that the issuer took back is accepted for about as long as this. */
+/** Keys that are older are read again behind a token. */
 const refreshMs = 10 * 60_000
+/**
+ * Keys that are older, because no token came, are read again before one: for as long as the issuer
+ * can be reached, a key that it took back is not accepted after this.
+ */
+const waitMs = 2 * refreshMs
 /** Keys that cannot be read again are worth nothing after this. */
 const staleMs = 24 * 3_600_000
 /** An unknown key, or an issuer that does not answer, costs one attempt in this time. */
@@ -43,18 +48,22 @@ export class IssuerKeys {
   }
 
   /**
-   * Asked for with each use of a token, so that old keys are read again behind it. NaN once they
-   * are worth nothing: what they verified is no longer good either.
+   * Asked for with each use of a token, so that old keys are read again behind it. NaN where they
+   * have to be read first, and once they are worth nothing: what they verified is no longer good
+   * either.
    */
   get version(): number {
     if (this.#keys === null) return this.#version
+    const isOver = this.#age() > staleMs || this.#isDue()
     this.#refreshOld()
-    return this.#age() > staleMs ? Number.NaN : this.#version
+    return isOver ? Number.NaN : this.#version
   }
 
   /** Rejects when the issuer's keys are not known, or were known too long ago. */
   async current(): Promise<JSONWebKeySet> {
     if (this.#keys === null || this.#age() > staleMs) await this.refresh()
+    // Its failure counts once the keys are too old to be used.
+    else if (this.#isDue()) await this.refresh().catch(() => undefined)
     else this.#refreshOld()
     if (this.#keys === null || this.#age() > staleMs) {
       throw new Error(`the keys of ${this.#terms.issuer} could not be read lately`)
@@ -65,8 +74,7 @@ export class IssuerKeys {
   /** Reads the keys again, unless that was tried a moment ago. */
   async refresh(): Promise<void> {
     const now = this.#clock.monotonic()
-    const isPaused = this.#askedAt !== null && now - this.#askedAt < pauseMs
-    if (this.#reading === null && isPaused) return
+    if (this.#reading === null && this.#isPaused()) return
     if (this.#reading === null) {
       this.#askedAt = now
       this.#reading = this.#read(now).finally(() => {
@@ -74,6 +82,15 @@ export class IssuerKeys {
       })
     }
     await this.#reading
+  }
+
+  #isPaused(): boolean {
+    return this.#askedAt !== null && this.#clock.monotonic() - this.#askedAt < pauseMs
+  }
+
+  /** Reports whether a token has to wait for a reading, which is under way or can begin. */
+  #isDue(): boolean {
+    return this.#age() > waitMs && (this.#reading !== null || !this.#isPaused())
   }
 
   #age(): number {

@@ -107,6 +107,28 @@ describe('the keys of an issuer', () => {
     expect(asked).toHaveLength(4)
   })
 
+  test('are read again before the first token after a while without any', async () => {
+    const { verify, now, issuer, served, clock } = open()
+    await verify(await one.token({ sub: 'alice' }, { now: now() }))
+    served[keysUrl] = two.keySet
+    clock.advance(1_200_001)
+    const old = await one.token({ sub: 'alice' }, { now: now() })
+    expect(issuer.keysVersion()).toBeNaN()
+    expect(await verify(old)).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+  })
+
+  test('go on for a day if they cannot be read again', async () => {
+    const { verify, now, issuer, served, clock } = open()
+    await verify(await one.token({ sub: 'alice' }, { now: now() }))
+    const before = issuer.keysVersion()
+    served[keysUrl] = new Error('down')
+    clock.advance(1_200_001)
+    const token = await one.token({ sub: 'alice' }, { now: now() })
+    expect(await verify(token)).toMatchObject({ subject: 'alice' })
+    // Until another attempt can be made.
+    expect(issuer.keysVersion()).toBe(before)
+  })
+
   test('are asked for once, however many tokens name an unknown one', async () => {
     const { verify, now, asked } = open()
     const tokens = await Promise.all(

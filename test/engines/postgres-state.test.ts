@@ -124,6 +124,22 @@ describe.skipIf(isMissing)('state in PostgreSQL', () => {
     expect(new Set(revisions)).toEqual(new Set([1, 2, 3, 4]))
   })
 
+  test.each([
+    ['table', 'state'],
+    ['function', 'record_lock(text)'],
+  ])('with a %s of another role is not used', async (kind, name) => {
+    const [schema, own] = [newSchema(), `own_${kind}`]
+    await server.query(`CREATE ROLE ${own} LOGIN PASSWORD 'own'; CREATE ROLE other_${kind}`)
+    await server.query(`GRANT CREATE ON DATABASE postgres TO ${own}`)
+    const target = { ...targetOf(server), user: own, password: async () => 'own' }
+    const attempt = () => openPostgresDatabase({ target, schema })
+    await (await attempt()).close()
+    await (await attempt()).close()
+    const what = `${kind} ${schema}.${name}`
+    await server.query(`ALTER ${what} OWNER TO other_${kind}; GRANT ALL ON ${what} TO ${own}`)
+    await expect(attempt()).rejects.toThrow(`belongs to the role other_${kind}`)
+  })
+
   test('of another format is not touched', async () => {
     const schema = newSchema()
     await open(schema)

@@ -66,7 +66,29 @@ export async function prepareSchema(session: Session, schema: string): Promise<v
   } else if (found !== dataFormat) {
     throw otherFormat(`the schema ${schema} in PostgreSQL`, found)
   }
+  await assertOwned(session, schema)
   await session.query('COMMIT')
+}
+
+/**
+ * Another role of the database that made the tables first, or took them over, could change what
+ * the fabric decides by. The owner of the schema may be another one, as an administrator is.
+ */
+async function assertOwned(session: Session, schema: string): Promise<void> {
+  const { rows } = await session.query(
+    `SELECT relname AS name, pg_get_userbyid(relowner) AS owner FROM pg_class
+       WHERE relnamespace = to_regnamespace($1) AND NOT pg_has_role(relowner, 'USAGE')
+     UNION ALL SELECT proname, pg_get_userbyid(proowner) FROM pg_proc
+       WHERE pronamespace = to_regnamespace($1) AND NOT pg_has_role(proowner, 'USAGE')
+     LIMIT 1`,
+    [schema],
+  )
+  const [found] = rows
+  if (found === undefined) return
+  const [name, owner] = [String(found['name']), String(found['owner'])]
+  throw new Error(
+    `${schema}.${name} in PostgreSQL belongs to the role ${owner}; make it the fabric's`,
+  )
 }
 
 /** Until the transaction ends, however it does: no other process prepares what is in the schema. */

@@ -229,15 +229,7 @@ export * from './frames/frame-formats.ts'
 export * from './frames/transcript.ts'
 export { endingFault } from './log/ending-fault.ts'
 export { operationLengthMax, wordsLengthMax } from './log/fact-bounds.ts'
-export {
-  formatTlogProof,
-  hashLeafWith,
-  hashNodeWith,
-  type InclusionProof,
-  parseTlogProof,
-  type TlogProof,
-  verifyInclusionWith,
-} from './log/merkle.ts'
+export * from './log/merkle.ts'
 export { isOperationName, meshFactsFault } from './log/mesh-facts.ts'
 export {
   formatMeshEntries,
@@ -286,6 +278,8 @@ export {
   saltBytes,
   statementContentType,
 } from './log/statement.ts'
+export * from './log/tile-layout.ts'
+export * from './log/tile-prover.ts'
 export { type VerifiedEntry, type VerifiedReceipt, verifyReceipt } from './receipts/receipt.ts'
 export {
   type Attestation,

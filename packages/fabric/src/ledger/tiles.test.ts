@@ -1,3 +1,4 @@
+import { formatTileNumber, levelWidth } from '@countersign/protocol'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { LedgerDamage } from './store.ts'
@@ -5,8 +6,6 @@ import {
   encodeBundle,
   encodeDetails,
   findDetail,
-  formatTileNumber,
-  levelWidth,
   parseBundle,
   parseDetails,
   parseTilePath,

@@ -1,26 +1,9 @@
+import { formatTileNumber, tileWidth } from '@countersign/protocol'
 import { LedgerDamage } from './store.ts'
 
-/** Hashes of a full tile, and entries of a full bundle (C2SP tlog-tiles). */
-export const tileWidth = 256
-export const tileHeight = 8
+export { levelWidth, tileHeight, tileLevelsMax, tileWidth } from '@countersign/protocol'
+
 export const hashBytes = 32
-
-/** 256^6 leaves are beyond 2^47; a JavaScript integer ends at 2^53. */
-export const tileLevelsMax = 6
-
-/** Returns the number of hashes that level `level` of tiles holds for a tree of `size` leaves. */
-export function levelWidth(level: number, size: number): number {
-  return Math.floor(size / tileWidth ** level)
-}
-
-/** `x001/x234/067`: groups of three digits, all but the last marked (C2SP tlog-tiles). */
-export function formatTileNumber(tile: number): string {
-  let path = String(tile % 1000).padStart(3, '0')
-  for (let rest = Math.floor(tile / 1000); rest > 0; rest = Math.floor(rest / 1000)) {
-    path = `x${String(rest % 1000).padStart(3, '0')}/${path}`
-  }
-  return path
-}
 
 /** The three kinds of numbered files; details are ours, and private. */
 export type TileKind = number | 'entries' | 'detail'

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
-import { verifyInclusionWith } from '@countersign/protocol'
+import { verifyConsistencyWith, verifyInclusionWith } from '@countersign/protocol'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { leafHash, nodeHash } from './hash.ts'
 import { LedgerDamage } from './store.ts'
+import { emptyRoot } from './tile-nodes.ts'
 import { levelWidth, tileWidth } from './tiles.ts'
 import { type ReadTile, Tree } from './tree.ts'
 
@@ -111,4 +112,67 @@ test('a tile that was changed on disk is not built into a proof', async () => {
   tile[100] = (tile[100] ?? 0) ^ 1
   await expect(restored.inclusionPath(300, 700)).rejects.toThrow(LedgerDamage)
   await expect(restored.inclusionPath(10, 700)).resolves.toHaveLength(10)
+})
+
+/** Every root up to `size`; index 0 is the empty tree. */
+function rootsUpTo(size: number): readonly Buffer[] {
+  const tree = new Tree(() => Promise.reject(new Error('nothing to read')))
+  const roots = [Buffer.from(tree.root())]
+  for (let i = 0; i < size; i++) {
+    tree.append(leaf(i))
+    roots.push(Buffer.from(tree.root()))
+  }
+  return roots
+}
+
+function* flips(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    const changed = Uint8Array.from(bytes)
+    changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+    yield changed
+  }
+}
+
+test('two sizes of one tree are consistent, whichever sizes up to 300 they are', async () => {
+  const { tree } = grow(300)
+  const roots = rootsUpTo(300)
+  for (let newSize = 0; newSize <= 300; newSize++) {
+    for (let oldSize = 0; oldSize <= newSize; oldSize++) {
+      const path = await tree.consistencyPath(oldSize, newSize)
+      const oldRoot = roots[oldSize] ?? emptyRoot
+      const newRoot = roots[newSize] ?? emptyRoot
+      const proof = { oldSize, oldRoot, newSize, newRoot, path }
+      if (!verifyConsistencyWith(sha256, proof)) expect.fail(`${oldSize} in ${newSize}`)
+    }
+  }
+  await expect(tree.consistencyPath(1, 301)).rejects.toThrow(RangeError)
+  await expect(tree.consistencyPath(2, 1)).rejects.toThrow(RangeError)
+})
+
+test('two sizes of a restored tree are consistent, and no bit of the proof is free', async () => {
+  const size = 100_000
+  const { tree, readTile } = grow(size)
+  const restored = await Tree.restore(size, readTile)
+  const roots = rootsUpTo(size)
+  const sizes = fc.tuple(fc.integer({ min: 1, max: size }), fc.integer({ min: 1, max: size }))
+  await fc.assert(
+    fc.asyncProperty(sizes, fc.nat(), async ([one, other], at) => {
+      const [oldSize, newSize] = [Math.min(one, other), Math.max(one, other)]
+      const path = await restored.consistencyPath(oldSize, newSize)
+      expect(path).toEqual(await tree.consistencyPath(oldSize, newSize))
+      const oldRoot = roots[oldSize] ?? emptyRoot
+      const newRoot = roots[newSize] ?? emptyRoot
+      const proof = { oldSize, oldRoot, newSize, newRoot, path }
+      expect(verifyConsistencyWith(sha256, proof)).toBe(true)
+      const hash = at % (path.length + 1)
+      for (const changed of flips(path[hash] ?? oldRoot)) {
+        const wrong =
+          hash === path.length
+            ? { ...proof, oldRoot: changed }
+            : { ...proof, path: path.with(hash, changed) }
+        expect(verifyConsistencyWith(sha256, wrong)).toBe(false)
+      }
+    }),
+    { numRuns: 20 },
+  )
 })

@@ -1,3 +1,11 @@
+import {
+  consistencyRanges,
+  inclusionRanges,
+  type LeafRange,
+  locateSubtree,
+  type Subtree,
+  subtreesOf,
+} from '@countersign/protocol'
 import { nodeHash } from './hash.ts'
 import { LedgerDamage } from './store.ts'
 import { emptyRoot, TileNodes } from './tile-nodes.ts'
@@ -5,12 +13,6 @@ import { levelWidth, tileHeight, tileLevelsMax, tileWidth } from './tiles.ts'
 
 /** Reads the file of a tile; rejects where it is missing or of another width. */
 export type ReadTile = (level: number, tile: number, width: number) => Promise<Uint8Array>
-
-/** A complete subtree: the node `index` at `level` above the leaves. */
-interface Subtree {
-  readonly level: number
-  readonly index: number
-}
 
 /** 64 tiles of 16 KiB: proofs of the last 16,384 entries touch no file. */
 const cachedTilesMax = 64
@@ -97,9 +99,23 @@ export class Tree {
   /** The inclusion path of leaf `index` in the tree of `size` leaves, from the leaf to the root. */
   async inclusionPath(index: number, size: number): Promise<readonly Uint8Array[]> {
     if (size > this.#size || index >= size) throw new RangeError('the tree is not that large')
-    const siblings = siblingsOf(index, size)
-    await this.#hold(siblings.flatMap(([low, high]) => subtreesOf(low, high)))
-    return siblings.map(([low, high]) =>
+    return this.#path(inclusionRanges(index, size), size)
+  }
+
+  /**
+   * The proof that the tree of `newSize` leaves begins with that of `oldSize` (RFC 6962, section
+   * 2.1.2). Empty if the sizes are equal, and for an empty old tree.
+   */
+  async consistencyPath(oldSize: number, newSize: number): Promise<readonly Uint8Array[]> {
+    if (newSize > this.#size || oldSize > newSize) {
+      throw new RangeError('the tree is not that large')
+    }
+    return this.#path(consistencyRanges(oldSize, newSize), newSize)
+  }
+
+  async #path(ranges: readonly LeafRange[], size: number): Promise<readonly Uint8Array[]> {
+    await this.#hold(ranges.flatMap(subtreesOf))
+    return ranges.map(([low, high]) =>
       high === size ? this.#edgeRange(low, size) : Buffer.from(this.#rangeHash(low, high)),
     )
   }
@@ -124,12 +140,12 @@ export class Tree {
   }
 
   #rangeHash(low: number, high: number): Buffer {
-    const parts = subtreesOf(low, high).map((subtree) => this.#node(subtree))
+    const parts = subtreesOf([low, high]).map((subtree) => this.#node(subtree))
     return parts.reduceRight((right, left) => nodeHash(left, right))
   }
 
   #node({ level, index }: Subtree): Buffer {
-    const { tileLevel, tile, height, within } = locate({ level, index })
+    const { tileLevel, tile, height, within } = locateSubtree({ level, index })
     const nodes = this.#held(tileLevel, tile)
     if (nodes === undefined) throw new RangeError('the tile is not held')
     return nodes.node(height, within)
@@ -146,7 +162,7 @@ export class Tree {
     // Another proof's tiles may push out one of ours while we wait for the next: look again.
     for (let loads = 0; loads < loadsMax; loads++) {
       const missing = subtrees
-        .map(locate)
+        .map(locateSubtree)
         .find((at) => this.#held(at.tileLevel, at.tile) === undefined)
       if (missing === undefined) return
       await this.#load(missing.tileLevel, missing.tile)
@@ -175,55 +191,6 @@ export class Tree {
       this.#cache.delete(oldest)
     }
   }
-}
-
-/**
- * The siblings on the way from the leaf to the root, as ranges of leaves (RFC 6962, section 2.1.1).
- */
-function siblingsOf(index: number, size: number): readonly (readonly [number, number])[] {
-  const siblings: [number, number][] = []
-  let low = 0
-  let high = size
-  while (high - low > 1) {
-    const middle = low + largestPowerBelow(high - low)
-    if (index < middle) {
-      siblings.push([middle, high])
-      high = middle
-    } else {
-      siblings.push([low, middle])
-      low = middle
-    }
-  }
-  return siblings.reverse()
-}
-
-/**
- * The complete subtrees that a range falls into, left to right; `low` is aligned as siblings are.
- */
-function subtreesOf(low: number, high: number): readonly Subtree[] {
-  const subtrees: Subtree[] = []
-  for (let at = low; at < high; ) {
-    let level = 0
-    // Multiplication, because shifts end at 31 bits.
-    while (at % 2 ** (level + 1) === 0 && at + 2 ** (level + 1) <= high) level++
-    subtrees.push({ level, index: at / 2 ** level })
-    at += 2 ** level
-  }
-  return subtrees
-}
-
-function largestPowerBelow(count: number): number {
-  let power = 1
-  while (power * 2 < count) power *= 2
-  return power
-}
-
-function locate({ level, index }: Subtree) {
-  const height = level % tileHeight
-  const first = index * 2 ** height
-  const tile = Math.floor(first / tileWidth)
-  const within = index - (tile * tileWidth) / 2 ** height
-  return { tileLevel: (level - height) / tileHeight, tile, height, within }
 }
 
 /** Levels are few, tile numbers below 2^45. */

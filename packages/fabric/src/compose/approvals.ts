@@ -133,6 +133,7 @@ function approvalView({
   held: _,
   askedBy: __,
   approverUser: ___,
+  history: ____,
   ...record
 }: ApprovalRecord): ApprovalView {
   const { caller, user, receiver, approver, ...rest } = record

@@ -218,6 +218,14 @@ const here: readonly (readonly [command: string, how: (command: string) => Promi
   ['countersign doctor', (command) => look(command, [0, 1])],
   ['countersign status', says('countersign.local')],
   ['countersign ledger recent', says('billing-caller')],
+  [
+    'countersign ledger find --caller billing-caller --result delivered --since 7d',
+    says('billing-caller'),
+  ],
+  [
+    'countersign ledger find --tool refund --until 2026-11-29T03:00:00Z --limit 500 --json',
+    says('"exchanges"'),
+  ],
   ['countersign ledger watch', watch],
   ['countersign agent list', says('billing-caller')],
   ['countersign console', says('/console#key=csk_')],

@@ -3,7 +3,7 @@ import {
   type AdminArgs,
   type AdminOperation,
   type AdminResult,
-  type EntryView,
+  type FollowedEntry,
   parseAdminAnswer,
   ROUTE_DEFAULTS,
 } from '@countersign/protocol'
@@ -189,10 +189,28 @@ const checks: { readonly [Name in AdminOperation]: () => Promise<void> } = {
     expect(await ask('channel.redrive', order)).toEqual({ redriven: true })
     expect(await ask('channel.redrive', order)).toEqual({ redriven: false })
   },
+  async 'ledger.read'() {
+    const { entries, newer } = await ask('ledger.read', { countMax: 5 })
+    expect(entries.map(({ index }) => index)).toEqual([0, 1, 2, 3, 4])
+    expect((await ask('ledger.read', { after: newer })).entries[0]?.index).toBe(5)
+  },
   async 'ledger.recent'() {
-    await denied()
-    expect(await ask('ledger.recent', {})).not.toEqual([])
-    expect(await ask('ledger.recent', { countMax: 500 })).not.toEqual([])
+    const exchange = await denied()
+    const page = await ask('ledger.recent', {})
+    expect(page.exchanges.map((each) => each.exchange)).toContain(exchange)
+    const older = await ask('ledger.recent', { countMax: 1_000, before: page.older ?? '' })
+    expect(older.exchanges.length).toBeGreaterThan(0)
+    expect((await ask('ledger.recent', { after: page.newer })).exchanges.length).toBeGreaterThan(0)
+  },
+  async 'ledger.find'() {
+    const exchange = await denied()
+    const code = 'NOT_PERMITTED'
+    const conditions = { caller: 'caller', receiver: 'fabric', operation: 'agent.list', code }
+    const { exchanges } = await ask('ledger.find', { ...conditions, result: 'refused' })
+    expect(exchanges[0]?.exchange).toBe(exchange)
+    expect(new Set(exchanges.map(({ caller }) => caller))).toEqual(new Set(['caller']))
+    expect((await ask('ledger.find', { ...conditions, result: 'delivered' })).exchanges).toEqual([])
+    await expect(ask('ledger.find', { caller: 'nobody' })).rejects.toThrow('RECEIVER_UNKNOWN')
   },
   async 'ledger.check'() {
     await ask('ledger.check', {})
@@ -225,7 +243,7 @@ describe('the contract is the whole answer of a running fabric', () => {
 
   test('to the watch, event by event', async () => {
     const stop = new AbortController()
-    const entries: EntryView[] = []
+    const entries: FollowedEntry[] = []
     const client = clientOf(world.operator, world.fabric.origin, null)
     const watching = (async () => {
       for await (const entry of client.watch(stop.signal)) entries.push(entry)
@@ -240,7 +258,10 @@ describe('the contract is the whole answer of a running fabric', () => {
       const { entries: recorded } = await client.admin('policy.explain', {
         exchange: seen.exchange,
       })
-      expect(recorded).toEqual([seen])
+      const { cursor, ...entry } = seen
+      expect(recorded).toEqual([entry])
+      const { entries: later } = await client.admin('ledger.read', { after: cursor })
+      expect(later.every(({ index }) => index > entry.index)).toBe(true)
     } finally {
       stop.abort()
       await watching

@@ -168,9 +168,7 @@ describe('an action that needs an approval', () => {
     const as = (await gatedCaller(world)).credential()
     const id = await pendingId(world, world.gateway, { to: 'echo', body: payment(1), as })
     const { digest } = await decide(world, 'deny', id)
-    const recent = (await world.admin('ledger.recent', { countMax: 10 })) as readonly {
-      readonly facts: Readonly<Record<string, unknown>>
-    }[]
+    const recent = await world.recorded()
     const decision = recent.find(({ facts }) => facts['event'] === 'approval-denied')
     expect(decision?.facts).toMatchObject({ object: id, 'approval.digest': digest })
   })
@@ -218,9 +216,7 @@ permit(principal in Role::"wordy", action == Action::"call", resource);`
       expect(taken.filter(Boolean)).toHaveLength(1)
       const { state, approver } = await show(world, id)
       expect(state).toBe(taken[0] === true ? 'denied' : 'approved')
-      const recent = (await world.admin('ledger.recent', { countMax: 20 })) as readonly {
-        readonly facts: Readonly<Record<string, unknown>>
-      }[]
+      const recent = await world.recorded()
       const events = recent.filter(
         ({ facts }) => facts['object'] === id && String(facts['event']).startsWith('approval-'),
       )

@@ -162,9 +162,7 @@ test(`${promise}: ahead and back while it runs`, () =>
       expect((await send(world.gateway)).status).not.toBe(200)
     })
     expect((await send(world.gateway)).status).toBe(200)
-    const recent = (await world.admin('ledger.recent', { countMax: 100 })) as readonly {
-      readonly facts: Readonly<Record<string, unknown>>
-    }[]
+    const recent = await world.recorded()
     const steps = recent.filter(({ facts }) => facts['event'] === 'clock-stepped')
     expect(steps).toHaveLength(2)
   }))

@@ -125,10 +125,7 @@ describe('policy', () => {
     }
     await world.admin('policy.put', put)
     await expect.poll(() => versions.length).toBe(2)
-    const recent = (await world.admin('ledger.recent', { countMax: 20 })) as {
-      readonly exchange: string
-      readonly facts: Readonly<Record<string, unknown>>
-    }[]
+    const recent = await world.recorded()
     const asked = recent.find(({ facts }) => facts['operation'] === 'policy.put')
     expect(causes[1]).toEqual(['announced.cedar', asked?.exchange])
     stop()

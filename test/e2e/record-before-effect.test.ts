@@ -64,9 +64,7 @@ const unrecordable = {
 
 describe('a key that signs what the fabric forwards [record:certified-keys]', () => {
   test('is on record before the fabric has begun, and is the one that receivers meet', async () => {
-    const recent = (await world.admin('ledger.recent', { countMax: 500 })) as readonly {
-      readonly facts: Readonly<Record<string, unknown>>
-    }[]
+    const recent = await world.recorded()
     const events = recent.toReversed().map(({ facts }) => facts['event'])
     expect(events.indexOf('key-certified')).toBeGreaterThan(-1)
     expect(events.indexOf('key-certified')).toBeLessThan(events.indexOf('started'))

@@ -43,6 +43,8 @@ export interface World {
   user(name: string, roles?: readonly string[]): Promise<Identity>
   /** Returns what the ledger holds of an exchange, as `countersign explain` shows it. */
   explain(exchange: string): Promise<readonly ExplainedEntry[]>
+  /** Every entry of the ledger, newest first. */
+  recorded(): Promise<readonly ExplainedEntry[]>
   /** Throws when something was recorded of which no receipt would verify; `close` asks as well. */
   checkEntries(): void
   close(): Promise<void>
@@ -128,6 +130,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     agent: (name, roles = []) => enrol(name, 'agent', roles),
     user: (name, roles = []) => enrol(name, 'user', roles),
     explain: (exchange) => explain(admin, exchange),
+    recorded: () => recorded(admin),
     async close() {
       await connectors.close()
       for (const identity of await Promise.all(people.values())) identity.close()
@@ -241,6 +244,21 @@ export async function putPolicies(admin: Admin): Promise<void> {
   const put = await admin('policy.put', { name: 'world.cedar', text: WORLD_POLICIES })
   const { taken, problems } = put as { taken: boolean; problems: readonly string[] }
   if (!taken) throw new Error(problems.join('\n'))
+}
+
+async function recorded(admin: Admin): Promise<readonly ExplainedEntry[]> {
+  const entries: ExplainedEntry[] = []
+  const countMax = 200
+  for (let after: string | undefined; ; ) {
+    const page = (await admin('ledger.read', { countMax, after })) as {
+      readonly entries: readonly ExplainedEntry[]
+      readonly newer: string
+    }
+    entries.unshift(...page.entries.toReversed())
+    // Each page is a read that may be on record itself: the last one is that which is not full.
+    if (page.entries.length < countMax) return entries
+    after = page.newer
+  }
 }
 
 async function explain(admin: Admin, exchange: string): Promise<readonly ExplainedEntry[]> {

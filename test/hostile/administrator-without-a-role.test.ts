@@ -68,7 +68,7 @@ attack(
           expect(view.entries[0]).toMatchObject(about)
           expect(explain(view, terminal)).toMatch(/^object +suspect$/m)
         }
-        const recent = (await world.admin('ledger.recent', { countMax: 200 })) as EntryView[]
+        const recent = (await world.recorded()) as readonly EntryView[]
         const rows = recent.filter(({ exchange }) => exchange === exchangeOf(done)).map(entryRow)
         expect(rows.flat()).toContainEqual({
           phrase: 'agent.quarantine suspect because "a leaked key"',

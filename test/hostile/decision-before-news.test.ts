@@ -35,10 +35,7 @@ const waiting =
       const asking = send(world.gateway, { to, as, body })
       // The gateway has decided, and put it on record.
       await vi.waitFor(async () => {
-        const recent = (await world.admin('ledger.recent', { countMax: 50 })) as readonly {
-          readonly kind: string
-          readonly facts: Readonly<Record<string, unknown>>
-        }[]
+        const recent = await world.recorded()
         const own = recent.filter(({ facts }) => facts['caller'] === idOf(world, name))
         expect(own.map(({ kind }) => kind)).toContain('intent')
       }, deadline)

@@ -65,7 +65,7 @@ const takes = (transport: 'gateway' | 'mesh', read: Read, lose: typeof quarantin
 
 /** Expects an entry that the rest was not handed over, next to the outcome with `delivered`. */
 async function expectOnRecord(world: World, name: string): Promise<void> {
-  const recent = (await world.admin('ledger.recent', { countMax: 20 })) as readonly EntryView[]
+  const recent = (await world.recorded()) as readonly EntryView[]
   const late = recent.filter(({ caller, ended }) => caller === name && ended?.code === 'WITHDRAWN')
   expect(late.map(({ facts }) => facts['private.detail'])).toEqual([
     expect.stringMatching(/^the response of exc_[a-z0-9]+_[0-9a-f]{32} was cut: /),
@@ -96,7 +96,7 @@ attack(
           await Promise.all(Array.from({ length: 250 }, () => send(world.gateway)))
           const draft = {
             ...{ path: '/v1/admin', as: other.credential() },
-            body: JSON.stringify({ operation: 'ledger.recent', args: { countMax: 500 } }),
+            body: JSON.stringify({ operation: 'ledger.read', args: { countMax: 500 } }),
           }
           const half = await readHalfHttp2(world.control, draft)
           await quarantine(world, other.name)

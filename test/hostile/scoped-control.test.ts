@@ -34,6 +34,8 @@ const operations: Readonly<Record<keyof typeof OPERATIONS | typeof WATCH_OPERATI
   'channel.members': 'refused',
   'channel.dead': 'refused',
   'channel.redrive': 'refused',
+  'ledger.read': 'refused',
+  'ledger.find': 'refused',
   'ledger.recent': 'refused',
   'ledger.check': 'refused',
   'route.list': 'refused',

@@ -18,7 +18,7 @@ import { talk } from '../harness/raw-http.ts'
 import { exchangeOf, expectHeard, untilRefused } from '../harness/refusals.ts'
 import { openPolls, type PollAnswer, sequenceOf, untilNews } from '../harness/state-polls.ts'
 import { tokenFor } from '../harness/tokens.ts'
-import type { ExplainedEntry, World } from '../harness/world.ts'
+import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 const overloaded = ['OVERLOADED', 'OVERLOADED']
@@ -171,9 +171,7 @@ async function waitingLease(world: World, channel: string, as: Identity) {
   })
   // The fabric has decided: what changes from here on changes the right of a lease that waits.
   await vi.waitFor(async () => {
-    const recent = (await world.admin('ledger.recent', {
-      countMax: 50,
-    })) as readonly ExplainedEntry[]
+    const recent = await world.recorded()
     const ofLease = recent.filter(({ facts }) => facts['receiver'] === channel)
     expect(ofLease.map(({ kind }) => kind)).toContain('intent')
   }, deadline)

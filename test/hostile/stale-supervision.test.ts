@@ -175,10 +175,7 @@ const forwarded =
 
 async function untilIntended(world: World, boss: string): Promise<void> {
   await vi.waitFor(async () => {
-    const recent = (await world.admin('ledger.recent', { countMax: 50 })) as readonly {
-      readonly kind: string
-      readonly facts: Readonly<Record<string, unknown>>
-    }[]
+    const recent = await world.recorded()
     const own = recent.filter(({ facts }) => String(facts['caller']).endsWith(`/${boss}`))
     expect(own.map(({ kind }) => kind)).toContain('intent')
   }, deadline)

@@ -116,14 +116,14 @@ async function proveHandOver(setup: Setup, exchange: string): Promise<ProvenRece
   return proveReceipt(bytes, setup, expected)
 }
 
-/** The number of newest entries that are searched for billing's acknowledgement. */
+/** The number of newest exchanges that are searched for billing's acknowledgement. */
 const recentMax = 50
 
 async function proveSettlement(
   setup: Setup,
 ): Promise<{ readonly proof: ProvenReceipt; readonly countersigned: boolean }> {
-  const recent = await setup.operator.admin('ledger.recent', { countMax: recentMax })
-  const settling = recent.findLast(
+  const { exchanges } = await setup.operator.admin('ledger.recent', { countMax: recentMax })
+  const settling = exchanges.find(
     ({ caller, facts }) => caller === AGENTS.billing && facts['operation'] === 'settle',
   )
   if (settling === undefined) throw new Error('no acknowledgement is on record')

@@ -98,7 +98,7 @@ export {
   type AdminOperation,
   type AdminResult,
   parseAdminAnswer,
-  parseEntryView,
+  parseFollowedEntry,
   WATCH_OPERATION,
 } from './control/admin.ts'
 export type {
@@ -110,13 +110,10 @@ export type {
   KeyView,
 } from './control/admin-agents.ts'
 export type { ApprovalView, DecidedApproval } from './control/admin-approvals.ts'
-export type {
-  ChannelChange,
-  ChannelView,
-  DeadLetterView,
-} from './control/admin-channels.ts'
+export type { ChannelChange, ChannelView, DeadLetterView } from './control/admin-channels.ts'
 export type { FabricStatus, RouteView } from './control/admin-fabric.ts'
-export type { EntryView, ExplainedExchange, LedgerCheckView } from './control/admin-ledger.ts'
+export type * from './control/admin-ledger.ts'
+export { FINDABLE_RESULTS } from './control/admin-ledger.ts'
 export type {
   PoliciesView,
   PolicyExplanation,

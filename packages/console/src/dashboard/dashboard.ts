@@ -9,7 +9,7 @@ import {
 } from '@countersign/protocol'
 import { formatUtc } from '../times.ts'
 import { type Decision, mergeDecision } from './decisions.ts'
-import { ask, NotAdmitted, watch } from './fabric.ts'
+import { ask, CursorLost, NotAdmitted, watch } from './fabric.ts'
 
 /** As many rows as a person scrolls; older decisions are in the ledger. */
 const decisionsMax = 200
@@ -62,13 +62,13 @@ async function open(key: string): Promise<void> {
     await showStatus(key)
     await showAgents(key)
     await showApprovals(key)
-    const recent = await ask(key, 'ledger.recent', { countMax: 100 })
-    for (const entry of [...recent].reverse()) take(entry)
+    const recent = await ask(key, 'ledger.recent', { countMax: decisionsMax })
+    for (const exchange of recent.exchanges.toReversed()) take(exchange)
     element('sign-in').hidden = true
     element('main').hidden = false
     element('sign-out').hidden = false
     setInterval(() => void showAgents(key).catch(() => undefined), agentsEveryMs)
-    await follow(key)
+    await follow(key, recent.newer)
   } catch (fault) {
     if (fault instanceof NotAdmitted) signIn('The fabric did not accept this key.')
     else if (fault instanceof MalformedError) signIn(`${otherVersion} (${fault.message})`)
@@ -79,17 +79,21 @@ async function open(key: string): Promise<void> {
 /** The fabric was replaced by another version while its page stayed open. */
 const otherVersion = 'This page cannot read the answers of the fabric. Reload it.'
 
-async function follow(key: string): Promise<void> {
+/** Goes on after the last entry that it has seen, so that a lost connection loses no decision. */
+async function follow(key: string, from: string): Promise<void> {
+  let after = from
   for (;;) {
     try {
       live('on', 'live')
-      await watch(key, (entry) => {
+      await watch(key, after, (entry) => {
+        after = entry.cursor
         take(entry)
         if (changesAgents(entry)) void showAgents(key).catch(() => undefined)
         if (changesApprovals(entry)) void showApprovals(key).catch(() => undefined)
       })
     } catch (fault) {
       if (fault instanceof NotAdmitted || fault instanceof MalformedError) throw fault
+      if (fault instanceof CursorLost) location.reload()
     }
     live('off', 'reconnecting')
     await new Promise((resolve) => setTimeout(resolve, retryMs))

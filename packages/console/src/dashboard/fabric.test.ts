@@ -20,24 +20,26 @@ const entry = {
 const eventOf = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`
 
 test('an answer is read by the contract, without the fields that the page does not know', async () => {
-  answerWith(JSON.stringify({ result: [{ ...entry, newer: 1 }] }))
-  expect(await ask('csk_1', 'ledger.recent', {})).toEqual([entry])
+  const page = { entries: [{ ...entry, later: 1 }], newer: 'a.01234567.8' }
+  answerWith(JSON.stringify({ result: page }))
+  expect(await ask('csk_1', 'ledger.read', {})).toEqual({ ...page, entries: [entry] })
 })
 
 test('an answer that breaks the contract is refused by the name of its field', async () => {
-  answerWith(JSON.stringify({ result: [{ ...entry, ended: 'refused' }] }))
-  await expect(ask('csk_1', 'ledger.recent', {})).rejects.toThrow(
-    new MalformedError('the answer.result[0].ended is not an object'),
+  answerWith(JSON.stringify({ result: { entries: [{ ...entry, ended: 'refused' }], newer: '' } }))
+  await expect(ask('csk_1', 'ledger.read', {})).rejects.toThrow(
+    new MalformedError('the answer.result.entries[0].ended is not an object'),
   )
 })
 
 test('each event of the watch is read by the contract', async () => {
-  answerWith(eventOf(entry) + eventOf({ ...entry, newer: 1 }))
+  const followed = { ...entry, cursor: 'a.01234567.8' }
+  answerWith(eventOf(followed) + eventOf({ ...followed, later: 1 }))
   const entries: unknown[] = []
-  await watch('csk_1', (each) => entries.push(each))
-  expect(entries).toEqual([entry, entry])
-  answerWith(eventOf({ ...entry, facts: null }))
-  await expect(watch('csk_1', () => undefined)).rejects.toThrow(
+  await watch('csk_1', 'a.01234567.7', (each) => entries.push(each))
+  expect(entries).toEqual([followed, followed])
+  answerWith(eventOf({ ...followed, facts: null }))
+  await expect(watch('csk_1', 'a.01234567.7', () => undefined)).rejects.toThrow(
     new MalformedError('the entry.facts is not an object'),
   )
 })

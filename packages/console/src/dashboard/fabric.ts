@@ -2,10 +2,10 @@ import {
   type AdminArgs,
   type AdminOperation,
   type AdminResult,
-  type EntryView,
   EventBlocks,
+  type FollowedEntry,
   parseAdminAnswer,
-  parseEntryView,
+  parseFollowedEntry,
   parseUtf8,
   visitEventFields,
   WATCH_OPERATION,
@@ -13,6 +13,9 @@ import {
 
 /** The fabric refused the key. */
 export class NotAdmitted extends Error {}
+
+/** The fabric has another log than the one that the cursor is of. */
+export class CursorLost extends Error {}
 
 /**
  * Sends one administrative operation, as the CLI does. Throws NotAdmitted on a refused key, and a
@@ -27,16 +30,20 @@ export async function ask<Name extends AdminOperation>(
   return parseAdminAnswer(operation, await response.json())
 }
 
-/** Calls `take` with every entry as it is recorded; resolves when the stream ends. */
-export async function watch(key: string, take: (entry: EntryView) => void): Promise<void> {
-  const response = await send(key, WATCH_OPERATION, {})
+/** Calls `take` with every entry after the cursor `after`; resolves when the stream ends. */
+export async function watch(
+  key: string,
+  after: string,
+  take: (entry: FollowedEntry) => void,
+): Promise<void> {
+  const response = await send(key, WATCH_OPERATION, { after })
   if (response.body === null) return
   const blocks = new EventBlocks({ bytesMax: eventBytesMax, tooLarge })
   for await (const chunk of response.body) {
     blocks.feed(chunk)
     for (let block = blocks.next(); block !== null; block = blocks.next()) {
       const data = dataOf(block)
-      if (data !== '') take(parseEntryView(JSON.parse(data)))
+      if (data !== '') take(parseFollowedEntry(JSON.parse(data)))
     }
   }
 }
@@ -66,6 +73,7 @@ async function send(key: string, operation: string, args: object): Promise<Respo
     cache: 'no-store',
   })
   if (response.status === 401 || response.status === 403) throw new NotAdmitted(operation)
+  if (response.status === 400 && 'after' in args) throw new CursorLost(operation)
   if (!response.ok) throw new Error(`${operation}: ${response.status}`)
   return response
 }

@@ -36,6 +36,8 @@ const samples: {
   'channel.members': [{ name: 'orders', members: [] }, 'orders'],
   'channel.dead': [{ name: 'orders' }, 'orders'],
   'channel.redrive': [{ name: 'orders', group: 'workers', offset: 7 }, 'orders workers 7'],
+  'ledger.read': [{ countMax: 5 }, undefined],
+  'ledger.find': [{ caller: 'a' }, undefined],
   'ledger.recent': [{ countMax: 5 }, undefined],
   'ledger.check': [{}, undefined],
   'route.list': [{}, undefined],

@@ -1,8 +1,13 @@
-import { utf8, WATCH_OPERATION } from '@countersign/protocol'
-import type { OpenedEntry } from '../ledger/ledger.ts'
+import { type FollowedEntry, utf8, WATCH_OPERATION } from '@countersign/protocol'
+import { z } from 'zod'
+import type { OpenedEntry } from '../ledger/ledger-reads.ts'
+import { refusalOfBusy } from '../ledger/refusals.ts'
+import { LedgerBusy } from '../ledger/unavailable.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { aboutOperation } from './about-operation.ts'
 import { entryView } from './entry-view.ts'
+import { formatCursor } from './ledger-cursor.ts'
+import { type ReadLog, withCursor } from './log-operations.ts'
 import { type AdminRequest, isOperation, OPERATIONS } from './operations.ts'
 import type { AdminDeps } from './ports.ts'
 
@@ -38,7 +43,7 @@ export function createAdministration(deps: AdminDeps) {
       args: unknown,
       request: AdminRequest,
     ): Promise<AdminAnswer | Refusal> {
-      if (operation === WATCH_OPERATION) return Promise.resolve(watch(deps))
+      if (operation === WATCH_OPERATION) return watch(deps, args, request)
       return carryOut(deps, { operation, args }, request)
     },
   }
@@ -70,50 +75,68 @@ async function carryOut(
   }
 }
 
-/** A console that falls this far behind skips to the present instead of filling our memory. */
-const watchQueueMax = 1000
+const watchArgs = z.strictObject({ after: z.string().max(64).optional() })
 
-function watch(deps: AdminDeps): AdminAnswer {
+/** Entries from now on, or after a cursor. One that reads slowly falls behind, and misses none. */
+function watch(
+  { ledger: { reads: log } }: AdminDeps,
+  args: unknown,
+  { caller }: AdminRequest,
+): Promise<AdminAnswer | Refusal> {
+  const parsed = watchArgs.safeParse(args)
+  if (!parsed.success) {
+    return Promise.resolve(new Refusal('MESSAGE_MALFORMED', 'after: a cursor is expected'))
+  }
   const headers = [['content-type', 'text/event-stream']] as const
   const head = { status: 200, headers, contentType: 'text/event-stream', countersignature: null }
-  return { ...head, facts: {}, body: { [Symbol.asyncIterator]: () => watchEvents(deps) } }
+  const after = parsed.data.after ?? formatCursor(log, log.size)
+  return withCursor(log, after, (from) => {
+    const follower = follow(log, from, caller.principal)
+    if (follower instanceof Refusal) return follower
+    const events = watchEvents(log, follower)
+    return { ...head, facts: {}, body: { [Symbol.asyncIterator]: () => events } }
+  })
+}
+
+function follow(
+  log: ReadLog,
+  from: number,
+  owner: string,
+): AsyncIterableIterator<OpenedEntry> | Refusal {
+  try {
+    return log.follow({ from, owner })
+  } catch (cause) {
+    if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
+    throw cause
+  }
 }
 
 const encoded = new WeakMap<OpenedEntry, Uint8Array>()
 
-/** Written once for all who watch. */
-function bytesOf(entry: OpenedEntry): Uint8Array {
+/** Written once for all who watch at the same place. */
+function bytesOf(entry: OpenedEntry, log: ReadLog): Uint8Array {
   const known = encoded.get(entry)
   if (known !== undefined) return known
-  const bytes = utf8(JSON.stringify(entryView(entry)))
+  const view: FollowedEntry = { ...entryView(entry), cursor: formatCursor(log, entry.index + 1) }
+  const bytes = utf8(JSON.stringify(view))
   encoded.set(entry, bytes)
   return bytes
 }
 
-function watchEvents(deps: AdminDeps): AsyncIterator<WatchEvent> {
-  const queue: OpenedEntry[] = []
-  let wake = Promise.withResolvers<void>()
-  const stop = deps.watchDecisions((entry) => {
-    if (queue.length >= watchQueueMax) queue.shift()
-    queue.push(entry)
-    wake.resolve()
-  })
+function watchEvents(
+  log: ReadLog,
+  follower: AsyncIterableIterator<OpenedEntry>,
+): AsyncIterator<WatchEvent> {
   return {
     async next() {
-      while (queue.length === 0) {
-        await wake.promise
-        wake = Promise.withResolvers<void>()
-      }
-      const entry = queue.shift()
-      if (entry === undefined) return { done: true, value: undefined }
-      return {
-        done: false,
-        value: { data: bytesOf(entry), contentType: 'application/json', frame: [] },
-      }
+      const { done, value } = await follower.next()
+      if (done === true) return { done, value: undefined }
+      const data = bytesOf(value, log)
+      return { done: false, value: { data, contentType: 'application/json', frame: [] } }
     },
-    return() {
-      stop()
-      return Promise.resolve({ done: true, value: undefined })
+    async return() {
+      await follower.return?.()
+      return { done: true, value: undefined }
     },
   }
 }

@@ -1,5 +1,6 @@
 import { type EntryView, endingOf, isPrincipalKey, parseSpiffeId } from '@countersign/protocol'
-import type { FactValue, OpenedEntry } from '../ledger/ledger.ts'
+import type { FactValue } from '../ledger/ledger.ts'
+import type { OpenedEntry } from '../ledger/ledger-reads.ts'
 
 /**
  * An entry as JSON: byte strings become hex. Next to the facts stand what views would otherwise

@@ -4,12 +4,14 @@ import {
   type AdminResult,
   type AgentView,
   type ExplainedExchange,
+  FINDABLE_RESULTS,
   isAgentName,
   isConfidential,
   isExchangeId,
   isFormerExchangeId,
   isId,
   isPrincipalKey,
+  isRefusalCode,
   isReservedName,
   isRouteSettings,
   type RouteSettings,
@@ -19,6 +21,7 @@ import { unknownApproval } from '../approvals/approvals.ts'
 import type { Caller } from '../identity/caller.ts'
 import { exchangeIdFault, Refusal } from '../lib/refusal.ts'
 import { entryView } from './entry-view.ts'
+import { findExchanges, listExchanges, readEntries } from './log-operations.ts'
 import type { AdminDeps, ListedAgent } from './ports.ts'
 
 /** One administrative operation: what it needs, what it takes, what it is about, what it does. */
@@ -51,7 +54,9 @@ const upstream = z.url({ protocol: /^https?$/ }).refine(isReachable, 'plain http
 /** The longest lifetime of a key, as the identity module allows it. */
 const secondsMax = 366 * 24 * 3600
 const approvalId = z.string().refine((id) => isId('apr', id), 'not an approval')
-const countMax = z.int().min(1).max(500).default(50)
+const countMax = z.int().min(1).max(1000).default(50)
+const cursor = z.string().max(64).optional()
+const sought = z.string().min(1).max(65_536).optional()
 
 function operation<Args extends z.ZodObject, Answer>(
   each: Operation<Args, Answer>,
@@ -234,11 +239,31 @@ export const OPERATIONS = {
       return redriven instanceof Refusal ? redriven : { redriven }
     },
   }),
+  'ledger.read': operation({
+    action: 'read',
+    args: z.strictObject({ countMax, after: cursor }),
+    object: [],
+    run: (deps, args) => readEntries(deps.ledger.reads, args),
+  }),
   'ledger.recent': operation({
     action: 'read',
-    args: z.strictObject({ countMax }),
+    args: z.strictObject({ countMax, before: cursor, after: cursor }),
     object: [],
-    run: async (deps, args) => (await deps.ledger.recent(args.countMax)).map(entryView),
+    run: (deps, args) => listExchanges(deps.ledger.reads, args),
+  }),
+  'ledger.find': operation({
+    action: 'read',
+    args: z.strictObject({
+      ...{ countMax, before: cursor, after: cursor },
+      ...{ caller: principal.optional(), user: principal.optional() },
+      ...{ receiver: sought, operation: sought, tool: sought },
+      result: z.enum(FINDABLE_RESULTS).optional(),
+      code: z.string().refine(isRefusalCode, 'a refusal code').optional(),
+      since: z.int().min(0).optional(),
+      until: z.int().min(0).optional(),
+    }),
+    object: [],
+    run: (deps, args) => findExchanges(deps.ledger, args),
   }),
   'ledger.check': operation({
     action: 'read',
@@ -275,6 +300,13 @@ export const OPERATIONS = {
     run: async (deps, order) => ({ removed: await deps.routes.remove(order.name) }),
   }),
 } as const satisfies { readonly [Name in AdminOperation]: ContractRow<Name> }
+
+/** Reads of the ledger, of which one reader makes many: those of a minute are one entry. */
+export const GROUPED_READS: readonly AdminOperation[] = [
+  'ledger.read',
+  'ledger.recent',
+  'ledger.find',
+]
 
 export function isOperation(operation: string): operation is keyof typeof OPERATIONS {
   return Object.hasOwn(OPERATIONS, operation)

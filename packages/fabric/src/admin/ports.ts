@@ -19,9 +19,11 @@ import type {
 import type { Signal } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { AgentRecord } from '../identity/directory.ts'
-import type { LedgerCheck, OpenedEntry } from '../ledger/ledger.ts'
+import type { LedgerCheck } from '../ledger/ledger.ts'
+import type { LedgerReads, OpenedEntry } from '../ledger/ledger-reads.ts'
 import type { Refusal } from '../lib/refusal.ts'
 import type { PutFile } from '../policy/policy-change.ts'
+import type { CursorLog } from './ledger-cursor.ts'
 
 /** The dependencies of administration on the other modules. `compose/` gathers them. */
 export interface AdminDeps {
@@ -33,8 +35,6 @@ export interface AdminDeps {
   readonly ledger: LedgerAdmin
   readonly routes: RouteAdmin
   status(): Promise<FabricStatus>
-  /** Every decision as it is recorded. Returns what stops it. */
-  watchDecisions(listener: (entry: OpenedEntry) => void): () => void
 }
 
 export interface AgentAdmin {
@@ -106,7 +106,9 @@ export interface ChannelAdmin {
 }
 
 export interface LedgerAdmin {
-  recent(countMax: number): Promise<readonly OpenedEntry[]>
+  readonly reads: LedgerReads & CursorLog & { readonly size: number }
+  /** The canonical form of a principal of the directory; null for an unknown name. */
+  principalOf(name: string): string | null
   /** A refusal where another replica holds the log of the exchange. */
   explain(exchange: string): Promise<readonly OpenedEntry[] | Refusal>
   check(): Promise<LedgerCheck>

@@ -30,6 +30,7 @@ export const QUEUE_WIRE = {
   RECEIVER_UNKNOWN: { status: 404, disposition: 'reject' },
   EXCHANGE_UNKNOWN: { status: 404, disposition: 'reject' },
   EXCHANGE_ELSEWHERE: { status: 421, disposition: 'reject' },
+  CURSOR_UNKNOWN: { status: 400, disposition: 'reject' },
   EXCHANGE_OPEN: { status: 409, disposition: 'retry' },
   RECEIVER_UNREACHABLE: { status: 502, disposition: 'retry' },
   // Each sealed message has an idempotency key, so the same bytes are stored once.

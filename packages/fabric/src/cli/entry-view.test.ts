@@ -1,9 +1,10 @@
-import type { EntryView } from '@countersign/protocol'
+import type { EntryView, ExchangeView } from '@countersign/protocol'
 import { expect, test } from 'vitest'
 import {
   columnsOf,
   createEntryCompletion,
   entryRow,
+  exchangeRow,
   kindOf,
   operationOf,
   resultOf,
@@ -47,16 +48,18 @@ test('a closing entry is shown with its caller and operation', () => {
 })
 
 test('a narrow terminal shows the recorder where it is not the fabric for every entry', () => {
-  const headOf = (entries: readonly EntryView[]): string | undefined =>
+  const headOf = (entries: readonly ExchangeView[]): string | undefined =>
     formatTable(
-      { columns: columnsOf(entries), rows: entries.map(entryRow) },
+      { columns: columnsOf(entries), rows: entries.map(exchangeRow) },
       { width: 80, paint: plainPaint },
     ).split('\n')[0]
   const exchange = 'exc_a_01a220a40b9073cfb9db23fb7535f620'
-  const entries = [intent, outcome].map((entry) => ({ ...entry, exchange }))
+  const entries = [intent, outcome].map((entry) => ({ ...entry, exchange, durationMs: 7 }))
   expect(headOf(entries)).not.toContain('reco')
   expect(headOf(entries)).toContain('operation')
-  expect(headOf([...entries, { ...outcome, exchange, producer: 'billing' }])).toContain('reco')
+  expect(
+    headOf([...entries, { ...outcome, exchange, producer: 'billing', durationMs: 7 }]),
+  ).toContain('reco')
 })
 
 test('an exchange that was opened before the listening began stays unknown', () => {

@@ -1,7 +1,8 @@
-import { type EntryView, quotedUnlessWord } from '@countersign/protocol'
+import { type EntryView, type ExchangeView, quotedUnlessWord } from '@countersign/protocol'
 import type { Style } from './output/paint.ts'
-import { formatTime } from './output/quantities.ts'
-import type { Cell, Column } from './output/table.ts'
+import { formatMilliseconds, formatTime } from './output/quantities.ts'
+import { formatFittedLine } from './output/stream-lines.ts'
+import { type Cell, type Column, shown, type TableLayout } from './output/table.ts'
 
 export const ENTRY_COLUMNS: readonly Column[] = [
   { title: 'index', align: 'right', spare: true },
@@ -16,15 +17,28 @@ export const ENTRY_COLUMNS: readonly Column[] = [
   { title: 'exchange', whole: true },
 ]
 
+/** The position of the duration among the columns of an exchange, after its result. */
+const durationAt = ENTRY_COLUMNS.findIndex(({ title }) => title === 'result') + 1
+
 /**
- * Returns the columns for entries that are all known. A narrow terminal leaves the column of the
- * recorder out if the fabric recorded every entry.
+ * Returns the columns for exchanges that are all known. A narrow terminal leaves the column of the
+ * recorder out if the fabric recorded every one.
  */
-export function columnsOf(entries: readonly EntryView[]): readonly Column[] {
-  if (entries.some(({ producer }) => producer !== null)) return ENTRY_COLUMNS
-  return ENTRY_COLUMNS.map((column) =>
-    column.title === 'recorded by' ? { ...column, spare: true } : column,
+export function columnsOf(exchanges: readonly ExchangeView[]): readonly Column[] {
+  const isFabrics = exchanges.every(({ producer }) => producer === null)
+  const took: Column = { title: 'took', align: 'right', spare: true }
+  return ENTRY_COLUMNS.toSpliced(durationAt, 0, took).map((column) =>
+    isFabrics && column.title === 'recorded by' ? { ...column, spare: true } : column,
   )
+}
+
+/** The cells of `columnsOf`: one row for a whole exchange. */
+export function exchangeRow(exchange: ExchangeView): readonly Cell[] {
+  const { durationMs, kind, ended } = exchange
+  const took = durationMs === null ? '-' : formatMilliseconds(durationMs)
+  const row = entryRow(exchange).toSpliced(durationAt, 0, took)
+  if (kind !== 'intent' || ended !== null) return row
+  return row.with(durationAt - 1, { text: 'under way', style: 'yellow' })
 }
 
 /**
@@ -32,6 +46,32 @@ export function columnsOf(entries: readonly EntryView[]): readonly Column[] {
  * in a slot of one letter.
  */
 export const WATCH_WIDTHS: readonly number[] = [6, 8, 8, 7, 14, 14, 20, 18, 12, 38]
+
+/** Columns that one line of a stream needs; a narrower terminal shows an entry in two lines. */
+const readableWidth = ENTRY_COLUMNS.reduce(
+  (sum, { spare }, i) => (spare === true ? sum : sum + 2 + (WATCH_WIDTHS[i] ?? 0)),
+  -2,
+)
+
+/**
+ * An entry as it is followed: one line, or two where the terminal has no room for the columns, with
+ * nothing cut. Text of callers is below the first line, and further in.
+ */
+export function formatEntry(entry: EntryView, { width, paint }: TableLayout): string {
+  const row = entryRow(entry)
+  if (width >= readableWidth) {
+    return formatFittedLine(row, { columns: ENTRY_COLUMNS, widths: WATCH_WIDTHS, width, paint })
+  }
+  const [, time = '', , , caller = '', receiver = '', operation = ''] = row
+  const result = resultOf(entry)
+  const painted = paint(styleOfResult(result), shown(result))
+  const recorder = entry.producer === null ? [] : [`recorded by ${shown(recorderOf(entry))}`]
+  const [from, to] = [caller, receiver].map(shown)
+  return [
+    [shown(time), entry.exchange, painted].join('  '),
+    ['', `${from} → ${to}`, shown(operation), ...recorder].join('  '),
+  ].join('\n')
+}
 
 export function entryRow(entry: EntryView): readonly Cell[] {
   const result = resultOf(entry)
@@ -68,7 +108,8 @@ export function operationOf({ facts, object, reason, changedBy }: EntryView): st
     .map(quotedUnlessWord)
   const why = reason === null ? [] : [`because ${JSON.stringify(reason)}`]
   const who = changedBy === null ? [] : [`by ${changedBy}`]
-  return [operation, ...named, ...why, ...who].join(' ')
+  const times = typeof facts['reads'] === 'number' ? [`× ${facts['reads']}`] : []
+  return [operation, ...named, ...why, ...who, ...times].join(' ')
 }
 
 /** Returns the party that vouches for the entry. No agent can have the fabric's name. */

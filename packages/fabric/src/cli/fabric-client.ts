@@ -3,10 +3,10 @@ import {
   type AdminArgs,
   type AdminOperation,
   type AdminResult,
-  type EntryView,
+  type FollowedEntry,
   MalformedError,
   parseAdminAnswer,
-  parseEntryView,
+  parseFollowedEntry,
   parseStrictJson,
   parseUtf8,
   utf8,
@@ -38,8 +38,8 @@ export interface FabricClient {
     operation: Name,
     args: AdminArgs<Name>,
   ): Promise<AdminResult<Name>>
-  /** Every decision from now on, until `signal`. */
-  watch(signal: AbortSignal): AsyncGenerator<EntryView>
+  /** Every entry from now on, or after the cursor `after`, until `signal`. */
+  watch(signal: AbortSignal, after?: string): AsyncGenerator<FollowedEntry>
 }
 
 /** An event is one ledger entry; the facts of an entry are bounded to less than this. */
@@ -97,7 +97,7 @@ export function clientOf(identity: Identity, origin: string, dataDir: string | n
       )
       return byContract(operation, () => parseAdminAnswer(operation, answer))
     },
-    async *watch(signal) {
+    async *watch(signal, after) {
       const response = await connection.request({
         method: 'POST',
         path: '/v1/admin',
@@ -105,7 +105,7 @@ export function clientOf(identity: Identity, origin: string, dataDir: string | n
           ['accept', 'text/event-stream'],
           ['content-type', 'application/json'],
         ],
-        body: utf8(JSON.stringify({ operation: WATCH_OPERATION, args: {} })),
+        body: utf8(JSON.stringify({ operation: WATCH_OPERATION, args: { after } })),
         signal,
         repeatable: false,
       })
@@ -122,14 +122,14 @@ export function clientOf(identity: Identity, origin: string, dataDir: string | n
   }
 }
 
-async function* readEvents(response: ConnectionResponse): AsyncGenerator<EntryView> {
+async function* readEvents(response: ConnectionResponse): AsyncGenerator<FollowedEntry> {
   const parser = new EventParser(eventBytesMax)
   for await (const chunk of response.body) {
     for (const { event } of parser.read(chunk)) {
       if (event === null) continue
       if (event.event === 'countersign-refusal') throw withdrawn(event.data)
       const { data } = event
-      yield byContract(WATCH_OPERATION, () => parseEntryView(parseStrictJson(data)))
+      yield byContract(WATCH_OPERATION, () => parseFollowedEntry(parseStrictJson(data)))
     }
   }
   parser.end()

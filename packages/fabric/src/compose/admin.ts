@@ -30,7 +30,7 @@ export interface AdminOptions {
 /** Adapts the modules to the ports of administration. */
 export function composeAdminDeps(options: AdminOptions): AdminDeps {
   const { stores } = options
-  const { ledger, feed } = stores
+  const { ledger } = stores
   return {
     agents: agentAdmin(options),
     keys: keyAdmin(options),
@@ -38,14 +38,17 @@ export function composeAdminDeps(options: AdminOptions): AdminDeps {
     channels: channelAdmin(options),
     approvals: approvalAdmin(options.approvals),
     ledger: {
-      recent: (countMax) => ledger.recent(countMax),
+      reads: ledger,
+      principalOf(name) {
+        const record = stores.identity.directory.find(name)
+        return record === null ? null : principalOfRecord(record, stores.identity.trustDomain)
+      },
       explain: async (exchange) =>
         (await options.others.refusalOf(exchange)) ?? ledger.explain(exchange),
       check: () => ledger.check(),
     },
     routes: options.routes,
     status: () => status(options),
-    watchDecisions: (listener) => feed.onEntry(listener),
   }
 }
 

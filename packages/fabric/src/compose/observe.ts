@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import type { OpenedEntry } from '../ledger/ledger.ts'
+import type { OpenedEntry } from '../ledger/ledger-reads.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type DiskWatch, watchDisk } from '../observe/disk-watch.ts'
 import { observeExchanges } from '../observe/exchange-metrics.ts'

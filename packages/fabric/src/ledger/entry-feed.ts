@@ -1,5 +1,6 @@
 import { ListenerSet } from '@countersign/protocol'
-import type { Committed, EntryDraft, Ledger, OpenedEntry } from './ledger.ts'
+import type { Committed, EntryDraft, Ledger } from './ledger.ts'
+import type { OpenedEntry } from './ledger-reads.ts'
 
 /**
  * The ledger as everything appends to it that runs: each entry is announced, opened, once durable.

@@ -7,7 +7,7 @@ import {
 import type { DetailVault } from './details.ts'
 import { openFacts, type SaltedFact } from './facts.ts'
 import { leafHash } from './hash.ts'
-import type { OpenedEntry } from './ledger.ts'
+import type { OpenedEntry } from './ledger-reads.ts'
 import type { LoggedEntry } from './record.ts'
 import { LedgerDamage, type ResourceStore } from './store.ts'
 import { findDetail, parseBundle, tilePath, tileWidth } from './tiles.ts'
@@ -20,7 +20,24 @@ export interface ReadEntry {
   readonly statement: Uint8Array
   readonly payload: EntryPayload
   readonly facts: readonly SaltedFact[]
+  /** The length of leaf and detail, as they are stored. */
+  readonly bytes: number
 }
+
+/** The parts of a bundle that its entries share. */
+interface OpenBundle {
+  readonly tile: number
+  readonly statements: readonly Uint8Array[]
+  /** The places of the details. */
+  readonly table: Uint8Array
+  /** Details that were read in advance, from the position `start` of their file on. */
+  ahead: { readonly start: number; readonly bytes: Uint8Array }
+  /** The last entry that was read of it. */
+  last: number
+}
+
+/** Read in advance for a reader that goes on to the next entry. */
+const aheadBytes = 256 * 1024
 
 export interface EntryReaderParts {
   readonly resources: ResourceStore
@@ -41,36 +58,66 @@ export class EntryReader {
    * Rejects with LedgerDamage when the entry is not the one in the tree, or its detail not its own.
    */
   async read(index: number): Promise<ReadEntry> {
-    const { window, vault } = this.#parts
-    const { statement, detail } = window.find(index) ?? (await this.#load(index))
-    const payload = parsePayload(statement)
-    const facts = openFacts(vault.unseal(index, detail), payload.facts)
-    return { index, statement, payload, facts }
+    for await (const entry of this.readMany([index])) return entry
+    throw new LedgerDamage(`entry ${index} is missing`)
   }
 
-  async #load(index: number): Promise<LoggedEntry> {
-    const { resources, tree } = this.#parts
-    const tile = Math.floor(index / tileWidth)
-    const within = index % tileWidth
+  /** Reads entries in the given order. Neighbours share the reads of their bundle. */
+  async *readMany(indexes: Iterable<number>): AsyncGenerator<ReadEntry> {
+    const { window, vault } = this.#parts
+    let bundle: OpenBundle | null = null
+    for (const index of indexes) {
+      let logged = window.find(index)
+      if (logged === undefined) {
+        const tile = Math.floor(index / tileWidth)
+        if (bundle?.tile !== tile) bundle = await this.#open(tile)
+        logged = await this.#load(index, bundle)
+      }
+      const { statement, detail } = logged
+      const payload = parsePayload(statement)
+      const facts = openFacts(vault.unseal(index, detail), payload.facts)
+      yield { index, statement, payload, facts, bytes: statement.length + detail.length }
+    }
+  }
+
+  async #open(tile: number): Promise<OpenBundle> {
+    const { resources } = this.#parts
     const bundle = await resources.read(tilePath('entries', tile))
     if (bundle === null) throw new LedgerDamage(`entry bundle ${tile} is missing`)
-    const statement = parseBundle(bundle, tileWidth)[within]
+    const details = await resources.readPart(tilePath('detail', tile), 0, tileWidth * 4)
+    if (details === null) throw new LedgerDamage(`detail bundle ${tile} is missing`)
+    const ahead = { start: 0, bytes: new Uint8Array(0) }
+    const statements = parseBundle(bundle, tileWidth)
+    return { tile, statements, table: details, ahead, last: -1 }
+  }
+
+  async #load(index: number, bundle: OpenBundle): Promise<LoggedEntry> {
+    const { tree } = this.#parts
+    const within = index % tileWidth
+    const statement = bundle.statements[within]
     if (statement === undefined) throw new LedgerDamage(`entry ${index} is missing`)
     if (!(await tree.leafHash(index)).equals(leafHash(statement))) {
       throw new LedgerDamage(`entry ${index} is not the one that was hashed`)
     }
-    return { statement, detail: await this.#loadDetail(tile, within) }
+    return { statement, detail: await this.#detail(bundle, within) }
   }
 
-  async #loadDetail(tile: number, within: number): Promise<Uint8Array> {
-    const { resources } = this.#parts
-    const path = tilePath('detail', tile)
-    const table = await resources.readPart(path, 0, tileWidth * 4)
-    if (table === null) throw new LedgerDamage(`detail bundle ${tile} is missing`)
-    const { start, length } = findDetail(table, within, tileWidth)
-    const detail = await resources.readPart(path, start, length)
-    if (detail?.length !== length) throw new LedgerDamage(`detail bundle ${tile} ends early`)
-    return detail
+  async #detail(bundle: OpenBundle, within: number): Promise<Uint8Array> {
+    const { start, length } = findDetail(bundle.table, within, tileWidth)
+    const isNext = within === bundle.last + 1 && bundle.last !== -1
+    bundle.last = within
+    const from = start - bundle.ahead.start
+    if (from < 0 || from + length > bundle.ahead.bytes.length) {
+      const path = tilePath('detail', bundle.tile)
+      const wanted = isNext ? Math.max(length, aheadBytes) : length
+      const bytes = await this.#parts.resources.readPart(path, start, wanted)
+      if (bytes === null || bytes.length < length) {
+        throw new LedgerDamage(`detail bundle ${bundle.tile} ends early`)
+      }
+      bundle.ahead = { start, bytes }
+      return bytes.subarray(0, length)
+    }
+    return bundle.ahead.bytes.subarray(from, from + length)
   }
 }
 

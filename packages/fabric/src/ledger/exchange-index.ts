@@ -153,6 +153,36 @@ export class ExchangeIndex {
     return ascending(found)
   }
 
+  /**
+   * The entries of an exchange near its entry `at`: those in memory, in the segment of `at`, in the
+   * one after it, and in the one in which the exchange began. A few reads however long the log is.
+   */
+  async findNear(exchange: string, at: number): Promise<readonly number[]> {
+    const found = new Set<number>([at])
+    for (const tail of this.#tails.values()) {
+      for (const index of tail.exchanges.get(exchange)?.indexes ?? []) found.add(index)
+    }
+    const segment = Math.floor(at / this.#segmentEntries)
+    const sought = { key: exchangeKey(exchange), begun: begunAt(exchange) ?? 0 }
+    const first = await this.#firstAfter(sought.begun, Math.min(segment, this.#stored))
+    const near = new Set([first, first + 1, segment, segment + 1])
+    const searches = [...near].filter((each) => each < this.#stored)
+    const rows = await Promise.all(searches.map((each) => this.#search(each, sought)))
+    for (const index of rows.flat()) found.add(index)
+    return ascending(found)
+  }
+
+  /** The first of `end` segments in which an exchange began at `begun` or later; `end` if none. */
+  async #firstAfter(begun: number, end: number): Promise<number> {
+    let low = 0
+    for (let high = end; low < high; ) {
+      const middle = (low + high) >> 1
+      if ((await this.#knownHeader(middle)).begunLast < begun) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
   /** Moves complete segments whose entries are all in tiles to files. */
   async store(published: number): Promise<void> {
     for (const [segment, { positions, changes, openSince: since }] of this.#tails) {

@@ -113,8 +113,11 @@ function sortedRows(positions: Segment['positions']): BigUint64Array {
   return new BigUint64Array(rows).sort()
 }
 
-function writePage(bytes: Buffer, start: number, rows: BigUint64Array): void {
-  for (const [row, value] of rows.entries()) bytes.writeBigUInt64BE(value, start + row * rowBytes)
+export function writePage(bytes: Buffer, start: number, rows: BigUint64Array): void {
+  const written = bytes.subarray(start, start + rows.byteLength)
+  written.set(new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength))
+  // Numbers in memory are little-endian on every processor that Node runs on.
+  written.swap64()
   const trailer = start + pageBytes - pageTrailerBytes
   bytes.writeUInt32BE(rows.length, trailer)
   bytes.writeUInt32BE(crc32c(bytes.subarray(start, trailer + 4)), trailer + 4)

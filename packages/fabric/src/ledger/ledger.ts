@@ -1,3 +1,4 @@
+import type { LedgerReads, OpenedEntry } from './ledger-reads.ts'
 import type { SpaceState } from './space-guard.ts'
 
 /** The kinds of statement the ledger holds. */
@@ -46,7 +47,7 @@ export interface Committed {
   readonly leafHash: Uint8Array
 }
 
-export interface Ledger {
+export interface Ledger extends LedgerReads {
   /** The log slot; the ids of the exchanges that it records name it. */
   readonly slot: string
   readonly origin: string
@@ -67,8 +68,6 @@ export interface Ledger {
   findReceipt(exchange: string): Promise<Uint8Array | null>
   /** Facts of every entry of one exchange, opened: for `explain`, which policy guards. */
   explain(exchange: string): Promise<readonly OpenedEntry[]>
-  /** The newest entries, opened, newest first, at most `countMax`. */
-  recent(countMax: number): Promise<readonly OpenedEntry[]>
   /** The bytes of a C2SP tlog-tiles resource (`checkpoint`, `tile/…`), or null. */
   findResource(path: string): Promise<Uint8Array | null>
   /**
@@ -112,14 +111,6 @@ export interface LedgerState {
   readonly space: SpaceState
   /** Unix milliseconds of the newest head; a clock far behind it keeps the ledger from starting. */
   readonly headAt: number
-}
-
-export interface OpenedEntry {
-  readonly kind: EntryKind
-  readonly exchange: string
-  readonly index: number
-  readonly at: number
-  readonly facts: Readonly<Record<string, FactValue>>
 }
 
 export interface LedgerCheck {

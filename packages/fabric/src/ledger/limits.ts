@@ -43,6 +43,23 @@ export interface LedgerLimits {
   readonly clockBehindMaxMs: number
   /** Entries of one file of the exchange index; what start-up reads at most to complete it. */
   readonly segmentEntries: number
+  /**
+   * Entries and bytes of one answer to a reader. A list also ends after this many entries were
+   * opened for it, and the next page goes on.
+   */
+  readonly readEntriesMax: number
+  readonly readBytesMax: number
+  readonly readOpenedMax: number
+  /** Segments of the term index that one answer is looked for in. */
+  readonly readSegmentsMax: number
+  /** Entries of one file of the term index. */
+  readonly termSegmentEntries: number
+  /** Readers that follow the log. In total, and for one of them. */
+  readonly followersMax: number
+  readonly followersPerOwnerMax: number
+  /** Entries and bytes that are held for one follower until it has taken them. */
+  readonly followEntries: number
+  readonly followBytes: number
 }
 
 export const ledgerLimits: LedgerLimits = {
@@ -66,4 +83,13 @@ export const ledgerLimits: LedgerLimits = {
   freeBytesWarn: 1024 * 1024 * 1024,
   clockBehindMaxMs: 60_000,
   segmentEntries: 16_384,
+  readEntriesMax: 1_000,
+  readBytesMax: 4 * 1024 * 1024,
+  readOpenedMax: 4_096,
+  readSegmentsMax: 32,
+  termSegmentEntries: 65_536,
+  followersMax: 128,
+  followersPerOwnerMax: 32,
+  followEntries: 64,
+  followBytes: 1024 * 1024,
 }

@@ -89,8 +89,9 @@ test('entries stand in the order in which they were appended, and are explained 
   expect(written.map(({ index }) => index)).toEqual(exchanges.map((_, i) => i + 1))
   const [entry] = await ledger.explain(exchanges[7] ?? '')
   expect(entry).toMatchObject({ kind: 'intent', index: 8, facts })
-  expect((await ledger.recent(3)).map(({ index }) => index)).toEqual([40, 39, 38])
-  expect((await ledger.recent(1000)).at(-1)?.kind).toBe('genesis')
+  const { entries, next } = await ledger.read(0, 1_000)
+  expect(entries.map(({ index }) => index)).toEqual([...Array(41).keys()])
+  expect([entries[0]?.kind, next]).toEqual(['genesis', 41])
   await ledger.close()
 })
 
@@ -273,7 +274,7 @@ test('entries are refused while the ledger closes, and everything is refused aft
   await expect(ledger.append(draft('refusal', newExchange()))).rejects.toThrow(LedgerUnavailable)
   await closing
   await ledger.close()
-  await expect(ledger.recent(1)).rejects.toThrow(LedgerUnavailable)
+  await expect(ledger.read(0, 1)).rejects.toThrow(LedgerUnavailable)
 })
 
 test('a check while entries are written finds nothing, whatever is published under its eyes', async () => {

@@ -20,6 +20,8 @@ import {
   StatementWriter,
 } from './statement-writer.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
+import { TermIndex, type TermIndexParts } from './term-index.ts'
+import { TermKeys } from './term-keys.ts'
 import { TiledLedger } from './tiled-ledger.ts'
 import { parseBundle, tilePath, tileWidth } from './tiles.ts'
 
@@ -105,6 +107,8 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     detailBytesMax: limits.detailBytesMax,
     after: await lastOfProducer(recovered, reader, options.statementKey),
   })
+  const exchanges = index
+  const terms = openTerms(options, { reader, exchanges, limits, log }, recovered.head.size)
   const ledger = new TiledLedger({
     store,
     lease: options.lease,
@@ -114,6 +118,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     limits,
     clock,
     index,
+    terms,
     reader,
     writer,
     recovered,
@@ -138,6 +143,22 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     throw cause
   }
   return ledger
+}
+
+function openTerms(
+  { store, clock, detailKey, origin }: LedgerOptions,
+  {
+    limits,
+    ...parts
+  }: Pick<TermIndexParts, 'reader' | 'exchanges' | 'log'> & {
+    readonly limits: LedgerLimits
+  },
+  size: number,
+): TermIndex {
+  const keys = new TermKeys(detailKey, origin)
+  const { resources } = store
+  const segmentEntries = limits.termSegmentEntries
+  return new TermIndex({ resources, ...parts, keys, segmentEntries, clock }, size)
 }
 
 const spaceEvents = {

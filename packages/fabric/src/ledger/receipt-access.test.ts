@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { OpenedEntry } from './ledger.ts'
+import type { OpenedEntry } from './ledger-reads.ts'
 import { createReceiptAccess } from './receipt-access.ts'
 
 const ann = {

@@ -1,5 +1,6 @@
 import { Refusal } from '../lib/refusal.ts'
-import type { Ledger, OpenedEntry } from './ledger.ts'
+import type { Ledger } from './ledger.ts'
+import type { OpenedEntry } from './ledger-reads.ts'
 import type { OtherSlots } from './other-slots.ts'
 
 /** An authenticated caller that asks for a receipt. */

@@ -1,13 +1,19 @@
-import { formatLimit } from '@countersign/protocol'
+import { formatLimit, type RefusalCode } from '@countersign/protocol'
 import { Refusal } from '../lib/refusal.ts'
 import { ExchangeNotOpen, LedgerBusy } from './unavailable.ts'
 
 const retryAfterMs = 1000
 
+/** A caller's own share, and places of readers; every other limit is the fabric's for recording. */
+const codes: Readonly<Record<string, RefusalCode>> = {
+  'limits.openExchanges': 'RATE_LIMITED',
+  'ledger.followersPerReader': 'RATE_LIMITED',
+  'ledger.followers': 'OVERLOADED',
+}
+
 /** Nothing was recorded, and so nothing delivered: the same message may be sent again later. */
 export function refusalOfBusy({ limit, message }: LedgerBusy): Refusal {
-  // One limit is the caller's own share; the others are the fabric's.
-  const code = limit.name === 'limits.openExchanges' ? 'RATE_LIMITED' : 'LEDGER_UNAVAILABLE'
+  const code = codes[limit.name] ?? 'LEDGER_UNAVAILABLE'
   return new Refusal(code, message, retryAfterMs, { limit: formatLimit(limit) })
 }
 

@@ -9,6 +9,7 @@ import { type CloseReason, closeIntents, IntentExpiry } from './close-intents.ts
 import type { DetailVault } from './details.ts'
 import { type EntryReader, openedEntry } from './entry-reader.ts'
 import { closesExchange, type ExchangeIndex } from './exchange-index.ts'
+import { ExchangeLines } from './exchange-lines.ts'
 import { GroupCommit } from './group-commit.ts'
 import type {
   Committed,
@@ -17,10 +18,11 @@ import type {
   Ledger,
   LedgerCheck,
   LedgerState,
-  OpenedEntry,
   OpenIntent,
 } from './ledger.ts'
+import type { EntryPage, FollowOptions, LinePage, LineQuery, OpenedEntry } from './ledger-reads.ts'
 import type { LedgerLimits } from './limits.ts'
+import { LogReads } from './log-reads.ts'
 import { OpenIntentTable, ownerOf } from './open-intents.ts'
 import { Publisher } from './publisher.ts'
 import { findReceipt, readExchange } from './receipts.ts'
@@ -29,6 +31,7 @@ import { findPublicResource } from './resources.ts'
 import type { SpaceGuard, SpacePurpose, SpaceState } from './space-guard.ts'
 import type { ProducerKey, StatementWriter } from './statement-writer.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
+import type { TermIndex } from './term-index.ts'
 import { ExchangeNotOpen, LedgerUnavailable } from './unavailable.ts'
 
 export interface TiledLedgerParts {
@@ -42,6 +45,7 @@ export interface TiledLedgerParts {
   readonly limits: LedgerLimits
   readonly clock: Clock
   readonly index: ExchangeIndex
+  readonly terms: TermIndex
   readonly reader: EntryReader
   readonly writer: StatementWriter
   readonly recovered: Recovered
@@ -52,9 +56,6 @@ export interface TiledLedgerParts {
   readonly onFatal: (cause: unknown) => void
 }
 
-/** Maximum number of the newest entries that are read at once. */
-const recentMax = 1000
-
 export class TiledLedger implements Ledger {
   readonly #parts: TiledLedgerParts
   readonly #commit: GroupCommit
@@ -63,13 +64,15 @@ export class TiledLedger implements Ledger {
   readonly #intents: OpenIntentTable
   readonly #expiry: IntentExpiry
   readonly #watch: ClockWatch
+  readonly #reads: LogReads
+  readonly #lines: ExchangeLines
   /** The index of the next draft; drafts keep the order in which `append` was called. */
   #nextIndex: number
   #stopped: LedgerUnavailable | null = null
   #closing: Promise<void> | null = null
 
   constructor(parts: TiledLedgerParts) {
-    const { store, key, lease, clock, limits, index, recovered } = parts
+    const { store, key, lease, clock, limits, index, terms, recovered } = parts
     const { tree, window, published, head } = recovered
     this.#parts = parts
     this.#nextIndex = head.size
@@ -77,6 +80,14 @@ export class TiledLedger implements Ledger {
     this.#queue = new AppendQueue(limits, clock)
     this.#intents = new OpenIntentTable(limits)
     this.#expiry = new IntentExpiry(limits.openIntentMs, clock, () => this.#closeTooOld())
+    const serving = {
+      reader: parts.reader,
+      limits,
+      size: () => this.size,
+      assertServing: () => this.#assertServing(),
+    }
+    this.#reads = new LogReads(serving)
+    this.#lines = new ExchangeLines({ ...serving, index, terms })
     const fatal = (cause: unknown) => this.#fail(cause)
     lease.onLost(fatal)
     this.#publisher = new Publisher({
@@ -87,7 +98,10 @@ export class TiledLedger implements Ledger {
       limits,
       published,
       fatal,
-      after: (size) => index.store(size),
+      after: (size) => {
+        terms.store(size)
+        return index.store(size)
+      },
     })
     this.#commit = new GroupCommit({
       store,
@@ -106,6 +120,7 @@ export class TiledLedger implements Ledger {
           window.add(first + i, { statement, detail })
         }
         this.#publisher.announce(reached)
+        this.#reads.announce()
       },
     })
   }
@@ -289,7 +304,7 @@ export class TiledLedger implements Ledger {
 
   /** Everything up to the queue happens in one go, so that index, counter and order agree. */
   async #write(draft: EntryDraft, owner: string | null): Promise<Committed> {
-    const { writer, index, lease, clock } = this.#parts
+    const { writer, index, terms, lease, clock } = this.#parts
     const { exchange, kind } = draft
     let bytes = 0
     try {
@@ -301,6 +316,7 @@ export class TiledLedger implements Ledger {
       bytes = entry.statement.length + entry.detail.length
       this.#queue.wrote(bytes)
       index.add({ exchange, kind, index: at })
+      terms.add(at, draft)
       if (kind === 'intent') this.#intents.add(draft, clock.monotonic())
       else if (closesExchange(kind)) this.#intents.remove(exchange)
       await this.#commit.add(at, entry)
@@ -324,14 +340,16 @@ export class TiledLedger implements Ledger {
     return (await this.#entriesOf(exchange)).map(openedEntry)
   }
 
-  async recent(countMax: number): Promise<readonly OpenedEntry[]> {
-    this.#assertServing()
-    const { size } = this
-    const entries: OpenedEntry[] = []
-    for (let i = 1; i <= Math.min(countMax, recentMax, size); i++) {
-      entries.push(openedEntry(await this.#parts.reader.read(size - i)))
-    }
-    return entries
+  read(from: number, count: number): Promise<EntryPage> {
+    return this.#reads.read(from, count)
+  }
+
+  follow(options: FollowOptions): AsyncIterableIterator<OpenedEntry> {
+    return this.#reads.follow(options)
+  }
+
+  list(query: LineQuery): Promise<LinePage> {
+    return this.#lines.list(query)
   }
 
   async findResource(path: string): Promise<Uint8Array | null> {
@@ -370,9 +388,11 @@ export class TiledLedger implements Ledger {
       await this.#commit.drain()
       await this.#publisher.flush()
       await this.#publisher.stop()
+      await this.#parts.terms.stop()
       if (this.#stopped === null) await store.wal.reset()
     } finally {
       this.#stopped ??= new LedgerUnavailable('the ledger is closed')
+      this.#reads.close()
       await store.close()
     }
   }
@@ -420,7 +440,9 @@ export class TiledLedger implements Ledger {
     this.#queue.stop(this.#stopped)
     void this.#publisher.stop()
     void this.#expiry.stop()
+    void this.#parts.terms.stop()
     this.#parts.space.stop()
+    this.#reads.close(this.#stopped)
     this.#parts.onFatal(cause)
   }
 }

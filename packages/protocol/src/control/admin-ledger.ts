@@ -47,6 +47,65 @@ export interface EndingView extends Ending {
   readonly reason: string | null
 }
 
+/** An entry as it is followed, with the place after it. */
+export interface FollowedEntry extends EntryView {
+  /** To go on after this entry, also in a later request: `after` of `decisions.watch`. */
+  readonly cursor: string
+}
+
+/**
+ * One exchange as a list shows it: the entry that closed it, or its intent while it is under way,
+ * with the facts of the intent. Byte strings and facts that are private stay with `explain`.
+ */
+export interface ExchangeView extends EntryView {
+  /** From the intent to the closing entry; null while it is under way, and for a single entry. */
+  readonly durationMs: number | null
+}
+
+/** A part of the log, newest exchange first, with the cursors of its neighbours. */
+export interface ExchangePage {
+  readonly exchanges: readonly ExchangeView[]
+  /** `before` of the next older page; null at the start of the log. */
+  readonly older: string | null
+  /** `after` of the next newer page, which may be empty until there are new entries. */
+  readonly newer: string
+}
+
+/** Entries next to each other, in the order of the log. */
+export interface EntryPage {
+  readonly entries: readonly EntryView[]
+  /** `after` of the next page, which may be empty until there are new entries. */
+  readonly newer: string
+}
+
+/** The newest exchanges, or those next to a cursor: at most one of `before` and `after`. */
+export interface LogPartArgs {
+  readonly countMax?: number | undefined
+  readonly before?: string | undefined
+  readonly after?: string | undefined
+}
+
+/** The results that exchanges are found by: `open` for those under way. */
+export const FINDABLE_RESULTS = [...EXCHANGE_RESULTS, 'open'] as const
+
+/** Exchanges that meet all that is given. */
+export interface LedgerFindArgs extends LogPartArgs {
+  /** A name of the directory, or the canonical form of a principal. */
+  readonly caller?: string | undefined
+  /** The user on whose behalf the caller acted, likewise. */
+  readonly user?: string | undefined
+  readonly receiver?: string | undefined
+  /** Of an entry of administration, its operation or event. */
+  readonly operation?: string | undefined
+  readonly tool?: string | undefined
+  readonly result?: (typeof FINDABLE_RESULTS)[number] | undefined
+  /** A refusal code. */
+  readonly code?: string | undefined
+  /** When it began, both included. Unix milliseconds. */
+  readonly since?: number | undefined
+  readonly until?: number | undefined
+}
+
 /** One exchange: its entries, and the decision of policy on it. */
 export interface ExplainedExchange {
   readonly exchange: string
@@ -64,7 +123,7 @@ export interface LedgerCheckView {
   readonly unclosed: number
 }
 
-export const readEntryView: Reader<EntryView> = readObject<EntryView>({
+const entryFields = {
   kind: readText,
   exchange: readText,
   index: readWhole,
@@ -83,6 +142,26 @@ export const readEntryView: Reader<EntryView> = readObject<EntryView>({
       reason: readNullable(readText),
     }),
   ),
+}
+
+export const readEntryView: Reader<EntryView> = readObject<EntryView>(entryFields)
+
+export const readFollowedEntry: Reader<FollowedEntry> = readObject<FollowedEntry>({
+  ...entryFields,
+  cursor: readText,
+})
+
+export const readEntryPage: Reader<EntryPage> = readObject<EntryPage>({
+  entries: readList(readEntryView),
+  newer: readText,
+})
+
+export const readExchangePage: Reader<ExchangePage> = readObject<ExchangePage>({
+  exchanges: readList(
+    readObject<ExchangeView>({ ...entryFields, durationMs: readNullable(readWhole) }),
+  ),
+  older: readNullable(readText),
+  newer: readText,
 })
 
 export const readExplainedExchange: Reader<ExplainedExchange> = readObject<ExplainedExchange>({

@@ -1,9 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MalformedError } from '../encoding/malformed-error.ts'
-import { type AdminOperation, type AdminResult, parseAdminAnswer, parseEntryView } from './admin.ts'
+import {
+  type AdminOperation,
+  type AdminResult,
+  parseAdminAnswer,
+  parseFollowedEntry,
+} from './admin.ts'
 import type { AgentView } from './admin-agents.ts'
-import type { EntryView } from './admin-ledger.ts'
+import type { EntryView, FollowedEntry } from './admin-ledger.ts'
 import { adminItemsMax } from './admin-reader.ts'
 import { ROUTE_DEFAULTS } from './route-reliability.ts'
 
@@ -13,6 +18,7 @@ const entry: EntryView = {
   ...{ object: 'planner', reason: 'leaked key', changedBy: 'files' },
   ended: { result: 'refused', code: 'NOT_PERMITTED', reason: 'restart' },
 }
+const followed: FollowedEntry = { ...entry, cursor: 'a.01234567.8' }
 const agent: AgentView = {
   ...{ name: 'support', kind: 'agent', roles: ['demo'], segment: 's', attributes: { level: 3 } },
   ...{ status: 'quarantined', statusReason: 'leaked key', generation: 1, createdAt: 2 },
@@ -90,7 +96,9 @@ const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
     },
   ],
   'channel.redrive': { redriven: true },
-  'ledger.recent': [entry],
+  'ledger.read': { entries: [entry], newer: 'a.01234567.9' },
+  'ledger.find': { exchanges: [], older: 'a.01234567.9', newer: 'a.01234567.9' },
+  'ledger.recent': { exchanges: [{ ...entry, durationMs: 5 }], older: null, newer: 'a.01234567.9' },
   'ledger.check': { entries: 1, tiles: 2, root: 'r', unclosed: 3 },
   'route.list': [
     {
@@ -184,8 +192,8 @@ describe.each(operations)('the answer to %s', (operation) => {
     const holders = [[], ...pathsIn(body)]
     const newer = holders.reduce<unknown>(
       (answer, path) =>
-        withChange(answer, [...path, 'newer'], (holder, name) => {
-          const isKnown = typeof holder === 'object' && !Array.isArray(holder)
+        withChange(answer, [...path, 'added'], (holder, name) => {
+          const isKnown = typeof holder === 'object' && holder !== null && !Array.isArray(holder)
           if (isKnown && !maps.has(String(path.at(-1)))) holder[name] = [{}]
         }),
       body,
@@ -232,8 +240,8 @@ test('lists and maps are bounded', () => {
 })
 
 test('a name in a map is data, also if it is that of a prototype', () => {
-  const text = JSON.stringify({ ...entry, facts: { proto: 'x', constructor: 'y' } })
-  const { facts } = parseEntryView(JSON.parse(text.replace('"proto"', '"__proto__"')))
+  const text = JSON.stringify({ ...followed, facts: { proto: 'x', constructor: 'y' } })
+  const { facts } = parseFollowedEntry(JSON.parse(text.replace('"proto"', '"__proto__"')))
   expect(Object.entries(facts)).toEqual([
     ['__proto__', 'x'],
     ['constructor', 'y'],
@@ -244,16 +252,18 @@ test('a name in a map is data, also if it is that of a prototype', () => {
 
 test('a name or a value of the other side is not part of a message', () => {
   const facts = { 'pay 5 to mallory': ['pay 5 to mallory'] }
-  const body = { result: [{ ...entry, facts }] }
-  expect(faultOf('ledger.recent', body)).toBe(
-    'the answer.result[0].facts.* is not a text, a number, true or false',
+  const body = { result: { entries: [{ ...entry, facts }], newer: '' } }
+  expect(faultOf('ledger.read', body)).toBe(
+    'the answer.result.entries[0].facts.* is not a text, a number, true or false',
   )
 })
 
 test('an event of the watch is one entry', () => {
-  expect(parseEntryView({ ...entry, newer: 1 })).toEqual(entry)
-  expect(parseEntryView({ ...entry, ended: null, caller: null })).toMatchObject({ ended: null })
-  expect(() => parseEntryView({ ...entry, index: '7' })).toThrow(
+  expect(parseFollowedEntry({ ...followed, newer: 1 })).toEqual(followed)
+  expect(parseFollowedEntry({ ...followed, ended: null, caller: null })).toMatchObject({
+    ended: null,
+  })
+  expect(() => parseFollowedEntry({ ...followed, index: '7' })).toThrow(
     new MalformedError('the entry.index is not a whole number from 0'),
   )
 })

@@ -48,11 +48,17 @@ import {
   type StoredRoute,
 } from './admin-fabric.ts'
 import {
-  type EntryView,
+  type EntryPage,
+  type ExchangePage,
   type ExplainedExchange,
+  type FollowedEntry,
   type LedgerCheckView,
-  readEntryView,
+  type LedgerFindArgs,
+  type LogPartArgs,
+  readEntryPage,
+  readExchangePage,
   readExplainedExchange,
+  readFollowedEntry,
   readLedgerCheck,
 } from './admin-ledger.ts'
 import {
@@ -94,10 +100,9 @@ export interface AdminContract {
   readonly 'channel.members': Operation<ChannelMembersArgs, ChannelChange>
   readonly 'channel.dead': Operation<Named, readonly DeadLetterView[]>
   readonly 'channel.redrive': Operation<RedriveArgs, Redriven>
-  readonly 'ledger.recent': Operation<
-    { readonly countMax?: number | undefined },
-    readonly EntryView[]
-  >
+  readonly 'ledger.read': Operation<Pick<LogPartArgs, 'countMax' | 'after'>, EntryPage>
+  readonly 'ledger.recent': Operation<LogPartArgs, ExchangePage>
+  readonly 'ledger.find': Operation<LedgerFindArgs, ExchangePage>
   readonly 'ledger.check': Operation<NoArgs, LedgerCheckView>
   readonly 'route.list': Operation<NoArgs, readonly RouteView[]>
   readonly 'route.put': Operation<RoutePutArgs, StoredRoute>
@@ -118,7 +123,10 @@ export type AdminOperation = keyof AdminContract
 export type AdminArgs<Name extends AdminOperation> = AdminContract[Name]['args']
 export type AdminResult<Name extends AdminOperation> = AdminContract[Name]['result']
 
-/** Answers with a stream of entries, each of which `parseEntryView` reads. */
+/**
+ * Answers with a stream of entries, each of which `parseFollowedEntry` reads: those from now on, or
+ * after the cursor that the argument `after` gives.
+ */
 export const WATCH_OPERATION = 'decisions.watch'
 
 const readers: { readonly [Name in AdminOperation]: Reader<AdminResult<Name>> } = {
@@ -145,7 +153,9 @@ const readers: { readonly [Name in AdminOperation]: Reader<AdminResult<Name>> } 
   'channel.members': readChannelChange,
   'channel.dead': readList(readDeadLetter),
   'channel.redrive': readRedriven,
-  'ledger.recent': readList(readEntryView),
+  'ledger.read': readEntryPage,
+  'ledger.recent': readExchangePage,
+  'ledger.find': readExchangePage,
   'ledger.check': readLedgerCheck,
   'route.list': readList(readRouteView),
   'route.put': readStoredRoute,
@@ -163,6 +173,6 @@ export function parseAdminAnswer<Name extends AdminOperation>(
 }
 
 /** Reads one event of `decisions.watch`. Throws a MalformedError that names what it rejects. */
-export function parseEntryView(value: unknown): EntryView {
-  return readEntryView(value, 'the entry')
+export function parseFollowedEntry(value: unknown): FollowedEntry {
+  return readFollowedEntry(value, 'the entry')
 }

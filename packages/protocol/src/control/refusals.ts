@@ -40,6 +40,10 @@ export const REFUSALS = {
     retry: false,
     says: 'another replica holds the log of this exchange; ask that one',
   },
+  CURSOR_UNKNOWN: {
+    retry: false,
+    says: 'the cursor is of another log, or beyond the end of this one; begin again without it',
+  },
   EXCHANGE_OPEN: { retry: true, says: 'the exchange is still open, so it has no receipt yet' },
   RECEIVER_UNREACHABLE: { retry: true, says: 'the receiver could not be reached' },
   OUTCOME_UNKNOWN: { retry: false, says: 'the outcome is unknown: the receiver may have acted' },

@@ -45,6 +45,7 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   EXCHANGE_UNKNOWN: 'check the id, and that it is of this fabric',
   EXCHANGE_ELSEWHERE:
     'ask the replica that `holder` names; without an address, no process holds that log now: start one on its data folder',
+  CURSOR_UNKNOWN: 'begin again without a cursor: it is not one of the log that was asked',
   EXCHANGE_OPEN: 'wait for `retryAfterMs`, then ask again; the exchange stays recorded',
   RECEIVER_UNREACHABLE: 'check that the receiver serves and is registered, then call again',
   OUTCOME_UNKNOWN:

@@ -1,22 +1,24 @@
 import type { EntryView } from '@countersign/protocol'
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
-import {
-  columnsOf,
-  createEntryCompletion,
-  ENTRY_COLUMNS,
-  entryRow,
-  WATCH_WIDTHS,
-} from '../entry-view.ts'
-import { type FabricClient, withFabric } from '../fabric-client.ts'
+import { createEntryCompletion, formatEntry } from '../entry-view.ts'
+import { collectPages, showExchanges } from '../exchange-pages.ts'
+import { withFabric } from '../fabric-client.ts'
+import { Failure } from '../failure.ts'
 import { watchInterruption } from '../interruption.ts'
 import { parseCount } from '../option-values.ts'
 import type { Output } from '../output/output.ts'
 import { formatCount } from '../output/quantities.ts'
-import { formatFittedLine } from '../output/stream-lines.ts'
+import { addFindCommand } from './ledger-find.ts'
 
 interface RecentOptions extends ClientOptions {
   readonly count: number
+  readonly before?: string
+  readonly after?: string
+}
+
+interface WatchOptions extends ClientOptions {
+  readonly after?: string
 }
 
 export function addLedgerCommands(program: Command, context: CliContext): void {
@@ -27,12 +29,18 @@ export function addLedgerCommands(program: Command, context: CliContext): void {
   addClientOptions(
     ledger
       .command('recent')
-      .description('the newest entries, oldest first')
-      .option('-n, --count <number>', 'how many, 500 at most', parseCount, 20),
+      .description('the newest exchanges, a line for each, oldest first')
+      .option('-n, --count <number>', 'how many', parseCount, 20)
+      .option('--before <cursor>', 'those before a cursor, as an earlier answer has it')
+      .option('--after <cursor>', 'those after it'),
   ).action((options: RecentOptions) => showRecent(context, options))
+  addFindCommand(ledger, context)
   addClientOptions(
-    ledger.command('watch').description('every decision as it is recorded, until interrupted'),
-  ).action((options: ClientOptions) => watchLedger(context, options))
+    ledger
+      .command('watch')
+      .description('every decision as it is recorded, until interrupted')
+      .option('--after <cursor>', 'begin behind the entry that has this cursor in --json'),
+  ).action((options: WatchOptions) => watchLedger(context, options))
 }
 
 async function checkLedger(context: CliContext, options: ClientOptions): Promise<void> {
@@ -57,33 +65,28 @@ async function checkLedger(context: CliContext, options: ClientOptions): Promise
 
 async function showRecent(
   context: CliContext,
-  { count, ...options }: RecentOptions,
+  { count, before, after, ...options }: RecentOptions,
 ): Promise<void> {
+  if (before !== undefined && after !== undefined) {
+    throw new Failure('usage', '--before and --after exclude each other', 'give one of them')
+  }
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
-    const entries = await recentEntries(fabric, count)
-    output.show(entries, () =>
-      output.terminal.table({
-        columns: columnsOf(entries),
-        rows: entries.map(createEntryCompletion()).map(entryRow),
-      }),
+    const page = await collectPages(count, { before, after }, (args) =>
+      fabric.admin('ledger.recent', args),
     )
+    showExchanges(output, page, '--before')
   })
 }
 
-async function recentEntries(fabric: FabricClient, count: number): Promise<readonly EntryView[]> {
-  const order = { countMax: Math.min(count, 500) }
-  return (await fabric.admin('ledger.recent', order)).toReversed()
-}
-
-async function watchLedger(context: CliContext, options: ClientOptions): Promise<void> {
+async function watchLedger(context: CliContext, options: WatchOptions): Promise<void> {
   const output = outputOf(context, options)
   const interruption = watchInterruption()
   try {
     await withFabric(context, options, async (fabric) => {
       const complete = createEntryCompletion()
       output.note('Watching; stop with Ctrl-C.')
-      for await (const entry of fabric.watch(interruption.signal)) {
+      for await (const entry of fabric.watch(interruption.signal, options.after)) {
         output.line(entry, (each) => formatWatched(complete(each), output))
       }
     })
@@ -93,7 +96,5 @@ async function watchLedger(context: CliContext, options: ClientOptions): Promise
 }
 
 function formatWatched(entry: EntryView, { terminal }: Output): string {
-  const { width, paint } = terminal
-  const layout = { columns: ENTRY_COLUMNS, widths: WATCH_WIDTHS, width: width(), paint }
-  return formatFittedLine(entryRow(entry), layout)
+  return formatEntry(entry, { width: terminal.width(), paint: terminal.paint })
 }

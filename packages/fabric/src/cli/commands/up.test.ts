@@ -5,7 +5,7 @@ import { request as httpsRequest } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
-import type { RouteView } from '@countersign/protocol'
+import type { ExchangePage, RouteView } from '@countersign/protocol'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { displayWidth } from '../output/display-width.ts'
 import { run } from '../run.ts'
@@ -195,12 +195,11 @@ test('an exchange under way has no receipt yet, and one that is not on record ne
   const key = (await countersign('key', 'create', 'echo-caller')).stdout.trim()
   const calling = curl(`${url.replace(/\/$/, '')}/slow`, key)
   await expect.poll(() => held).not.toBeNull()
-  const recent = JSON.parse((await countersign('ledger', 'recent', '--json')).stdout) as {
-    readonly kind: string
-    readonly exchange: string
-    readonly caller: string | null
-  }[]
-  const open = recent.findLast(({ kind, caller }) => kind === 'intent' && caller === 'echo-caller')
+  const recent = await countersign('ledger', 'recent', '--json')
+  const { exchanges } = JSON.parse(recent.stdout) as ExchangePage
+  const open = exchanges.find(({ kind, caller }) => kind === 'intent' && caller === 'echo-caller')
+  const rows = (await countersign('ledger', 'recent')).stdout.split('\n')
+  expect(rows.find((row) => row.endsWith(open?.exchange ?? ''))).toContain('under way')
   const { exchange = '' } = open ?? {}
   const pending = await countersign('receipt', exchange)
   expect({ ...pending, stderr: '' }).toEqual({ status: 6, stdout: '', stderr: '' })
@@ -328,6 +327,16 @@ test('every table fits a terminal of 80 columns, with one line for each row', as
   expect(entries).toHaveLength(51)
   // Ids are copied, so that they are never cut.
   for (const row of entries.slice(1)) expect(row).toMatch(/exc_[a-z0-9]{1,2}_[0-9a-f]{32}$/)
+  const found = await linesOnTerminal(
+    ...['ledger', 'find', '--caller', 'operator', '--operation', 'agent.enroll'],
+    ...['--result', 'delivered', '--since', '1h', '--data', data],
+  )
+  expect(found.length).toBeGreaterThan(1)
+  for (const row of found) expect(displayWidth(row)).toBeLessThanOrEqual(columns)
+  const none = await countersign('ledger', 'find', '--until', '2020-01-01T00:00:00Z', '--json')
+  expect(JSON.parse(none.stdout)).toMatchObject({ exchanges: [], older: null })
+  const unknown = await countersign('ledger', 'find', '--caller', 'nobody-of-this-name')
+  expect(unknown.stderr).toContain('countersign agent list')
   const codes = await linesOnTerminal('help', 'exit-codes')
   for (const row of [...entries, ...codes]) expect(displayWidth(row)).toBeLessThanOrEqual(columns)
 })

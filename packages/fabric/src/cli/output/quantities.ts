@@ -16,6 +16,12 @@ export function formatDuration(ms: number): string {
     .join(' ')
 }
 
+/** `12 ms`, `3.4 s`, then as `formatDuration`. */
+export function formatMilliseconds(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`
+  return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : formatDuration(ms)
+}
+
 export function formatMebibytes(bytes: number): string {
   return `${(bytes / 1024 / 1024).toFixed(1)} MiB`
 }

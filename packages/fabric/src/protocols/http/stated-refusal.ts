@@ -43,6 +43,7 @@ const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> 
   RECEIVER_UNKNOWN: 'stated',
   EXCHANGE_UNKNOWN: 'never',
   EXCHANGE_ELSEWHERE: 'never',
+  CURSOR_UNKNOWN: 'never',
   EXCHANGE_OPEN: 'never',
   // Of a connector that did not reach its agent.
   RECEIVER_UNREACHABLE: 'stated',

@@ -47,5 +47,6 @@ export const GATEWAY_WIRE = {
   OVERLOADED: { status: 503, jsonRpc: -31033 },
   EXCHANGE_UNKNOWN: { status: 404, jsonRpc: -31034 },
   EXCHANGE_ELSEWHERE: { status: 421, jsonRpc: -31040 },
+  CURSOR_UNKNOWN: { status: 400, jsonRpc: -31041 },
   EXCHANGE_OPEN: { status: 409, jsonRpc: -31035 },
 } as const satisfies Record<RefusalCode, { readonly status: number; readonly jsonRpc: number }>

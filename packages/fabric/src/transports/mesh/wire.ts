@@ -43,6 +43,7 @@ export const MESH_WIRE = {
   OVERLOADED: { status: 503, jsonRpc: -31033, closes: false },
   EXCHANGE_UNKNOWN: { status: 404, jsonRpc: -31034, closes: false },
   EXCHANGE_ELSEWHERE: { status: 421, jsonRpc: -31040, closes: false },
+  CURSOR_UNKNOWN: { status: 400, jsonRpc: -31041, closes: false },
   EXCHANGE_OPEN: { status: 409, jsonRpc: -31035, closes: false },
 } as const satisfies Record<
   RefusalCode,

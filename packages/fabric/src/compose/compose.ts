@@ -1,18 +1,20 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Invitation } from '@countersign/protocol'
+import { createExchangeId, type Invitation } from '@countersign/protocol'
 import { serverTlsOptions } from '@countersign/protocol/tls'
 import { whileLocked } from '../adapters/file/file-lock.ts'
 import { memoryUnauthenticatedLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from '../adapters/undici/upstream.ts'
 import { createAdministration } from '../admin/administration.ts'
+import { GROUPED_READS } from '../admin/operations.ts'
 import type { InviteRequest } from '../admin/ports.ts'
 import { type Closer, type ClosingFault, closeInOrder } from '../concurrency/closing.ts'
 import type { Config } from '../config/config.ts'
 import { isCurrent } from '../identity/status.ts'
 import type { TokenRecord } from '../identity/token-server.ts'
-import type { OpenedEntry } from '../ledger/ledger.ts'
+import { GroupedReads } from '../ledger/grouped-reads.ts'
+import type { OpenedEntry } from '../ledger/ledger-reads.ts'
 import { createReceiptAccess } from '../ledger/receipt-access.ts'
 import { keepHeapSmall } from '../lib/heap.ts'
 import { fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
@@ -115,6 +117,7 @@ export async function openFabric(environment: Environment): Promise<Fabric> {
     await lifecycle('started')
     // Behind the listener, so that it stands behind every exchange that the listener let end.
     closers.push({ name: 'the entry of the stop', close: () => lifecycle('stopped') })
+    closers.push({ name: 'counted reads', close: () => parts.reads.close() })
     closers.push({ name: 'enrolments', close: endEarlierEnrolments(stores, parts) })
     const gateway = await openListener(environment, stores, parts)
     let graceMs = 0
@@ -170,11 +173,10 @@ type Parts = Awaited<ReturnType<typeof composeParts>>
 
 async function composeParts(environment: Environment, stores: Stores, origin: () => string) {
   const { config, clock } = environment
-  const { keys } = stores
   const detection = composeDetection(clock)
   const endpoints = createEndpointRegistry(config.trustDomain, clock, config.routes)
   const upstream = composeUpstream(environment, stores, await openFilesMax())
-  const bodies = composeBodies(keys.mask, config.limits.bodyBytes, clock)
+  const bodies = composeBodies(stores.keys.mask, config.limits.bodyBytes, clock)
   const calls = limitsOfCalls(environment)
   const closing = new AbortController()
   const approvals = composeApprovals(environment, stores, closing.signal)
@@ -182,7 +184,7 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
     stores,
     approvals,
     environment,
-    redactor: createRedactor({ hashKey: keys.mask }),
+    redactor: createRedactor({ hashKey: stores.keys.mask }),
     largeBodies: bodies,
     detection,
     routes: endpoints,
@@ -199,6 +201,7 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
     routes: storedRoutes,
     ...{ approvals, others, version: fabricVersion, origin },
   })
+  const reads = composeReads(environment, stores)
   const mesh = composeMeshState(environment, stores, { endpoints, detection })
   const control = {
     ...{ deps, endpoints, state: mesh, slot: stores.ledger.slot },
@@ -217,14 +220,14 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
       upstream: createBalancer(upstream, environment.random, () => environment.clock.monotonic(), {
         sessions: stores.owners.places,
       }),
-      ...{ signer: stores.forwardKey, cardSigner: keys.fabric },
+      ...{ signer: stores.forwardKey, cardSigner: stores.keys.fabric },
       ...stores.owners,
       ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
       trustDomain: config.trustDomain,
       origin,
       ...calls,
     }),
-    ...adminRoutes(deps, createAdministration(admin)),
+    ...adminRoutes({ ...deps, append: reads.append }, createAdministration(admin)),
     ...receiptsRoutes(control),
     ...meshRoutes(control),
     ...channelsRoutes({ deps: enforced, channels: () => stores.queue.present.channels }),
@@ -236,7 +239,19 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
   }
   const close = (): Promise<unknown> => Promise.all([upstream.close(), bodies.close()])
   const listening = { others, upstream, answers: calls.answers, routes, origin, endWaits }
-  return { deps, admin, endpoints, ...listening, close }
+  return { deps, admin, reads, endpoints, ...listening, close }
+}
+
+/** Reads of the ledger that are repeated are counted. */
+function composeReads({ clock, random, log }: Environment, { feed, ledger }: Stores): GroupedReads {
+  const newId = () => createExchangeId(ledger.slot, clock.now(), random(10))
+  return new GroupedReads(
+    {
+      ...{ append: (draft) => feed.append(draft), newId, clock, log },
+      assertSpace: (purpose) => ledger.assertSpace(purpose),
+    },
+    GROUPED_READS,
+  )
 }
 
 function placeAmongReplicas(

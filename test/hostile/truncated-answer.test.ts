@@ -59,6 +59,20 @@ const wholes: Readonly<Record<string, Answer>> = {
   },
 }
 
+/** The end of the connection is the only one: as a cut would be, and so on record. */
+const bareEnds: Readonly<Record<string, readonly [Answer, 'delivered' | 'completed']>> = {
+  'an answer': [{ bytes: `${head(json, close)}{"a":1}` }, 'delivered'],
+  'an answer of HTTP/1.0': [
+    { bytes: `${head(json).replace('HTTP/1.1', 'HTTP/1.0')}{"a":1}` },
+    'delivered',
+  ],
+  'an answer whose coding has no end': [
+    { bytes: `${head(json, 'Transfer-Encoding: identity', close)}{"a":1}` },
+    'delivered',
+  ],
+  'a stream': [{ bytes: head(stream, close) + event }, 'completed'],
+}
+
 interface Cut {
   answer: Answer
   readonly doors: Readonly<Record<Path, Door>>
@@ -145,6 +159,25 @@ const brokenWhole =
     expect(last?.facts).toMatchObject({ result: 'unknown', progress: 'sent' })
   }
 
+const bareEnd =
+  (path: Path, given: Answer, result: string): Attempt =>
+  async (world) => {
+    const cut = await cutIn(world)
+    cut.answer = given
+    const heard = await send(cut.doors[path])
+    expect(heard.body).toContain('"a":1')
+    expect(heard.headers.get('countersign-response-end')).toEqual(['connection'])
+    const exchange = exchangeOf(heard)
+    const last = (await world.explain(exchange)).at(-1)
+    expect(last?.facts).toMatchObject({ result, 'response.end': 'connection' })
+    // An answer with an end of its own does not state this.
+    cut.answer = well
+    const whole = await send(cut.doors[path])
+    expect(whole.headers.get('countersign-response-end') ?? null).toBeNull()
+    const facts = (await world.explain(exchangeOf(whole))).at(-1)?.facts
+    expect(facts).not.toHaveProperty('response.end')
+  }
+
 const each = (path: Path): Readonly<Record<string, Attempt>> =>
   Object.fromEntries([
     ...Object.entries(streams).map(([way, bytes]) => [
@@ -154,6 +187,10 @@ const each = (path: Path): Readonly<Record<string, Attempt>> =>
     ...Object.entries(wholes).map(([way, bytes]) => [
       `${path}: an answer that ends with ${way}`,
       brokenWhole(path, bytes),
+    ]),
+    ...Object.entries(bareEnds).map(([what, [bytes, result]]) => [
+      `${path}: ${what} without an end of its own`,
+      bareEnd(path, bytes, result),
     ]),
   ])
 

@@ -48,6 +48,13 @@ describe('the report on a receipt', () => {
     expect(report).toMatchObject({ verified: false, title: 'Verified, but not of this message' })
   })
 
+  test('states that a part may be missing of a response without an end of its own', async () => {
+    const receipt = await verifyReceipt(parseBase64(vector.receipt) ?? new Uint8Array(0), trust)
+    expect(receipt.responseEnd).toBeNull()
+    const report = reportVerified({ ...receipt, responseEnd: 'connection' })
+    expect(report.sentence).toContain('a part of the response may be missing')
+  })
+
   test('does not call a refusal countersigned', async () => {
     const report = await reportOf(vector.refusal)
     expect(report.title).toBe('Verified')

@@ -60,6 +60,11 @@ export interface UpstreamResponse {
   readonly status: number
   readonly headers: readonly (readonly [string, string])[]
   readonly body: AsyncIterable<Uint8Array>
+  /**
+   * The end of the connection ends the body, which has no length and no chunks: whether all of it
+   * came is unknown. Over TLS such a body ends with an error.
+   */
+  readonly endsByClose?: boolean
   /** The fields after the body, once it has ended; absent where they are never read. */
   trailers?(): readonly (readonly [string, string])[]
   /** Gives up the rest of the body and frees the connection. */

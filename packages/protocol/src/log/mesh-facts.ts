@@ -107,6 +107,7 @@ const ended = {
   'attested.response': oneOf('callee', 'connector'),
   'response.bytes': size,
   'response.digest': bytes(32),
+  'response.end': oneOf('connection'),
   'response.forwarded-digest': bytes(32),
   'response.masked': maskedCounts,
   'response.key': bytes(32),

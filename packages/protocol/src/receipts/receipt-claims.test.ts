@@ -134,6 +134,13 @@ describe('claims of a receipt', () => {
   })
 })
 
+test('the end of a response is that of its connection, or its own and not stated', () => {
+  expect(exchange(intent, { ...outcome, 'response.end': 'connection' })).toBeNull()
+  expect(exchange(intent, { ...outcome, 'response.end': 'whole' })).toBe('VALUE_UNKNOWN')
+  const hidden = { ...entry('outcome', outcome), withheld: ['response.end'] }
+  expect(faultOf(hidden)).toBe('FACT_WITHHELD')
+})
+
 describe('the one ending of an entry', () => {
   const closing = { ...ofConnector, transport: 'mesh' }
   const unknown = { ...closing, result: 'unknown', code: 'OUTCOME_UNKNOWN' }

@@ -22,9 +22,15 @@ const endings: Readonly<Record<ExchangeResult, string>> = {
   stated: 'stated: the receiver states that it refused, without proof, and it may have acted',
 }
 
-/** The first line of every report on a receipt. */
-export function describeEnding({ result, code }: Ending): string {
-  if (code === null) return endings[result]
+const perhaps =
+  '; only the end of a connection ended it, so that a part of the response may be missing'
+
+/** The first line of every report on a receipt; of an entry, without its `responseEnd`. */
+export function describeEnding(
+  { result, code }: Ending,
+  responseEnd: VerifiedReceipt['responseEnd'] = null,
+): string {
+  if (code === null) return responseEnd === null ? endings[result] : `${endings[result]}${perhaps}`
   const says = isRefusalCode(code) ? `${code}, ${REFUSALS[code].says}` : code
   return result === 'refused' ? `refused: ${says}` : `${endings[result]} (${says})`
 }

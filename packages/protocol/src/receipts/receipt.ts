@@ -69,6 +69,11 @@ export interface VerifiedReceipt {
   /** The result of the outcome, or the code of the refusal. */
   readonly result: string | null
   readonly ending: Ending
+  /**
+   * `connection` where the response has no end of its own, so that a part of it may be missing;
+   * null for every other.
+   */
+  readonly responseEnd: 'connection' | null
   readonly request: Attestation
   readonly response: Attestation
   readonly checkpointSize: number
@@ -129,6 +134,7 @@ export async function verifyReceipt(bytes: Uint8Array, trusted: Trust): Promise<
     approval: approvalIn(opening),
     result: readTextFact(closing, 'result') ?? readTextFact(closing, 'code'),
     ending,
+    responseEnd: closing['response.end'] === 'connection' ? 'connection' : null,
     request: attestations.request,
     response: attestations.response,
     checkpointSize: checkpoint.size,

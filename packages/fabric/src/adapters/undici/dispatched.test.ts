@@ -17,7 +17,7 @@ const endpoint = { url: 'http://127.0.0.1:1', spiffeId: null }
 const account = { take: () => undefined, give: () => undefined }
 
 function started(signal = new AbortController().signal) {
-  const dispatched = new Dispatched({ signal, account }, endpoint)
+  const dispatched = new Dispatched({ method: 'GET', signal, account }, endpoint)
   const controller = connection()
   dispatched.onRequestStart(controller)
   return { dispatched, controller }
@@ -126,7 +126,10 @@ describe('a dispatched request', () => {
   test('is not sent by a caller that lost the right while it waited for a connection', async () => {
     const refusal = new Withdrawal('policy-denies', 'no more')
     const signal = new AbortController().signal
-    const dispatched = new Dispatched({ signal, account, still: () => refusal }, endpoint)
+    const dispatched = new Dispatched(
+      { method: 'GET', signal, account, still: () => refusal },
+      endpoint,
+    )
     const aborted: Error[] = []
     const controller = { ...connection(), abort: (cause: Error) => void aborted.push(cause) }
     dispatched.onRequestStart(controller)
@@ -140,7 +143,7 @@ describe('a dispatched request', () => {
       return false
     }
     const signal = new AbortController().signal
-    const dispatched = new Dispatched({ signal, account, leadsTo }, endpoint)
+    const dispatched = new Dispatched({ method: 'GET', signal, account, leadsTo }, endpoint)
     const abort = (cause: Error) => dispatched.onResponseError(null, cause)
     dispatched.onRequestStart({ ...connection(), abort })
     await expect(dispatched.response).rejects.toMatchObject({ progress: 'not-sent' })
@@ -165,9 +168,13 @@ describe('a dispatched request', () => {
   test('takes a reset for no end of a body that has no other', async () => {
     const lane = {
       ...{ requests: 0, bytesRead: 0, unsentBytes: () => 0, failure: null as Error | null },
+      ...{ framesBodies: false, isTls: false },
       ...{ fault: () => null, look: () => undefined, close: () => undefined },
     }
-    const dispatched = new Dispatched({ signal: new AbortController().signal, account }, endpoint)
+    const dispatched = new Dispatched(
+      { method: 'GET', signal: new AbortController().signal, account },
+      endpoint,
+    )
     dispatched.takeLane(() => lane)
     const controller = connection()
     dispatched.onRequestStart(controller)
@@ -185,7 +192,7 @@ describe('a dispatched request', () => {
       give: (bytes: number) => void (held -= bytes),
     }
     const dispatched = new Dispatched(
-      { signal: new AbortController().signal, account: counted },
+      { method: 'GET', signal: new AbortController().signal, account: counted },
       endpoint,
     )
     const controller = connection()

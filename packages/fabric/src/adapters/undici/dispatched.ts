@@ -18,7 +18,7 @@ const bytesOfPieceMin = 16
 /** Responses of 100 to 103 before the final one: a receiver that sends more never means to end. */
 const announcementsMax = 16
 
-type Sending = Pick<UpstreamRequest, 'signal' | 'still' | 'leadsTo' | 'account'>
+type Sending = Pick<UpstreamRequest, 'method' | 'signal' | 'still' | 'leadsTo' | 'account'>
 type SendError = UpstreamError | WithdrawnError | OutOfSpaceError
 type Controller = Pick<Dispatcher.DispatchController, 'abort' | 'pause' | 'resume'>
 type Head = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2]
@@ -37,6 +37,7 @@ export class Dispatched
   readonly #still: UpstreamRequest['still']
   readonly #leadsTo: UpstreamRequest['leadsTo']
   readonly #endpoint: Endpoint
+  readonly #method: string
   readonly #over: (() => void)[] = []
   readonly #answer: (response: UpstreamResponse) => void
   readonly #refuse: (cause: unknown) => void
@@ -61,10 +62,13 @@ export class Dispatched
   #pieces = 0
   #bytes = 0
   #reader: { resolve(step: Step): void; reject(cause: unknown): void } | null = null
+  /** No length and no chunks: a cut looks like the end. */
+  #endsByClose = false
   #ended = false
   #failure: { readonly cause: SendError } | null = null
 
-  constructor({ signal, still, leadsTo, account }: Sending, endpoint: Endpoint) {
+  constructor({ method, signal, still, leadsTo, account }: Sending, endpoint: Endpoint) {
+    this.#method = method
     this.#still = still
     this.#leadsTo = leadsTo
     this.#endpoint = endpoint
@@ -140,7 +144,10 @@ export class Dispatched
     const body = { [Symbol.asyncIterator]: () => this }
     const headers = pairsOf(head)
     const trailers = () => this.#trailers
-    this.#answer({ status, headers, body, trailers, discard: () => this.#discard() })
+    const isFramed = this.#started?.lane.framesBodies !== false
+    const endsByClose = !isFramed && isEndedByClose(this.#method, status, head)
+    this.#endsByClose = endsByClose
+    this.#answer({ status, headers, body, endsByClose, trailers, discard: () => this.#discard() })
     let headBytes = 0
     for (const [name, value] of headers) headBytes += name.length + value.length
     this.#account.take(headBytes)
@@ -175,8 +182,10 @@ export class Dispatched
 
   onResponseEnd(_?: unknown, trailers?: Head): void {
     if (trailers !== undefined) this.takeTrailers(trailers)
-    const failure = this.#started?.lane.failure ?? null
+    const lane = this.#started?.lane ?? null
+    const failure = lane?.failure ?? null
     if (failure !== null) return void this.#fail(failure)
+    if (this.#endsByClose && lane?.isTls === true) return void this.#fail(new Error(unproved))
     this.#ended = true
     this.#callOver()
     this.#signal.removeEventListener('abort', this.#leave)
@@ -271,6 +280,20 @@ export class Dispatched
     this.#reader = null
     return reader
   }
+}
+
+/**
+ * Node reports the end of a connection of TLS alike with and without the alert that its peer sends
+ * last, and anyone on the path can send the latter (RFC 9112, section 9.8).
+ */
+const unproved = 'only the end of the connection ends the response, which is not proved to be whole'
+
+/** RFC 9112, section 6.3: the body is all that comes before the connection ends. */
+function isEndedByClose(method: string, status: number, head: Head): boolean {
+  if (head['content-length'] !== undefined) return false
+  if (method === 'HEAD' || status === 204 || status === 304) return false
+  const coding = head['transfer-encoding']
+  return coding === undefined || !/(?:^|[\s,])chunked\s*$/i.test([coding].flat().at(-1) ?? '')
 }
 
 const resetCodes: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'])

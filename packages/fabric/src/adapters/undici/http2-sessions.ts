@@ -189,7 +189,7 @@ export class Http2Sessions {
     const { lanes, now, idleMs } = this.#options
     const tls = spiffeId === null ? null : this.#options.tlsFor(spiffeId)
     const socket = await this.#socket(origin, tls, { receiver: spiffeId ?? origin, connectMs })
-    const lane = openLane(socket, { expected: tls, now, countsBytes: false })
+    const lane = openLane(socket, { expected: tls, now, isHttp2: true })
     if (lane instanceof PeerError) throw lane
     if (origin.startsWith('https:') && (socket as TLSSocket).alpnProtocol !== 'h2') {
       lane.close()

@@ -26,6 +26,9 @@ export interface Lane {
    * The error with which it failed. undici takes a reset for the end of a body that has no other.
    */
   failure: Error | null
+  /** False over HTTP/1.1, where the end of the connection can be that of a body. */
+  readonly framesBodies: boolean
+  readonly isTls: boolean
   /** Returns why its peer gets no further request; null while it is as good as in the handshake. */
   fault(): PeerFault | null
   /** Ends it when its peer may not even go on with what is under way. */
@@ -37,7 +40,7 @@ export interface LaneOptions {
   /** Null for a receiver that proves no SPIFFE ID. */
   readonly expected: ConnectedPeer | null
   readonly now: () => number
-  readonly countsBytes?: boolean
+  readonly isHttp2?: boolean
 }
 
 /**
@@ -46,19 +49,23 @@ export interface LaneOptions {
  */
 export function openLane(
   socket: Socket,
-  { expected, now, countsBytes = true }: LaneOptions,
+  { expected, now, isHttp2 = false }: LaneOptions,
 ): Lane | PeerError {
   const watch = expected === null ? watchPublic(socket, now) : watchReceiver(socket, expected)
   if (watch instanceof PeerError) return watch
   const close = (): void => void socket.destroy()
   const unsentBytes = (): number => socket.writableLength
-  const lane: Lane = { requests: 0, bytesRead: 0, unsentBytes, failure: null, ...watch, close }
+  const lane: Lane = {
+    ...{ requests: 0, bytesRead: 0, unsentBytes, failure: null },
+    ...{ framesBodies: isHttp2, isTls: socket instanceof TLSSocket },
+    ...{ ...watch, close },
+  }
   // Before any listener of undici.
   socket.once('error', (error) => {
     lane.failure = error
   })
   // A session of HTTP/2 reads the socket below its events.
-  if (countsBytes)
+  if (!isHttp2)
     socket.on('data', ({ length }: Uint8Array) => {
       lane.bytesRead += length
     })

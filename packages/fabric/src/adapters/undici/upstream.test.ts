@@ -254,3 +254,23 @@ test('a piece of a streamed request keeps its memory until it has left, and no l
   expect(pieces.findIndex((_, n) => all[n * 1_000] !== n % 256)).toBe(-1)
   expect(pieces.filter(({ buffer }) => buffer.detached).length).toBeGreaterThan(0)
 })
+
+describe('a response over TLS', () => {
+  const answering = (head: string) => (): RequestListener => (_, response) => {
+    response.socket?.end(`HTTP/1.1 200 OK\r\n${head}\r\nok`)
+  }
+
+  test.each([
+    ['HTTP/1.1 without a length', answering('Connection: close\r\n')],
+    ['a coding without an end', answering('Transfer-Encoding: gzip\r\n')],
+  ])('is not whole by the end of its connection: %s', async (_, answer) => {
+    const upstream = openUpstream(await openReceiver(goodFor(10), answer()))
+    await expect(upstream.askWhole()).rejects.toMatchObject({ progress: 'sent' })
+  })
+
+  test('is whole by its length', async () => {
+    const answer = answering('Connection: close\r\nContent-Length: 2\r\n')
+    const upstream = openUpstream(await openReceiver(goodFor(10), answer()))
+    expect(await upstream.askWhole()).toBe('ok')
+  })
+})

@@ -37,11 +37,12 @@ import { answeringCodec } from '../../protocols/request-streams.ts'
 import type { Balancer } from '../../routes/balancer.ts'
 import { isRepeatable } from '../../routes/repeatable.ts'
 import { leadsTo, type Route, reliabilityOf } from '../../routes/routes.ts'
-import type { UpstreamRequest, UpstreamResponse } from '../../routes/upstream.ts'
+import type { BalancedResponse, UpstreamRequest, UpstreamResponse } from '../../routes/upstream.ts'
 import { readBodyOf } from './answer-body.ts'
 import { deadlinePassed, timeoutFields } from './caller-deadline.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
 import { readResponseHead, readTrailers, withOwnSignature } from './response-head.ts'
+import { hasUnknownEnd, unknownEndFact, unknownEndField } from './unknown-end.ts'
 
 export interface CallForwarderOptions {
   readonly upstream: Balancer
@@ -182,7 +183,7 @@ interface Reading {
 }
 
 async function readResponse(
-  response: UpstreamResponse,
+  response: BalancedResponse,
   forwarded: Forwarded,
   { exchange, options, share, deadline }: Reading,
 ): Promise<Delivered | Refusal> {
@@ -193,8 +194,11 @@ async function readResponse(
   const signedHead = { response: { status, headers: read.headers }, request }
   const countersignature = readCountersignature(signedHead)
   if (countersignature instanceof Refusal) return reject(response, countersignature)
-  const facts = countersignature === null ? {} : forwarded.facts
-  const headers = withOwnSignature(read.headers, countersignature)
+  const signed = countersignature === null ? {} : forwarded.facts
+  const isEndUnknown = hasUnknownEnd(response)
+  const facts = isEndUnknown ? { ...signed, ...unknownEndFact } : signed
+  const passing = withOwnSignature(read.headers, countersignature)
+  const headers = isEndUnknown ? [...passing, unknownEndField] : passing
   const head = { status, headers, contentType, countersignature, facts }
   const account = accountOfAnswer(exchange)
   const source = { readKind: options.readKind, route: options.route, account }

@@ -59,9 +59,11 @@ export const fabricFields: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Name the record of a response: of a receiver's connector too, bound to the caller's signature.
+ * State what is on record of a response: at a receiver's connector too, whose exchange is bound to
+ * the caller's signature.
  */
 export const recordFields: ReadonlySet<string> = new Set([
   'countersign-exchange',
   'countersign-receipt',
+  'countersign-response-end',
 ])

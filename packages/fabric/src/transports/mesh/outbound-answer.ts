@@ -24,6 +24,7 @@ import {
   signatureFields,
 } from '../http/response-fields.ts'
 import { type ResponseHead, readResponseHead } from '../http/response-head.ts'
+import { unknownEndField } from '../http/unknown-end.ts'
 import { checkAnswer } from './answer-check.ts'
 import { isBoundTo } from './bound-exchange.ts'
 
@@ -207,6 +208,7 @@ function passes(name: string, value: string, isFromFabric: boolean): boolean {
   if (receiverFields.has(name)) return true
   if (!recordFields.has(name)) return isFromFabric && fabricFields.has(name)
   if (name === 'countersign-exchange') return isExchangeId(value)
+  if (name === unknownEndField[0]) return value === unknownEndField[1]
   return isExchangeId(value.replace(/^\/v1\/receipts\//, ''))
 }
 

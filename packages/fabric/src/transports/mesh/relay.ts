@@ -31,7 +31,7 @@ import { forwardedHeaders } from '../../protocols/reading/head.ts'
 import { answeringCodec } from '../../protocols/request-streams.ts'
 import type { Balancer } from '../../routes/balancer.ts'
 import { type Route, reliabilityOf } from '../../routes/routes.ts'
-import type { UpstreamResponse } from '../../routes/upstream.ts'
+import type { BalancedResponse, UpstreamResponse } from '../../routes/upstream.ts'
 import { readBodyOf } from '../http/answer-body.ts'
 import { refusalReply } from '../http/call.ts'
 import { readCallerDeadline, timeoutFields } from '../http/caller-deadline.ts'
@@ -40,6 +40,7 @@ import type { ReceivedRequest } from '../http/received-request.ts'
 import { type NodeResponse, writeReply } from '../http/respond.ts'
 import { receiverFields } from '../http/response-fields.ts'
 import { type ResponseHead, readResponseHead, readTrailers } from '../http/response-head.ts'
+import { hasUnknownEnd, unknownEndField } from '../http/unknown-end.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { MESH_WIRE } from './wire.ts'
 
@@ -165,7 +166,7 @@ function refuse(
 }
 
 interface Passing {
-  readonly answer: UpstreamResponse
+  readonly answer: BalancedResponse
   readonly out: ServerResponse
   readonly deadline: Deadline
   readonly share: BodyShare
@@ -182,7 +183,10 @@ async function pass(
     answer.discard()
     throw new Withheld(read)
   }
-  const head = { ...read, headers: read.headers.filter(([name]) => receiverFields.has(name)) }
+  const passing = read.headers.filter(([name]) => receiverFields.has(name))
+  // The gateway sees an end that the connector has made.
+  const headers = hasUnknownEnd(answer) ? [...passing, unknownEndField] : passing
+  const head = { ...read, headers }
   const codec =
     received.frames === undefined ? null : answeringCodec(options.route, head.contentType)
   if (codec instanceof Refusal) {

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Pool } from 'undici'
+import { cpuUsOf } from './cpu.ts'
+import { type Percentiles, percentiles } from './percentiles.ts'
 
 /** Options of the load generator. Without `perSecond` it sends as fast as responses come back. */
 export interface LoadOrder {
@@ -10,15 +12,22 @@ export interface LoadOrder {
   readonly headers: Readonly<Record<string, string>>
   readonly connections: number
   readonly seconds: number
+  /** Ends a load without `perSecond` by count instead of by time. */
+  readonly requests: number | null
   readonly perSecond: number | null
+  /** Processes whose processor time is counted while the load lasts. */
+  readonly pids: readonly number[]
+  /** The same for processes next to the measured ones. */
+  readonly pidsBeside: readonly number[]
 }
 
-export interface LoadAnswer {
+export interface LoadAnswer extends Percentiles {
   readonly requests: number
   readonly failures: number
   readonly seconds: number
-  readonly p50Ms: number
-  readonly p99Ms: number
+  /** Processor time of `pids` for one request. */
+  readonly cpuUs: number
+  readonly cpuUsBeside: number
 }
 
 /** About 1 KB of typical text between agents, with a card number and an address to be masked. */
@@ -58,18 +67,19 @@ async function load(order: LoadOrder): Promise<LoadAnswer> {
     if (answer.statusCode !== 200) failures += 1
     latencies.push(performance.now() - started)
   }
-  await warm(one, order.connections)
+  await openConnections(one, order.connections)
   latencies.length = 0
   failures = 0
+  const before = { cpu: cpuUsOf(order.pids), cpuBeside: cpuUsOf(order.pidsBeside) }
   const started = performance.now()
-  const until = started + order.seconds * 1000
-  if (order.perSecond === null) await closedLoop(one, order.connections, until)
-  else await openLoop(one, order.perSecond, until)
+  if (order.perSecond === null) await closedLoop(one, order, started)
+  else await openLoop(one, order.perSecond, started + order.seconds * 1000)
   const seconds = (performance.now() - started) / 1000
+  const requests = latencies.length
+  const cpuUs = (cpuUsOf(order.pids) - before.cpu) / requests
+  const cpuUsBeside = (cpuUsOf(order.pidsBeside) - before.cpuBeside) / requests
   await pool.close()
-  latencies.sort((a, b) => a - b)
-  const at = (part: number) => latencies[Math.floor(latencies.length * part)] ?? 0
-  return { requests: latencies.length, failures, seconds, p50Ms: at(0.5), p99Ms: at(0.99) }
+  return { requests, failures, seconds, ...percentiles(latencies), cpuUs, cpuUsBeside }
 }
 
 function clientOf({ cert, key }: LoadOrder) {
@@ -77,20 +87,26 @@ function clientOf({ cert, key }: LoadOrder) {
   return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') }
 }
 
-async function warm(one: () => Promise<void>, connections: number): Promise<void> {
-  await Promise.all(
-    Array.from({ length: connections }, async () => {
-      for (let i = 0; i < 25; i++) await one()
-    }),
-  )
+/** Handshakes are not part of a figure. */
+async function openConnections(one: () => Promise<void>, connections: number): Promise<void> {
+  await Promise.all(Array.from({ length: connections }, one))
 }
 
-async function closedLoop(one: () => Promise<void>, workers: number, until: number): Promise<void> {
-  await Promise.all(
-    Array.from({ length: workers }, async () => {
-      while (performance.now() < until) await one()
-    }),
-  )
+async function closedLoop(
+  one: () => Promise<void>,
+  { connections, requests, seconds }: LoadOrder,
+  started: number,
+): Promise<void> {
+  const until = started + seconds * 1000
+  let sent = 0
+  const goesOn = () => (requests === null ? performance.now() < until : sent < requests)
+  const worker = async () => {
+    while (goesOn()) {
+      sent++
+      await one()
+    }
+  }
+  await Promise.all(Array.from({ length: connections }, worker))
 }
 
 /** Requests leave on time whether or not earlier ones came back, so waiting is measured too. */

@@ -1,16 +1,17 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { measureGateway } from './gateway.ts'
+import { measureControls, measureGateway } from './gateway.ts'
 import { measureLedger } from './ledger.ts'
 import { measureMesh } from './mesh.ts'
+import { type Options, parseOptions } from './options.ts'
 import { measurePolicy } from './policy.ts'
 import { measureQueueRows } from './queue-rows.ts'
 import { measureRedaction, measureWorstText } from './redaction.ts'
-import { type Row, row } from './row.ts'
+import { type Row, row, tableOf } from './row.ts'
 import { measureStart } from './start.ts'
 
-type Group = (dir: string) => Promise<readonly Row[]>
+type Group = (dir: string, options: Options) => Promise<readonly Row[]>
 
 /**
  * Each group measures us and its baseline in one run; figures of two runs compare only as ratios.
@@ -22,6 +23,7 @@ const groups: Readonly<Record<string, Group>> = {
   ledger: ledgerRows,
   queue: measureQueueRows,
   gateway: measureGateway,
+  controls: measureControls,
   mesh: measureMesh,
 }
 
@@ -75,39 +77,23 @@ async function ledgerRows(dir: string): Promise<readonly Row[]> {
   })
 }
 
-function print(rows: readonly Row[]): void {
-  const cells = rows.map(({ name, value, unit, baseline, ratio, note }) => [
-    name,
-    value.toLocaleString('en'),
-    unit,
-    ratio === null ? '' : `${ratio}× ${baseline ?? ''}`,
-    note,
-  ])
-  const widths = [0, 1, 2, 3].map((at) =>
-    Math.max(0, ...cells.map((cell) => cell[at]?.length ?? 0)),
-  )
-  for (const cell of cells) {
-    const padded = cell.map((text, at) =>
-      at === 1 ? text.padStart(widths[at] ?? 0) : text.padEnd(widths[at] ?? 0),
-    )
-    console.log(padded.join('  ').trimEnd())
+function optionsOrExit(): Options {
+  try {
+    return parseOptions(process.argv.slice(2), Object.keys(groups))
+  } catch (cause) {
+    console.error(cause instanceof Error ? cause.message : String(cause))
+    process.exit(2)
   }
 }
 
-const wanted = process.argv.slice(2)
-const unknown = wanted.filter((name) => !Object.hasOwn(groups, name))
-if (unknown.length > 0) {
-  console.error(`no group ${unknown.join(', ')}; the groups are ${Object.keys(groups).join(', ')}`)
-  process.exit(2)
-}
+const options = optionsOrExit()
 const dir = await mkdtemp(join(tmpdir(), 'countersign-bench-'))
 const rows: Row[] = []
 try {
-  for (const [name, measure] of Object.entries(groups)) {
-    if (wanted.length > 0 && !wanted.includes(name)) continue
+  for (const name of options.groups) {
     console.log(`\n${name}`)
-    const taken = await measure(dir)
-    print(taken)
+    const taken = (await groups[name]?.(dir, options)) ?? []
+    for (const line of tableOf(taken)) console.log(line)
     rows.push(...taken)
   }
 } finally {

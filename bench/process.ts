@@ -5,15 +5,13 @@ import { readFileSync } from 'node:fs'
 export interface Child<Ready> {
   readonly ready: Ready
   readonly process: ChildProcess
-  /** User and system time so far, microseconds, threads included. */
-  cpuUs(): number
+  readonly pids: readonly number[]
   rssMb(): number
   ask<Answer>(question: unknown): Promise<Answer>
   stop(): Promise<void>
 }
 
 const readyMsMax = 30_000
-const ticksPerSecond = 100
 
 /** Starts `file` with `args`; it must send one message when it is ready. */
 export async function start<Ready>(
@@ -29,10 +27,7 @@ export async function start<Ready>(
   return {
     ready,
     process: child,
-    cpuUs() {
-      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-      return ((Number(fields[11]) + Number(fields[12])) * 1e6) / ticksPerSecond
-    },
+    pids: [pid],
     rssMb() {
       const kb = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
       return Number(kb) / 1024

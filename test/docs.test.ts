@@ -230,6 +230,10 @@ const here: readonly (readonly [command: string, how: (command: string) => Promi
   ['countersign agent list', says('billing-caller')],
   ['countersign console', says('/console#key=csk_')],
   ['countersign ledger check', says('sound')],
+  [
+    'countersign ledger compare kept.checkpoint https://127.0.0.1:8443/log/ --trust trust.json --ca ca.pem',
+    compareKept,
+  ],
 ]
 
 function says(text: string): (command: string) => Promise<void> {
@@ -257,6 +261,13 @@ async function fetchCheckpoint(command: string): Promise<void> {
   const { status, text } = await get(wordsOf(command).at(-1) ?? '')
   expect(status).toBe(200)
   expect(text.split('\n')[0]).toBe('countersign.local/ledger/a')
+}
+
+async function compareKept(command: string): Promise<void> {
+  writeFileSync('kept.checkpoint', (await get(wordsOf(command)[4] + 'checkpoint')).text)
+  writeFileSync('ca.pem', readFileSync(join(data, 'ca.pem')))
+  writeFileSync('trust.json', readFileSync(join(data, 'trust.json')))
+  await look(command, [0], 'countersign.local/ledger/a')
 }
 
 describe('documented commands', () => {

@@ -277,6 +277,7 @@ export {
 } from './log/statement.ts'
 export * from './log/tile-layout.ts'
 export * from './log/tile-prover.ts'
+export * from './receipts/compare-checkpoints.ts'
 export { type VerifiedEntry, type VerifiedReceipt, verifyReceipt } from './receipts/receipt.ts'
 export {
   type Attestation,

@@ -60,7 +60,6 @@ export function verifyInclusionWith(hash: Hash, proof: InclusionProof): boolean 
   return run(inclusion(proof), hash)
 }
 
-/** Its callers will be the comparison of two checkpoints, and monitors of a log. */
 export function verifyConsistency(proof: ConsistencyProof): Promise<boolean> {
   return runAsync(consistency(proof))
 }

@@ -9,6 +9,7 @@ import { watchInterruption } from '../interruption.ts'
 import { parseCount } from '../option-values.ts'
 import type { Output } from '../output/output.ts'
 import { formatCount } from '../output/quantities.ts'
+import { addCompareCommand } from './ledger-compare.ts'
 import { addFindCommand } from './ledger-find.ts'
 
 interface RecentOptions extends ClientOptions {
@@ -26,6 +27,7 @@ export function addLedgerCommands(program: Command, context: CliContext): void {
   addClientOptions(
     ledger.command('check').description('recompute the whole ledger from its files'),
   ).action((options: ClientOptions) => checkLedger(context, options))
+  addCompareCommand(ledger, context)
   addClientOptions(
     ledger
       .command('recent')

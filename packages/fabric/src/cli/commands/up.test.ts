@@ -186,6 +186,10 @@ test('the receipt of that call verifies, and fails with one byte changed', async
   const file = join(dir, 'receipt')
   expect((await countersign('receipt', answered.exchange, '--out', file)).status).toBe(0)
   expect((await countersign('verify', file)).status).toBe(0)
+  const log = `${new URL(url).origin}/log/`
+  // The public checkpoint follows the one of the receipt.
+  const compared = async () => (await countersign('ledger', 'compare', file, log)).status
+  await expect.poll(compared).toBe(0)
   const bytes = readFileSync(file)
   writeFileSync(file, bytes.with(40, (bytes[40] ?? 0) ^ 1))
   expect((await countersign('verify', file)).status).toBe(1)

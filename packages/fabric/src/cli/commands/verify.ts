@@ -77,7 +77,10 @@ async function compareFiles(receipt: VerifiedReceipt, options: VerifyOptions) {
  * to lie in the current folder: receipts come as files, and their sender could send a trust file
  * along.
  */
-function trustPath(context: CliContext, options: VerifyOptions): string {
+export function trustPath(
+  context: CliContext,
+  options: CommonOptions & { readonly trust?: string },
+): string {
   if (options.trust !== undefined) return options.trust
   const { dataDir, configPath } = context.environment
   const named = options.data ?? options.config ?? dataDir ?? configPath
@@ -90,7 +93,7 @@ function trustPath(context: CliContext, options: VerifyOptions): string {
 }
 
 /** The small file that `up` writes, or the document of `GET /v1/trust`, which holds more. */
-function readTrustFile(path: string): Trust {
+export function readTrustFile(path: string): Trust {
   let bytes: Uint8Array
   try {
     bytes = readNamed(path, trustBytesMax)

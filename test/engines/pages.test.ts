@@ -239,6 +239,18 @@ permit(principal, action == Action::"call", resource) when { context.operation =
     await page.context().close()
   })
 
+  test('the console pages back through the ledger, with what each call took', async () => {
+    const first = await callOnce()
+    for (let n = 0; n < 101; n++) await callOnce()
+    const page = await openConsole()
+    expect(await page.locator(`#${first}`).count()).toBe(0)
+    await page.getByRole('button', { name: 'Older decisions' }).click()
+    const row = page.locator(`#${first}`)
+    await row.waitFor()
+    expect(await row.textContent()).toMatch(/delivered[^0-9]* \d+ ms/)
+    await page.context().close()
+  })
+
   test('a row of the console opens its exchange, by mouse and by keyboard', async () => {
     const page = await openConsole()
     const row = page.locator(`#${await callOnce()}`)

@@ -7,12 +7,15 @@ import {
   MalformedError,
   parseSpiffeId,
 } from '@countersign/protocol'
-import { formatUtc } from '../times.ts'
+import { formatTook, formatUtc } from '../times.ts'
 import { type Decision, mergeDecision } from './decisions.ts'
 import { ask, CursorLost, NotAdmitted, watch } from './fabric.ts'
 
-/** As many rows as a person scrolls; older decisions are in the ledger. */
+/** Rows that are kept while decisions come; older ones are in the ledger. */
 const decisionsMax = 200
+/** Rows of one page of the ledger, and the most that a reader pages back to. */
+const pageRows = 100
+const pagedMax = 1_000
 /** As many of the oldest as a person decides on in one sitting. */
 const approvalsMax = 50
 /** Reading the list is an exchange like any other and goes on record, so it is not read idly. */
@@ -27,6 +30,9 @@ const element = (id: string): HTMLElement => {
 }
 
 let decisions: readonly Decision[] = []
+let rowsMax = decisionsMax
+/** The cursor of the page before the oldest row; null without any, or once rows were left out. */
+let older: string | null = null
 /** The exchange whose row is open. */
 let opened: string | null = null
 
@@ -62,8 +68,10 @@ async function open(key: string): Promise<void> {
     await showStatus(key)
     await showAgents(key)
     await showApprovals(key)
-    const recent = await ask(key, 'ledger.recent', { countMax: decisionsMax })
+    const recent = await ask(key, 'ledger.recent', { countMax: pageRows })
+    older = recent.older
     for (const exchange of recent.exchanges.toReversed()) take(exchange)
+    element('older').onclick = () => void showOlder(key).catch(() => undefined)
     element('sign-in').hidden = true
     element('main').hidden = false
     element('sign-out').hidden = false
@@ -187,8 +195,22 @@ function agentRow(agent: AgentView): HTMLElement {
 }
 
 function take(entry: EntryView): void {
-  decisions = mergeDecision(decisions, entry).slice(0, decisionsMax)
+  const all = mergeDecision(decisions, entry)
+  // Rows that are left out would be missing between the table and its next page.
+  if (all.length > rowsMax) older = null
+  decisions = all.slice(0, rowsMax)
+  element('older').hidden = older === null
   showDecisions()
+}
+
+/** Adds the page of the ledger before the oldest row. */
+async function showOlder(key: string): Promise<void> {
+  if (older === null) return
+  const page = await ask(key, 'ledger.recent', { before: older, countMax: pageRows })
+  rowsMax = Math.min(pagedMax, rowsMax + page.exchanges.length)
+  older = page.older
+  for (const exchange of page.exchanges) take(exchange)
+  element('older').hidden = older === null
 }
 
 /**
@@ -224,6 +246,7 @@ function decisionRow(decision: Decision): HTMLElement {
   row.tabIndex = 0
   row.setAttribute('aria-expanded', String(isOpened))
   const outcome = text('td', decision.tone, legibleValue(decision.outcome))
+  if (decision.tookMs !== null) outcome.append(text('small', '', ` ${formatTook(decision.tookMs)}`))
   if (decision.masked !== '') outcome.append(text('small', 'warn', ` masked ${decision.masked}`))
   const exchange = text('td', 'exchange', '')
   exchange.append(text('code', '', decision.exchange))

@@ -43,9 +43,20 @@ describe('mergeDecision', () => {
       transport: 'mesh',
       masked: 'card:1',
       outcome: 'delivered, countersigned',
+      tookMs: 4,
       recordedBy: 'fabric',
       tone: 'good',
     })
+  })
+
+  test('a whole exchange of a list has its own duration, and a lone entry has none', () => {
+    const whole = { ...intent, ...closing('delivered'), at: 5, durationMs: 1_200 }
+    expect(mergeDecision([], whole)[0]).toMatchObject({ outcome: 'delivered', tookMs: 1_200 })
+    expect(mergeDecision([], intent)[0]?.tookMs).toBeNull()
+    expect(mergeDecision([], closing('refused', 'NOT_PERMITTED'))[0]?.tookMs).toBeNull()
+    expect(mergeDecision(mergeDecision([], whole), { ...whole, durationMs: null })[0]?.tookMs).toBe(
+      null,
+    )
   })
 
   test('a cut stream is shown with its code', () => {

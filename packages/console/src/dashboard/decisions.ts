@@ -1,4 +1,4 @@
-import { type EntryView, quotedUnlessWord } from '@countersign/protocol'
+import { type EntryView, type ExchangeView, quotedUnlessWord } from '@countersign/protocol'
 
 /** One line of the table: an exchange, from whatever entries of it were seen so far. */
 export interface Decision {
@@ -10,6 +10,8 @@ export interface Decision {
   readonly transport: string
   readonly masked: string
   readonly outcome: string
+  /** From its beginning to its end, in milliseconds; null where one of them is not known. */
+  readonly tookMs: number | null
   /** `fabric`, or the agent whose connector recorded the exchange. */
   readonly recordedBy: string
   readonly tone: 'good' | 'bad' | 'warn'
@@ -17,10 +19,10 @@ export interface Decision {
 
 const blank = { caller: '', receiver: '', operation: '', transport: '', masked: '' }
 
-/** The decisions with one more entry in them, newest first. */
+/** The decisions with one more entry, or a whole exchange, in them, newest first. */
 export function mergeDecision(
   decisions: readonly Decision[],
-  entry: EntryView,
+  entry: EntryView & Partial<Pick<ExchangeView, 'durationMs'>>,
 ): readonly Decision[] {
   const known = decisions.find(({ exchange }) => exchange === entry.exchange)
   const { facts } = entry
@@ -35,10 +37,20 @@ export function mergeDecision(
     transport: fact('transport', before.transport),
     masked: fact('masked', before.masked),
     recordedBy: recorderAfter(known, entry),
+    tookMs: tookAfter(known, entry),
     ...outcomeOf(entry),
   }
   const others = decisions.filter(({ exchange }) => exchange !== entry.exchange)
   return [next, ...others].toSorted((a, b) => b.at - a.at)
+}
+
+function tookAfter(
+  known: Decision | undefined,
+  { at, ended, durationMs }: EntryView & Partial<Pick<ExchangeView, 'durationMs'>>,
+): number | null {
+  if (durationMs !== undefined) return durationMs
+  if (known === undefined) return null
+  return ended === null ? known.tookMs : Math.max(0, at - known.at)
 }
 
 /**

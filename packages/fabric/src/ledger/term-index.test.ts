@@ -174,6 +174,19 @@ test('a lost, torn or damaged file is made again from the entries, with the same
   }
 })
 
+test('an orderly stop leaves a file of each whole segment, which the next start reads', async () => {
+  const disk = new LossyDisk()
+  const own = { ...limits, publishEntries: 1_000_000, publishDelayMs: 3_600_000 }
+  const first = await openLossyLedger(disk, keys, { limits: own })
+  const made = await fill(first, 60)
+  await first.close()
+  const stored = disk.paths().filter((path) => path.includes('index/terms/'))
+  expect(stored).toEqual([0, 1].map((segment) => `/ledger/log/${termPath(segment)}`))
+  const second = await openLossyLedger(disk, keys, { limits })
+  await expectFound(second, made)
+  await second.close()
+})
+
 test('exchanges are found by the time at which they began', async () => {
   const ledger = await openLossyLedger(new LossyDisk(), keys, { limits })
   const times = Array.from({ length: 200 }, (_, n) => 1_700_000_000_000 + n * 1_000)

@@ -90,7 +90,7 @@ export function reportVerified(receipt: VerifiedReceipt, matches: Matches = []):
   return {
     verified: matches.every(({ match }) => isMatch(match)),
     title: titleOf(receipt, matches),
-    sentence: `Ended: ${describeEnding(receipt.ending, receipt.responseEnd)}. ${summary(receipt)}`,
+    sentence: `Ended: ${describeEnding(receipt.ending, receipt)}. ${summary(receipt)}`,
     checks: Object.values(CHECKS).map((name) => ({ name, state: 'passed' })),
     sections: [
       attestationSection(receipt, matches),

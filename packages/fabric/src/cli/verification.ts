@@ -171,7 +171,7 @@ function formatReceipt(
 ): string {
   const style = styleOfResult(receipt.ending.code ?? receipt.ending.result)
   return terminal.paragraphs([
-    ['ended', { text: describeEnding(receipt.ending, receipt.responseEnd), style }],
+    ['ended', { text: describeEnding(receipt.ending, receipt), style }],
     ['request', describeAttestation(receipt.request, 'request')],
     ['response', describeAttestation(receipt.response, 'response')],
     ['recorded by', describeRecorder(receipt)],

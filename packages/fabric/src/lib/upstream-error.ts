@@ -14,6 +14,11 @@ export interface SendFailure {
    * the receiver closed it as the request was written (RFC 9112, section 9.3.1).
    */
   readonly stale?: boolean
+  /**
+   * The receiver states that it processed nothing of what left (RFC 9113, section 8.7). Not sent,
+   * by its word alone.
+   */
+  readonly isStated?: boolean
   /** Number of times that the request was sent, or tried to be. */
   readonly attempts?: number
   /** The limit of ours that ended it, as `lib/limits.ts` writes it. */
@@ -25,17 +30,19 @@ export interface SendFailure {
 export class UpstreamError extends Error {
   readonly progress: SendProgress
   readonly stale: boolean
+  readonly isStated: boolean
   readonly attempts: number
   readonly limit: string | null
 
   constructor(
     message: string,
-    { progress, stale = false, attempts = 1, limit = null, cause }: SendFailure,
+    { progress, stale = false, isStated = false, attempts = 1, limit = null, cause }: SendFailure,
   ) {
     super(message, { cause })
     this.name = 'UpstreamError'
     this.progress = progress
     this.stale = stale
+    this.isStated = isStated
     this.attempts = attempts
     this.limit = limit
   }

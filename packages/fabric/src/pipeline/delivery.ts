@@ -78,6 +78,8 @@ export type Failure =
       readonly progress: 'not-sent'
       readonly detail: string
       readonly declined?: Refusal
+      /** Bytes left, and the receiver states that it processed none of them. */
+      readonly isStated?: boolean
       readonly limit?: string | null
     }
   | { readonly progress: 'sent'; readonly detail: string; readonly limit?: string | null }
@@ -102,7 +104,9 @@ export class Undelivered {
 
 /** Reports whether no byte of the request can have reached the receiver. */
 export function isNotSent(delivered: unknown): boolean {
-  return delivered instanceof Undelivered && delivered.failure.progress === 'not-sent'
+  if (!(delivered instanceof Undelivered)) return false
+  const { failure } = delivered
+  return failure.progress === 'not-sent' && failure.isStated !== true
 }
 
 /**

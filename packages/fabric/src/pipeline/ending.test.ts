@@ -9,7 +9,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { EntryDraft } from '../ledger/ledger.ts'
 import { Refusal, Withdrawal } from '../lib/refusal.ts'
-import { declinedBy, type Progress, Undelivered, withheld } from './delivery.ts'
+import { declinedBy, isNotSent, type Progress, Undelivered, withheld } from './delivery.ts'
 import { loneEnding, streamEnding, undeliveredEnding, withheldEnding } from './ending.ts'
 import { recordOutcome, recordRefusal, recordStreamEnd } from './record.ts'
 
@@ -150,4 +150,13 @@ test('an ending that contradicts itself is recorded as unknown, and its caller r
     expectOneEnding(drafts)
     expect(drafts[0]).toMatchObject({ kind: 'indeterminate', facts: { result: 'unknown' } })
   }
+})
+
+test('a request that its receiver states not to have processed is not sent, by that word', () => {
+  const stated = { progress: 'not-sent', detail: 'd', isStated: true } as const
+  const ending = undeliveredEnding(new Undelivered(stated))
+  expect(ending.refusal.code).toBe('RECEIVER_UNREACHABLE')
+  expect(ending.facts).toMatchObject({ result: 'refused', 'stated.by': 'receiver' })
+  expect(ending.facts).not.toHaveProperty('progress')
+  expect(isNotSent(new Undelivered(stated))).toBe(false)
 })

@@ -71,7 +71,9 @@ export function undeliveredEnding(undelivered: Undelivered): IntendedEnding {
       // acted.
       return intended(refusal, refusal.code === 'OUTCOME_UNKNOWN' ? 'unknown' : 'refused', {
         ...facts,
-        ...(failure.declined === undefined || refusal instanceof Withdrawal
+        ...(failure.isStated === true ? { 'stated.by': 'receiver' } : {}),
+        ...(failure.isStated !== true &&
+        (failure.declined === undefined || refusal instanceof Withdrawal)
           ? reached('not-sent')
           : {}),
       })

@@ -56,6 +56,21 @@ const newPlaces = () =>
     clock: stoppedClock,
   })
 
+test('a request of which a part left is not sent elsewhere, by the word of its receiver', async () => {
+  let tried = 0
+  const upstream: Upstream = {
+    request: () => {
+      tried += 1
+      const stated = { progress: 'not-sent', isStated: true, cause: null } as const
+      return Promise.reject(new UpstreamError('refused', stated))
+    },
+    close: () => Promise.resolve(),
+  }
+  const sending = createBalancer(upstream, systemRandom, () => 0).request(route, request)
+  await expect(sending).rejects.toMatchObject({ progress: 'not-sent', isStated: true })
+  expect(tried).toBe(1)
+})
+
 describe('requests over several endpoints', () => {
   test('reach every healthy one, and leave out one that failed [deliver:balance@mesh]', async () => {
     const now = { ms: 0 }

@@ -218,6 +218,8 @@ class Sending {
 
   #goesOn(): boolean {
     const { isRepeatable = false, signal } = this.#request
+    // A part of it left, so that its stream is read: the caller repeats it, where it may.
+    if (this.#failed?.cause.isStated === true) return false
     if (this.#failed?.progress !== 'sent' || this.#failed.stale) return true
     return isRepeatable && !signal.aborted
   }
@@ -284,8 +286,9 @@ class Sending {
     }
     if (failed.response !== null) return this.#finish(failed.endpoint, failed.response)
     const { progress, stale, cause } = failed
-    const { message, limit } = cause
-    throw new UpstreamError(message, { progress, stale, limit, attempts: this.#attempts, cause })
+    const { message, limit, isStated } = cause
+    const attempts = this.#attempts
+    throw new UpstreamError(message, { progress, stale, isStated, limit, attempts, cause })
   }
 }
 

@@ -103,6 +103,7 @@ const ended = {
   code: isRefusalCode,
   progress: oneOf('not-sent', 'sent', 'answered'),
   attempts: between(1, 100),
+  'stated.by': oneOf('receiver'),
   status: between(100, 599),
   'attested.response': oneOf('callee', 'connector'),
   'response.bytes': size,

@@ -134,6 +134,13 @@ describe('claims of a receipt', () => {
   })
 })
 
+test('a receiver states of what is refused alone that it has not processed it', () => {
+  const stated = { result: 'refused', code: 'RECEIVER_UNREACHABLE', 'stated.by': 'receiver' }
+  expect(exchange(intent, stated)).toBeNull()
+  expect(exchange(intent, { ...stated, 'stated.by': 'caller' })).toBe('VALUE_UNKNOWN')
+  expect(exchange(intent, { ...outcome, 'stated.by': 'receiver' })).toBe('VALUE_UNKNOWN')
+})
+
 test('the end of a response is that of its connection, or its own and not stated', () => {
   expect(exchange(intent, { ...outcome, 'response.end': 'connection' })).toBeNull()
   expect(exchange(intent, { ...outcome, 'response.end': 'whole' })).toBe('VALUE_UNKNOWN')

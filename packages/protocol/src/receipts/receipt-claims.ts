@@ -114,6 +114,10 @@ function checkValues({ kind, facts, withheld }: ClaimedEntry): void {
   if (code !== null && !refusalCode.test(code)) throw new ReceiptError('VALUE_UNKNOWN', 'code')
   const fault = endingFault(kind, facts, [...Object.keys(facts), ...withheld])
   if (fault !== null) throw new ReceiptError('VALUE_UNKNOWN', fault)
+  const stated = readText(facts, 'stated.by')
+  if (stated !== null && (stated !== 'receiver' || result !== 'refused')) {
+    throw new ReceiptError('VALUE_UNKNOWN', 'stated.by')
+  }
   const end = readText(facts, 'response.end')
   if (end !== null && end !== 'connection') throw new ReceiptError('VALUE_UNKNOWN', 'response.end')
   for (const half of ['request', 'response'] as const) {

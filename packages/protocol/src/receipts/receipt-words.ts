@@ -25,13 +25,16 @@ const endings: Readonly<Record<ExchangeResult, string>> = {
 const perhaps =
   '; only the end of a connection ended it, so that a part of the response may be missing'
 
-/** The first line of every report on a receipt; of an entry, without its `responseEnd`. */
+type EndingContext = Partial<Pick<VerifiedReceipt, 'responseEnd' | 'isStatedUnsent'>>
+
+/** The first line of every report on a receipt; of an entry, without the context. */
 export function describeEnding(
   { result, code }: Ending,
-  responseEnd: VerifiedReceipt['responseEnd'] = null,
+  { responseEnd = null, isStatedUnsent = false }: EndingContext = {},
 ): string {
   if (code === null) return responseEnd === null ? endings[result] : `${endings[result]}${perhaps}`
   const says = isRefusalCode(code) ? `${code}, ${REFUSALS[code].says}` : code
+  if (isStatedUnsent) return `refused: ${says}; it left, and its receiver alone states otherwise`
   return result === 'refused' ? `refused: ${says}` : `${endings[result]} (${says})`
 }
 

@@ -74,6 +74,11 @@ export interface VerifiedReceipt {
    * null for every other.
    */
   readonly responseEnd: 'connection' | null
+  /**
+   * Bytes of the request left, and the receiver alone states that it processed none of them (RFC
+   * 9113, section 8.7).
+   */
+  readonly isStatedUnsent: boolean
   readonly request: Attestation
   readonly response: Attestation
   readonly checkpointSize: number
@@ -134,6 +139,7 @@ export async function verifyReceipt(bytes: Uint8Array, trusted: Trust): Promise<
     approval: approvalIn(opening),
     result: readTextFact(closing, 'result') ?? readTextFact(closing, 'code'),
     ending,
+    isStatedUnsent: closing['stated.by'] === 'receiver',
     responseEnd: closing['response.end'] === 'connection' ? 'connection' : null,
     request: attestations.request,
     response: attestations.response,

@@ -5,6 +5,9 @@ import { OutOfSpaceError, UpstreamError, WithdrawnError } from '../../lib/upstre
 import type { Endpoint, UpstreamRequest, UpstreamResponse } from '../../routes/upstream.ts'
 import type { Lane } from './lane.ts'
 
+/** The receiver states that it has not processed a request, of which bytes left. */
+export class UnprocessedError extends Error {}
+
 /** More than this waits for no reader: the socket is read no further until it is taken. */
 const waitingBytesMax = 64 * 1024
 
@@ -104,7 +107,7 @@ export class Dispatched
   }
 
   /** Fails, without a byte sent, if no connection takes the request within `ms`. */
-  waitAtMost(ms: number, toError: () => OutOfSpaceError): void {
+  waitAtMost(ms: number, toError: () => OutOfSpaceError | UpstreamError): void {
     if (this.#findLane !== null || this.isOver || this.#timer !== undefined) return
     this.#timer = setTimeout(() => this.#abort(toError()), ms)
     this.#timer.unref()
@@ -257,6 +260,9 @@ export class Dispatched
     const message = cause instanceof Error ? cause.message : String(cause)
     const limit = cause instanceof UpstreamError ? cause.limit : null
     if (!this.#isSent) return new UpstreamError(message, { progress: 'not-sent', limit, cause })
+    if (cause instanceof UnprocessedError) {
+      return new UpstreamError(message, { progress: 'not-sent', isStated: true, cause })
+    }
     const stale = isReset(cause) && this.#isSilent()
     return new UpstreamError(message, { progress: 'sent', stale, limit, cause })
   }

@@ -20,13 +20,16 @@ async function* piece(): AsyncGenerator<Uint8Array> {
   yield Buffer.from('x')
 }
 
-async function openReceiver(acts: RawReceiver) {
+async function openReceiver(
+  acts: RawReceiver,
+  bounds: { readonly waitMs: number; readonly idleMs?: number } = { waitMs: 60_000 },
+) {
   const receiver = await rawReceiver(acts)
   closing.push(() => receiver.close())
   const upstream = undiciUpstream({
     tlsFor: () => expect.unreachable('no receiver proves an identity'),
     ...{ now: () => 0, connectTimeoutMs: 5_000, headersTimeoutMs: 60_000 },
-    ...{ connectionsPerEndpointMax: 64, connectionsMax: null, waitMs: 60_000 },
+    ...{ connectionsPerEndpointMax: 64, connectionsMax: null, ...bounds },
   })
   closing.push(() => upstream.close())
   const send = () =>
@@ -129,4 +132,55 @@ test('a request over HTTP/2 opens few sessions at a receiver that ends each one 
     ...{ progress: 'not-sent', limit: 'upstream.unusedSessions, 3' },
   })
   expect(connections()).toBeLessThanOrEqual(3)
+})
+
+const answerOf = (stream: number): Buffer =>
+  frameOf(frameTypes.headers, endHeaders | endStream, stream, statusOk)
+
+async function read(answer: Promise<{ readonly body: AsyncIterable<Uint8Array> }>): Promise<void> {
+  for await (const _ of (await answer).body);
+}
+
+test('a request over HTTP/2 goes to a new session where one ends with its last answer', async () => {
+  const { send, connections } = await openReceiver({
+    onRequest: (socket, stream) =>
+      void socket.write(Buffer.concat([answerOf(stream), goAway(0, stream)])),
+  })
+  for (let round = 0; round < 3; round++) await read(send())
+  expect(connections()).toBe(3)
+})
+
+describe('a request over HTTP/2 that its receiver states not to have processed', () => {
+  test.each<readonly [string, Ending]>([
+    ['refused', (socket, stream) => socket.write(reset(7, stream))],
+    ['beyond the last one that it takes', (socket) => socket.write(goAway(0, 0))],
+    ['beyond it, with an error', (socket) => socket.write(goAway(2, 0))],
+  ])('is not sent, by that word: %s', async (_, ends) => {
+    const { send } = await openReceiver({ onRequest: ends })
+    await expect(send()).rejects.toMatchObject({ progress: 'not-sent', isStated: true })
+  })
+
+  test.each<readonly [string, Ending]>([
+    ['a reset with another error', (socket, stream) => socket.write(reset(2, stream))],
+    ['an error of its session', (socket, stream) => socket.write(goAway(2, stream))],
+    [
+      'a refusal of what it has begun to answer',
+      (socket, stream) => {
+        const head = frameOf(frameTypes.headers, endHeaders, stream, statusOk)
+        socket.write(Buffer.concat([head, reset(7, stream)]))
+      },
+    ],
+  ])('is sent after %s', async (_, ends) => {
+    const { send } = await openReceiver({ onRequest: ends })
+    await expect(read(send())).rejects.toMatchObject({ progress: 'sent', isStated: false })
+  })
+})
+
+test('a request over HTTP/2 waits on one connection for a stream that its receiver permits', async () => {
+  const settings = Buffer.concat([Buffer.from([0, 3]), u32(0)])
+  const { send, connections } = await openReceiver({ settings }, { waitMs: 200, idleMs: 20 })
+  const refused = await send().catch((cause: unknown) => cause)
+  expect(refused).toMatchObject({ progress: 'not-sent', limit: 'upstream.waitMs, 200 ms' })
+  expect(String(refused)).toContain('permits no stream')
+  expect(connections()).toBe(1)
 })

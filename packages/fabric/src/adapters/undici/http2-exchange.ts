@@ -1,22 +1,25 @@
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
+  constants,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
 } from 'node:http2'
 import { endMemory } from '@countersign/protocol'
 import type { UpstreamRequest } from '../../routes/upstream.ts'
-import type { Dispatched } from './dispatched.ts'
+import { type Dispatched, UnprocessedError } from './dispatched.ts'
 import type { Lane } from './lane.ts'
 
 /** Fields of HTTP/1.1 connections, which a request of HTTP/2 may not have. */
 const connectionFields: ReadonlySet<string> = new Set(['host', 'connection', 'transfer-encoding'])
 
+const unprocessed = 'the receiver states that it has not processed the request'
 const unfinished = 'the stream ended without a whole response'
 
 /** One request on a session, reported to `Dispatched` as undici reports those of HTTP/1.1. */
 export class Http2Exchange {
   readonly #dispatched: Dispatched
+  readonly #lastTaken: () => number
   #stream: ClientHttp2Stream | null = null
   /**
    * Resets the stream and writes nothing else. `close` of Node with a code writes the end of the
@@ -24,6 +27,7 @@ export class Http2Exchange {
    */
   readonly #reset = new AbortController()
   #isOver = false
+  #isAnswered = false
   /** The receiver has ended the stream itself, with the flag of its last frame. */
   #isWhole = false
   readonly #controller = {
@@ -32,8 +36,10 @@ export class Http2Exchange {
     resume: (): void => void this.#stream?.resume(),
   }
 
-  constructor(dispatched: Dispatched, lane: Lane) {
+  /** `lastTaken` is the last stream that the receiver may have processed. */
+  constructor(dispatched: Dispatched, lane: Lane, lastTaken: () => number) {
     this.#dispatched = dispatched
+    this.#lastTaken = lastTaken
     dispatched.takeLane(() => lane)
   }
 
@@ -62,6 +68,7 @@ export class Http2Exchange {
     const dispatched = this.#dispatched
     const controller = this.#controller
     const start = (headers: IncomingHttpHeaders): void => {
+      this.#isAnswered = true
       const status = Number((headers as Record<string, unknown>)[':status'])
       dispatched.onResponseStart(controller, status, fieldsOf(headers))
     }
@@ -75,17 +82,30 @@ export class Http2Exchange {
     )
     this.#watchEnd(stream)
     // Before the end that Node reports of a stream that broke off.
-    stream.on('aborted', () => this.#fail(new Error('the receiver reset the stream')))
-    stream.on('error', (cause: Error) => this.#fail(cause))
+    stream.on('aborted', () => this.#break(new Error('the receiver reset the stream')))
+    stream.on('error', (cause: Error) => this.#break(cause))
     stream.on('end', () => {
       if (this.#isOver) return
-      if (!this.#isWhole) return this.#fail(new Error(unfinished))
+      if (!this.#isWhole) return this.#break(new Error(unfinished))
       this.#isOver = true
       dispatched.onResponseEnd()
       // A response that is whole before its request: nothing more of that is wanted.
       if (!stream.writableFinished) this.#reset.abort()
     })
-    stream.on('close', () => this.#fail(new Error(unfinished)))
+    stream.on('close', () => this.#break(new Error(unfinished)))
+  }
+
+  /** The stream ended by itself. */
+  #break(cause: Error): void {
+    if (this.#isOver) return
+    this.#fail(this.#isUnprocessed() ? new UnprocessedError(unprocessed) : cause)
+  }
+
+  /** RFC 9113, sections 6.8 and 8.7; a receiver that has begun to answer contradicts itself. */
+  #isUnprocessed(): boolean {
+    const { rstCode, id = 0 } = this.#stream ?? {}
+    if (this.#isAnswered) return false
+    return rstCode === constants.NGHTTP2_REFUSED_STREAM || id > this.#lastTaken()
   }
 
   /**

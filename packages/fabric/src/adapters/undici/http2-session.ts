@@ -26,6 +26,8 @@ export class Http2Session {
   readonly #idleMs: number
   readonly #waiting = new Set<Waiting>()
   #streams = 0
+  #lastTaken = Number.POSITIVE_INFINITY
+  #isDue = false
   #idle: NodeJS.Timeout | undefined
 
   /** The receiver of `session` has stated its settings. */
@@ -34,13 +36,21 @@ export class Http2Session {
     this.#lane = lane
     this.#idleMs = idleMs
     session.on('remoteSettings', () => this.#next())
-    session.on('goaway', () => this.#leave())
+    session.on('goaway', (_code, lastTaken) => {
+      this.#lastTaken = Math.min(this.#lastTaken, lastTaken)
+      this.#leave()
+    })
     session.on('close', () => this.#leave())
     this.#rest()
   }
 
   get isIdle(): boolean {
     return this.#streams === 0 && this.#waiting.size === 0
+  }
+
+  /** No request can be a stream on it until the receiver changes its settings. */
+  get permitsNone(): boolean {
+    return this.#session.remoteSettings.maxConcurrentStreams === 0
   }
 
   /** Its peer was good in the handshake, maybe an hour ago. */
@@ -59,8 +69,25 @@ export class Http2Session {
       const waiting = { sending, resolve }
       this.#waiting.add(waiting)
       sending.dispatched.onOver(() => {
-        if (this.#waiting.delete(waiting)) resolve(true)
+        if (!this.#waiting.delete(waiting)) return
+        resolve(true)
+        this.#rest()
       })
+      clearTimeout(this.#idle)
+      if (this.#streams === 0) this.#next()
+      else this.#nextTurn()
+    })
+  }
+
+  /**
+   * The end of one stream and the announcement that the session ends can come in one read, of which
+   * the caller has seen the former only: what begins before the latter is refused.
+   */
+  #nextTurn(): void {
+    if (this.#isDue) return
+    this.#isDue = true
+    setImmediate(() => {
+      this.#isDue = false
       this.#next()
     })
   }
@@ -77,8 +104,8 @@ export class Http2Session {
   }
 
   #next(): void {
-    if (this.#session.closed) return this.#leave()
     for (const waiting of this.#waiting) {
+      if (this.#session.closed || this.#session.destroyed) return this.#leave()
       const { maxConcurrentStreams = Number.POSITIVE_INFINITY } = this.#session.remoteSettings
       if (this.#streams >= maxConcurrentStreams) return
       this.#waiting.delete(waiting)
@@ -89,8 +116,8 @@ export class Http2Session {
 
   #begin({ dispatched, request, path }: Http2Request): void {
     try {
-      const stream = new Http2Exchange(dispatched, this.#lane).send(this.#session, request, path)
-      if (stream === null) return
+      const stream = this.#exchange(dispatched).send(this.#session, request, path)
+      if (stream === null) return this.#rest()
       clearTimeout(this.#idle)
       this.#streams += 1
       // Until then the receiver counts it: a reset is written at the end of this turn.
@@ -98,6 +125,10 @@ export class Http2Session {
     } catch (cause) {
       dispatched.onResponseError(null, cause)
     }
+  }
+
+  #exchange(dispatched: Dispatched): Http2Exchange {
+    return new Http2Exchange(dispatched, this.#lane, () => this.#lastTaken)
   }
 
   #ended(): void {

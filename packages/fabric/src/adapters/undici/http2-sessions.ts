@@ -33,7 +33,7 @@ export interface Http2Options {
   /** A session without a request is closed after this long. */
   readonly idleMs: number
   /** Bounds the wait of a request for others of its caller to end; nothing where it began. */
-  limitWait(dispatched: Dispatched): void
+  limitWait(dispatched: Dispatched, session: Pick<Http2Session, 'permitsNone'>): void
   readonly descriptors: Descriptors
   /** Those that stand. */
   readonly lanes: Set<Lane>
@@ -87,7 +87,7 @@ export class Http2Sessions {
       for (let tries = 0; tries < unusedLimit.value && !dispatched.isOver; tries += 1) {
         const session = await this.#find(target)
         const sent = session.send(sending)
-        this.#options.limitWait(dispatched)
+        this.#options.limitWait(dispatched, session)
         if (await sent) return
       }
       if (!dispatched.isOver) throw endedUnused()

@@ -1,7 +1,7 @@
-import { endMemory } from '@countersign/protocol'
+import { endMemory, formatLimit } from '@countersign/protocol'
 import type { Dispatcher } from 'undici'
 import { overLimit } from '../../lib/limits.ts'
-import { OutOfSpaceError } from '../../lib/upstream-error.ts'
+import { OutOfSpaceError, UpstreamError } from '../../lib/upstream-error.ts'
 import type { Endpoint, Upstream, UpstreamBounds, UpstreamRequest } from '../../routes/upstream.ts'
 import { ConnectionPlaces } from './connection-places.ts'
 import { Descriptors } from './descriptors.ts'
@@ -59,8 +59,10 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
     idleMs = connectionIdleMs,
     sessionsMax = http2SessionsMax,
   } = options
-  const limitWait = (dispatched: Dispatched): void =>
-    dispatched.waitAtMost(waitMs, () => noConnection(waitMs))
+  const limitWait = (dispatched: Dispatched, session?: { readonly permitsNone: boolean }): void =>
+    dispatched.waitAtMost(waitMs, () =>
+      session?.permitsNone === true ? noStream(waitMs) : noConnection(waitMs),
+    )
   const parts = { ...options, idleMs, sessionsMax, limitWait, descriptors, lanes }
   const pools = new Pools(parts)
   const sessions = new Http2Sessions(parts)
@@ -127,8 +129,17 @@ function streamPlaces(value: number): EndpointPlaces {
   return new EndpointPlaces({ name: 'upstream.streams', value, unit: 'count' }, detail)
 }
 
+const waitLimit = (value: number) => ({ name: 'upstream.waitMs', value, unit: 'ms' }) as const
+
+/** The receiver states zero for its streams, and not a moment later another number. */
+function noStream(value: number): UpstreamError {
+  const limit = formatLimit(waitLimit(value))
+  const message = 'the receiver permits no stream on its connection'
+  return new UpstreamError(message, { progress: 'not-sent', limit, cause: null })
+}
+
 function noConnection(value: number): OutOfSpaceError {
-  const limit = { name: 'upstream.waitMs', value, unit: 'ms' } as const
+  const limit = waitLimit(value)
   const detail = 'other requests take all that the endpoint permits'
   return new OutOfSpaceError(overLimit('OVERLOADED', limit, detail, 1_000))
 }

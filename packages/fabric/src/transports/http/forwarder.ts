@@ -298,6 +298,8 @@ export function undelivered(cause: unknown, context: string = ''): Undelivered {
   if (!(cause instanceof UpstreamError)) {
     return new Undelivered({ progress: 'sent', detail: `${context}${String(cause)}` })
   }
-  const { progress, attempts, message, limit } = cause
-  return new Undelivered({ progress, detail: `${context}${message}`, limit }, attempts)
+  const { progress, attempts, message, limit, isStated } = cause
+  const detail = `${context}${message}`
+  if (progress === 'sent') return new Undelivered({ progress, detail, limit }, attempts)
+  return new Undelivered({ progress, detail, limit, isStated }, attempts)
 }

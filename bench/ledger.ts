@@ -72,14 +72,11 @@ async function openBenchLedger(directory: string, counted: { syncs: number }): P
     files: countSyncs(systemFiles, counted),
     journal: (places) => countCommits(startJournalThread(places), counted),
   })
-  const key = () => generateKeyPairSync('ed25519').privateKey
   return openLedger({
     store,
     lease: heldLease,
-    origin: 'bench.example/log',
-    issuer: 'spiffe://bench.example/fabric/main',
-    logKey: key(),
-    statementKey: { keyId: Buffer.from('bench'), privateKey: key() },
+    origin: 'bench.example/ledger/a',
+    logKey: generateKeyPairSync('ed25519').privateKey,
     detailKey: systemRandom(32),
     clock: systemClock,
     random: systemRandom,

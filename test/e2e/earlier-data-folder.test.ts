@@ -39,34 +39,35 @@ function lowerVersion(path: string): void {
   database.close()
 }
 
-/** Both copies of the head as format 1 wrote them: another magic number under the same checksum. */
-function lowerHead(path: string): void {
+/** Both copies of the head as a format wrote them: another magic number under the same checksum. */
+const lowerHead = (magic: string) => (path: string) => {
   const bytes = readFileSync(path)
   for (const start of [0, 4096]) {
-    bytes.write('CSHD', start, 'latin1')
+    bytes.write(magic, start, 'latin1')
     bytes.writeUInt32BE(crc32c(bytes.subarray(start, start + 4092)), start + 4092)
   }
   writeFileSync(path, bytes)
 }
 
-const remedy =
-  'has format 1, and this version uses format 3: start with a new folder (--data), ' +
+const remedy = (format: number) =>
+  `has format ${format}, and this version uses format 4: start with a new folder (--data), ` +
   'and keep this one for the version that wrote it'
 
 test.for([
-  ['state.db', 'the state file', lowerVersion],
-  ['ledger/a/head', 'the ledger', lowerHead],
-  ['channels/channel-records.sqlite', 'the record of channels', lowerVersion],
-  ['channels/channels.sqlite', 'the channel store', lowerVersion],
+  ['state.db', 'the state file', 1, lowerVersion],
+  ['ledger/a/head', 'the ledger', 1, lowerHead('CSHD')],
+  ['ledger/a/head', 'the ledger', 3, lowerHead('CSH3')],
+  ['channels/channel-records.sqlite', 'the record of channels', 1, lowerVersion],
+  ['channels/channels.sqlite', 'the channel store', 1, lowerVersion],
 ] as const)(
   'a folder whose %s is of an earlier format does not start [operate:one-format]',
-  async ([file, what, lower]) => {
-    const name = file.replaceAll('/', '-')
+  async ([file, what, format, lower]) => {
+    const name = `${file.replaceAll('/', '-')}-${format}`
     cpSync(join(dir, 'now'), join(dir, name), { recursive: true })
     const path = join(dir, name, file)
     lower(path)
     const before = readFileSync(path)
-    await expect(open(name)).rejects.toThrow(`${what} ${remedy}`)
+    await expect(open(name)).rejects.toThrow(`${what} ${remedy(format)}`)
     expect(readFileSync(path)).toEqual(before)
   },
 )

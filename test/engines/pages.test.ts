@@ -159,7 +159,7 @@ describe.skipIf(!hasChromium)('pages in Chromium', () => {
   })
 
   test('a receipt with one bit flipped does not [receipt:any-bit]', async () => {
-    // One bit in each part: the frame, a statement, a proof, a salt, a signature, the end.
+    // One bit in each part: the frame, a leaf, a proof, a salt, a signature, the end.
     const parts = [0, 0.13, 0.29, 0.47, 0.61, 0.78, 0.93, 1]
     const page = await openPage('/verify')
     for (const part of parts) {

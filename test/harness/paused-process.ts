@@ -39,8 +39,7 @@ const key = createPrivateKey({ key: Buffer.concat([prefix, seed]), format: 'der'
 let isPauseDue = false
 const ledger = await openLedger({
   ...{ lease, clock: systemClock, random: systemRandom, logKey: key, detailKey: seed },
-  ...{ origin: 'paused.test/ledger/a', issuer: 'spiffe://paused.test/fabric/gateway' },
-  statementKey: { keyId: Buffer.from('statement'), privateKey: key },
+  origin: 'paused.test/ledger/a',
   store: {
     ...store,
     async commit(commit) {
@@ -58,7 +57,7 @@ for (let at = 0; at < 6; at++) {
   isPauseDue = at === 5
   if (isPauseDue && pauseAt === 'idle') pause()
   const exchange = createExchangeId('a', systemClock.now(), systemRandom(10))
-  const draft = { kind: 'refusal', exchange, at: systemClock.now(), facts: {} } as const
+  const draft = { kind: 'refusal', exchange, at: systemClock.now(), facts: { at } } as const
   const { index, leafHash } = await ledger.append(draft)
   say(`acknowledged ${index} ${toHex(leafHash)}`)
 }

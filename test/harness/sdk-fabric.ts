@@ -1,19 +1,20 @@
-import { createHash, createHmac, createPublicKey, randomBytes } from 'node:crypto'
+import { createHash, createPublicKey, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, request as httpsRequest, type RequestOptions, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import {
+  commitmentInput,
   createExchangeId,
   createReceipt,
   createSignatureBase,
   createSignatureInput,
-  createStatement,
   type DisclosedFact,
+  type EntryKind,
   type ExchangeId,
-  encodeEntryPayload,
   encodeFact,
+  encodeLeaf,
   enrollmentProofBytes,
   type FactValue,
   fieldValues,
@@ -28,7 +29,7 @@ import {
   KEY_CERTIFICATE_FIELD,
   type KeyCertificate,
   keyThumbprint,
-  noPreviousLeaf,
+  logOrigin,
   noteKeyIdWith,
   noteKeyType,
   parseBase64Url,
@@ -38,11 +39,10 @@ import {
   readSignedRequest,
   readSignedResponse,
   requestProfileFault,
-  type StatementKind,
   slotCertificate,
   slotJson,
-  statementContentType,
   streamedBody,
+  TRUST_VERSION,
   toBase64,
   toBase64Url,
   utf8,
@@ -60,11 +60,11 @@ import { formatJoin } from '../../packages/sdk/src/index.ts'
 import { certified } from './certified.ts'
 import { hourMs, signingKey, TestAuthority, trustDomain } from './sdk-authority.ts'
 
-const origin = 'log.acme.test'
+const origin = logOrigin(trustDomain, 'a')
 const sha256 = (bytes: Uint8Array) => new Uint8Array(createHash('sha256').update(bytes).digest())
 
 interface Entry {
-  readonly kind: StatementKind
+  readonly kind: EntryKind
   readonly exchange: string
   readonly facts: Readonly<Record<string, FactValue>>
 }
@@ -94,7 +94,7 @@ export interface Deviations {
   /** Changes what is forwarded after it was signed. */
   forwarded?: (headers: [string, string][]) => void
   forwardTwice?: boolean
-  facts?: (facts: Record<string, FactValue>, kind: StatementKind) => void
+  facts?: (facts: Record<string, FactValue>, kind: EntryKind) => void
   cutStream?: boolean
   /** Passes an event on, or not, after it was put on record. */
   passEvent?: (chunk: string) => boolean
@@ -122,7 +122,6 @@ export class TestFabric {
   url = ''
   readonly #tokens = new Map<string, string>()
   readonly #log = signingKey()
-  readonly #statement = signingKey()
   readonly #forward = signingKey()
   readonly #slots = signingKey()
   readonly certified = this.certify()
@@ -172,11 +171,10 @@ export class TestFabric {
     const slot = {
       ...{ slot: 'a', origin },
       vkey: formatVkey({ ...noteKey, keyId: noteKeyIdWith(sha256, noteKey) }),
-      statementKey: { keyId: utf8('st-1'), publicKey: this.#statement.publicKey },
     }
     const signature = this.#slots.sign(slotCertificate(trustDomain, slot))
     const document: Record<string, unknown> = {
-      v: 2,
+      v: TRUST_VERSION,
       trustDomain,
       bundle: [toBase64(this.authority.root)],
       slotKey: toBase64(this.#slots.publicKey),
@@ -525,7 +523,7 @@ export class TestFabric {
     of.response.end(answer.body)
   }
 
-  #record(exchange: string, kind: StatementKind, facts: Record<string, FactValue>): void {
+  #record(exchange: string, kind: EntryKind, facts: Record<string, FactValue>): void {
     this.deviations.facts?.(facts, kind)
     this.#entries.set(exchange, [...(this.#entries.get(exchange) ?? []), { kind, exchange, facts }])
   }
@@ -540,10 +538,10 @@ export class TestFabric {
   }
 
   receipt(entries: readonly Entry[]): Uint8Array {
-    const made = entries.map((entry, n) => this.#statementOf(entry, n))
-    const [a = noPreviousLeaf, b = noPreviousLeaf] = made.map(({ statement }) =>
-      hashLeafWith(sha256, statement),
-    )
+    const made = entries.map(leafOf)
+    const hashes = made.map(({ leaf }) => hashLeafWith(sha256, leaf))
+    const [a, b] = hashes
+    if (a === undefined || b === undefined) throw new Error('a receipt has two entries here')
     const root = hashNodeWith(sha256, a, b)
     const text = formatCheckpoint({ origin, size: 2, root })
     const noteKey = { name: origin, type: noteKeyType.ed25519, publicKey: this.#log.publicKey }
@@ -554,40 +552,24 @@ export class TestFabric {
     return createReceipt({
       exchange: entries[0]?.exchange as ExchangeId,
       origin,
-      entries: made.map(({ statement, facts }, index) => ({
-        statement,
+      entries: made.map(({ leaf, facts }, index) => ({
+        leaf,
         facts,
         proof: formatTlogProof({ index, path: [index === 0 ? b : a], checkpoint }),
       })),
     })
   }
+}
 
-  #statementOf(entry: Entry, n: number) {
-    const facts: Record<string, DisclosedFact> = {}
-    const commitments = new Map<string, Uint8Array>()
-    for (const [name, value] of Object.entries(entry.facts)) {
-      const salt = new Uint8Array(randomBytes(32))
-      const mac = createHmac('sha256', salt).update(encodeFact(name, value)).digest()
-      commitments.set(name, new Uint8Array(mac))
-      facts[name] = { salt, value }
-    }
-    const payload = encodeEntryPayload({
-      exchange: entry.exchange,
-      kind: entry.kind,
-      at: Date.now() + n,
-      n,
-      prev: noPreviousLeaf,
-      facts: commitments,
-      nonce: new Uint8Array(randomBytes(32)),
-    })
-    const header = {
-      keyId: utf8('st-1'),
-      issuer: `spiffe://${trustDomain}/fabric/one`,
-      subject: 'exchange',
-      contentType: statementContentType,
-    }
-    return { facts, statement: createStatement({ ...header, payload }, this.#statement.sign) }
+function leafOf({ exchange, kind, facts: stated }: Entry, n: number) {
+  const facts: Record<string, DisclosedFact> = {}
+  const commitments = new Map<string, Uint8Array>()
+  for (const [name, value] of Object.entries(stated)) {
+    const salt = new Uint8Array(randomBytes(16))
+    commitments.set(name, sha256(commitmentInput(salt, encodeFact(name, value))))
+    facts[name] = { salt, value }
   }
+  return { facts, leaf: encodeLeaf({ exchange, kind, at: Date.now() + n, facts: commitments }) }
 }
 
 const isStream = (headers: HeaderList): boolean =>

@@ -6,11 +6,10 @@ import { withStoppedFabric } from '../harness/stopped-fabric.ts'
 import { verifies } from '../requirements.ts'
 
 const fabric = 'gateway+fabric.secret'
-const statement = 'ledger+a+statement.secret'
+const log = 'ledger+a+log.secret'
 
 const changes: Readonly<Record<string, (dir: string) => void>> = {
-  'one secret under the name of another': (dir) =>
-    copyFileSync(join(dir, statement), join(dir, fabric)),
+  'one secret under the name of another': (dir) => copyFileSync(join(dir, log), join(dir, fabric)),
   'one bit of a secret': (dir) => {
     const bytes = readFileSync(join(dir, fabric))
     bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1

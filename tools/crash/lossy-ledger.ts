@@ -17,31 +17,20 @@ import type { LossyDisk } from './lossy-files.ts'
 /** The keys that one ledger keeps over all its restarts. */
 export interface LedgerKeys {
   readonly logKey: KeyObject
-  readonly statementKey: { readonly keyId: Uint8Array; readonly privateKey: KeyObject }
   readonly detailKey: Uint8Array
 }
 
-export const testOrigin = 'ledger.test/log'
-export const testIssuer = 'spiffe://ledger.test/fabric/main'
+export const testOrigin = 'ledger.test/ledger/a'
 
 export function createLedgerKeys(): LedgerKeys {
-  const key = () => generateKeyPairSync('ed25519').privateKey
-  return {
-    logKey: key(),
-    statementKey: { keyId: Buffer.from('statement-key-1'), privateKey: key() },
-    detailKey: systemRandom(32),
-  }
+  return { logKey: generateKeyPairSync('ed25519').privateKey, detailKey: systemRandom(32) }
 }
 
 /** Returns the trust that an auditor of such a ledger pins. */
-export function trustOf(ledger: Ledger, keys: LedgerKeys): Trust {
+export function trustOf(ledger: Ledger): Trust {
   const fabricKey = rawPublicKey(generateKeyPairSync('ed25519').publicKey)
-  const { keyId, privateKey } = keys.statementKey
   const certifier = generateKeyPairSync('ed25519')
-  const slot = {
-    ...{ slot: ledger.slot, origin: testOrigin, vkey: ledger.vkey },
-    statementKey: { keyId, publicKey: rawPublicKey(privateKey) },
-  }
+  const slot = { slot: ledger.slot, origin: testOrigin, vkey: ledger.vkey }
   const certificate = slotCertificate('ledger.test', slot)
   return parseTrust(
     formatTrust({
@@ -68,7 +57,6 @@ export async function openLossyLedger(
     store,
     lease: heldLease,
     origin: testOrigin,
-    issuer: testIssuer,
     clock: systemClock,
     random: systemRandom,
     ...keys,

@@ -47,7 +47,7 @@ export async function createBase(entries: number): Promise<Base> {
   if (entries === 0) return { disk, keys }
   const ledger = await openLossyLedger(disk, keys, { limits: { segmentEntries: 8 } })
   const writes = Array.from({ length: Math.max(0, entries - 1) }, () =>
-    ledger.append({ kind: 'refusal', exchange: newExchange(), at: Date.now(), facts: {} }),
+    ledger.append({ kind: 'refusal', exchange: newExchange(), at: Date.now(), facts: { n: 1 } }),
   )
   await Promise.all(writes)
   await ledger.close()

@@ -5,7 +5,7 @@ import type { FileLayer } from '../../packages/fabric/src/lib/durable-file.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { heldLease } from './held-lease.ts'
 import { LossyDisk } from './lossy-files.ts'
-import { createLedgerKeys, type LedgerKeys, testIssuer, testOrigin } from './lossy-ledger.ts'
+import { createLedgerKeys, type LedgerKeys, testOrigin } from './lossy-ledger.ts'
 import { countOperations, crashesAt, crashLedger, createBase, newExchange } from './lossy-matrix.ts'
 import type { SeededRandom } from './seeded-random.ts'
 
@@ -51,7 +51,7 @@ export async function loseLedgerWithoutSync(): Promise<boolean> {
       kind: 'refusal',
       exchange: newExchange(),
       at: Date.now(),
-      facts: {},
+      facts: { n: 1 },
     })
     acknowledged.push(exchange)
   }
@@ -71,7 +71,6 @@ async function openOn(files: FileLayer, disk: LossyDisk, keys: LedgerKeys) {
     store: await openFileLedgerStore({ directory: '/ledger', files, lock: disk.lock }),
     lease: heldLease,
     origin: testOrigin,
-    issuer: testIssuer,
     clock: systemClock,
     random: systemRandom,
   })

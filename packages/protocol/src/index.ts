@@ -226,6 +226,7 @@ export * from './frames/frame-formats.ts'
 export * from './frames/transcript.ts'
 export { endingFault } from './log/ending-fault.ts'
 export { operationLengthMax, wordsLengthMax } from './log/fact-bounds.ts'
+export * from './log/leaf.ts'
 export * from './log/merkle.ts'
 export { isOperationName, meshFactsFault } from './log/mesh-facts.ts'
 export {
@@ -261,20 +262,6 @@ export {
   type Vkey,
 } from './log/note.ts'
 export { type Ending, type ExchangeResult, endingOf } from './log/receipt-ending.ts'
-export {
-  type EntryPayload,
-  encodeEntryPayload,
-  encodeFact,
-  type FactValue,
-  factBytesMax,
-  factsMax,
-  isFactName,
-  noPreviousLeaf,
-  parseEntryPayload,
-  type StatementKind,
-  saltBytes,
-  statementContentType,
-} from './log/statement.ts'
 export * from './log/tile-layout.ts'
 export * from './log/tile-prover.ts'
 export * from './receipts/compare-checkpoints.ts'
@@ -312,26 +299,18 @@ export {
 export * from './receipts/receipt-words.ts'
 export {
   formatTrust,
+  logOrigin,
   parseSlot,
   parseTrust,
   parseTrustOfAnyForm,
   type SlotTrust,
   slotCertificate,
   slotJson,
+  TRUST_VERSION,
   type Trust,
   trustFingerprint,
 } from './receipts/trust.ts'
 export { formatContentDigest, parseContentDigest } from './signatures/content-digest.ts'
-export {
-  createStatement,
-  parseStatement,
-  prepareStatement,
-  type SignStatement,
-  type Statement,
-  type StatementDraft,
-  type StatementHeader,
-  statementToBeSigned,
-} from './signatures/cose.ts'
 export {
   createSignatureInput,
   draftSignature,

@@ -9,7 +9,7 @@ import {
 } from '@countersign/protocol'
 import { describe, expect, test } from 'vitest'
 import vector from '../../../protocol/vectors/receipt.json' with { type: 'json' }
-import { reportFault, reportVerified } from './report.ts'
+import { reportFault, reportUntrusted, reportVerified } from './report.ts'
 
 const trust = parseTrust(vector.trust)
 
@@ -33,6 +33,23 @@ describe('the report on a receipt', () => {
     })
     expect(lines).toContainEqual({ label: 'private.x', value: '(withheld)' })
     expect(lines).toContainEqual({ label: 'Facts', value: '17 opened, 1 withheld' })
+  })
+
+  test('names the version of a trust file of an earlier one, and what to do', () => {
+    const reportOfTrust = (text: string) => {
+      try {
+        parseTrust(text)
+      } catch (cause) {
+        return reportUntrusted(cause)
+      }
+      throw new Error('the trust file was read')
+    }
+    const former = reportOfTrust(vector.trust.replace('"v": 3', '"v": 2'))
+    expect(former).toMatchObject({ verified: false, checks: [] })
+    expect(former.sentence).toMatch(/has version 2, .*: take it from the fabric again/)
+    expect(reportOfTrust('{}').sentence).toBe(
+      'The trust file could not be read, so nothing can be checked against it.',
+    )
   })
 
   test('reports whether the message that is given is the one on record', async () => {

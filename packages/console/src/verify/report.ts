@@ -7,6 +7,7 @@ import {
   describeRecorder,
   describeSource,
   type FactValue,
+  FormerFormatError,
   type Half,
   isMatch,
   legibleLines,
@@ -46,8 +47,8 @@ export interface Line {
 
 const CHECKS = {
   form: 'The file is a receipt in its one form',
-  fabric: 'The statements are the trusted fabric’s, about one closed exchange',
-  log: 'Every statement is in the log, under a checkpoint that the log signed',
+  fabric: 'The entries are of a log of the trusted fabric, about one closed exchange',
+  log: 'Every entry is in the log, under a checkpoint that the log signed',
   facts: 'Every disclosed fact is the one that was committed to',
   claims: 'No fact that decides its meaning is withheld, missing or unknown',
   parties: 'The signatures of caller and receiver are theirs, and belong together',
@@ -56,11 +57,10 @@ type CheckName = keyof typeof CHECKS
 
 const CHECK_OF: Readonly<Record<ReceiptFault, CheckName>> = {
   RECEIPT_MALFORMED: 'form',
+  RECEIPT_VERSION_UNKNOWN: 'form',
   RECEIPT_NOT_CANONICAL: 'form',
   ORIGIN_UNTRUSTED: 'fabric',
-  STATEMENT_MALFORMED: 'fabric',
-  STATEMENT_KEY_UNTRUSTED: 'fabric',
-  STATEMENT_REJECTED: 'fabric',
+  LEAF_MALFORMED: 'fabric',
   EXCHANGE_MISMATCHED: 'fabric',
   KINDS_DISORDERED: 'fabric',
   PROOF_MALFORMED: 'log',
@@ -120,6 +120,14 @@ export function reportFault(fault: ReceiptError): Report {
 /** The files could not even be read, or this browser cannot decide. */
 export function reportUnreadable(sentence: string): Report {
   return { verified: false, title: 'Not verified', sentence, checks: [], sections: [] }
+}
+
+/** Nothing was checked: `cause` is what the parser of the trust file threw. */
+export function reportUntrusted(cause: unknown): Report {
+  const why = cause instanceof FormerFormatError ? `: ${cause.message}` : ''
+  return reportUnreadable(
+    `The trust file could not be read, so nothing can be checked against it${why}.`,
+  )
 }
 
 function titleOf(receipt: VerifiedReceipt, matches: Matches): string {

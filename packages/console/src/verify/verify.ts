@@ -14,6 +14,7 @@ import {
   type Report,
   reportFault,
   reportUnreadable,
+  reportUntrusted,
   reportVerified,
   type Section,
 } from './report.ts'
@@ -101,10 +102,8 @@ async function reportOf(receipt: Uint8Array, trustFile: Uint8Array): Promise<Rep
   let trust: Trust
   try {
     trust = readTrust(trustFile)
-  } catch {
-    return reportUnreadable(
-      'The trust file could not be read, so nothing can be checked against it.',
-    )
+  } catch (error) {
+    return reportUntrusted(error)
   }
   try {
     const verified = await verifyReceipt(receipt, trust)

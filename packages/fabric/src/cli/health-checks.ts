@@ -3,7 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { parseTrust, type Trust, trustFingerprint } from '@countersign/protocol'
+import { FormerFormatError, parseTrust, trustFingerprint } from '@countersign/protocol'
 import type { Config, MasterKeyPlace } from '../config/config.ts'
 import { isInside } from '../lib/named-path.ts'
 import { DATA_FILES, findCrashed, findRunning, listRunning, readIfPresent } from './data-folder.ts'
@@ -131,20 +131,14 @@ async function checkRunning(dataDir: string): Promise<Verdict> {
 async function checkTrust(dataDir: string): Promise<Verdict> {
   const text = await readIfPresent(join(dataDir, DATA_FILES.trust))
   if (text === null) return ok('will be made by `countersign up`')
-  const trust = readTrust(text)
-  if (trust === null) {
+  try {
+    return ok(await trustFingerprint(parseTrust(text)))
+  } catch (error) {
     const next =
       'start the fabric, which writes it anew, and compare the fingerprint that it prints'
-    return fail(`${DATA_FILES.trust} is not a trust file`, next)
-  }
-  return ok(await trustFingerprint(trust))
-}
-
-function readTrust(text: string): Trust | null {
-  try {
-    return parseTrust(text)
-  } catch {
-    return null
+    const isFormer = error instanceof FormerFormatError
+    const what = isFormer ? 'is of an earlier version of the format' : 'is not a trust file'
+    return fail(`${DATA_FILES.trust} ${what}`, next)
   }
 }
 

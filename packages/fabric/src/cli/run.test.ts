@@ -198,6 +198,21 @@ describe('countersign', () => {
     expect(bad.stdout).toContain('not verified')
   })
 
+  test('refuses a receipt and a trust file of an earlier version by name', async () => {
+    const trust = fileOf('trust.json', vector.trust)
+    const receipt = Buffer.from(vector.receipt, 'base64').toString()
+    const former = fileOf('former', receipt.replace('"v":2}', '"v":1}'))
+    const { status, stdout } = await countersign('verify', former, '--trust', trust)
+    expect(status).toBe(1)
+    expect(stdout).toContain('RECEIPT_VERSION_UNKNOWN')
+    expect(stdout).toContain('it has version 1, and this program verifies version 2')
+    const formerTrust = fileOf('former.json', vector.trust.replace('"v": 3', '"v": 2'))
+    const refused = await countersign('verify', fileOf('good', receipt), '--trust', formerTrust)
+    expect(refused.status).toBe(2)
+    expect(refused.stderr).toContain('former.json: the trust file has version 2')
+    expect(refused.stderr).toContain('take it from the fabric again')
+  })
+
   test('finds policies in a folder wanting, with file and line, and ends with 1', async () => {
     fileOf('a.cedar', 'permit(principal, action, resource);')
     expect((await countersign('policy', 'check', dir)).status).toBe(0)

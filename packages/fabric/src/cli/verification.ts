@@ -28,26 +28,24 @@ import type { Terminal } from './output/terminal.ts'
 const STEPS = [
   {
     says: 'the file has the one form of a receipt',
-    faults: ['RECEIPT_MALFORMED', 'RECEIPT_NOT_CANONICAL'],
+    faults: ['RECEIPT_MALFORMED', 'RECEIPT_VERSION_UNKNOWN', 'RECEIPT_NOT_CANONICAL'],
   },
   { says: 'it gives the name of the log that is trusted', faults: ['ORIGIN_UNTRUSTED'] },
   {
-    says: 'its statements and proofs can be read',
-    faults: ['STATEMENT_MALFORMED', 'PROOF_MALFORMED'],
+    says: 'its entries and proofs can be read',
+    faults: ['LEAF_MALFORMED', 'PROOF_MALFORMED'],
   },
   { says: 'they make one closed exchange', faults: ['EXCHANGE_MISMATCHED', 'KINDS_DISORDERED'] },
-  {
-    says: 'they name the fabric and the key that are trusted',
-    faults: ['STATEMENT_KEY_UNTRUSTED'],
-  },
   { says: 'they lead to one checkpoint', faults: ['CHECKPOINTS_DIFFERENT'] },
-  { says: 'every statement is in the log', faults: ['INCLUSION_REJECTED'] },
+  { says: 'every entry is in the log', faults: ['INCLUSION_REJECTED'] },
   {
     says: 'every disclosed fact is what was committed to',
     faults: ['FACT_UNKNOWN', 'FACT_REJECTED'],
   },
-  { says: 'the key of the trusted log signed the checkpoint', faults: ['CHECKPOINT_REJECTED'] },
-  { says: 'the key of the trusted fabric signed every statement', faults: ['STATEMENT_REJECTED'] },
+  {
+    says: 'the key of the trusted log signed the checkpoint, and so every entry',
+    faults: ['CHECKPOINT_REJECTED'],
+  },
   {
     says: 'no fact that decides its meaning is withheld, missing or unknown',
     faults: ['FACT_WITHHELD', 'FACT_MISSING', 'VALUE_UNKNOWN', 'PRODUCER_CONTRADICTED'],
@@ -158,7 +156,6 @@ export function formatVerification(
 /** The faults that occur if the trust is that of another fabric; its name alone may be the same. */
 const ofOtherFabric: ReadonlySet<ReceiptFault> = new Set([
   'ORIGIN_UNTRUSTED',
-  'STATEMENT_KEY_UNTRUSTED',
   'CHECKPOINT_REJECTED',
 ])
 const otherFabric =

@@ -1,6 +1,5 @@
 import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto'
 import { type KeyProvider, newestVersion } from '../keys/key-provider.ts'
-import type { StatementKey } from '../ledger/statement-writer.ts'
 import type { Random } from '../lib/random.ts'
 import { openPrivateKey, openSymmetricKey } from '../lib/stored-key.ts'
 import type { SecretStore } from '../secrets/secret-store.ts'
@@ -10,10 +9,8 @@ import type { KeySigner } from '../transports/http/forward-signature.ts'
  * The fabric's own keys. Each signs or seals one kind of thing, so that none can stand for another.
  */
 export interface FabricKeys {
-  /** Signs checkpoints of the ledger. */
+  /** Signs the checkpoints of the ledger, and by them its entries. */
   readonly log: KeyObject
-  /** Signs the statements that the ledger holds. */
-  readonly statement: StatementKey & { readonly publicKey: Uint8Array }
   /**
    * Certifies the log keys of each slot, and the short-lived keys of each process; verifiers pin
    * it. It stays with its provider, and signs at starts and renewals only.
@@ -28,8 +25,8 @@ export interface FabricKeys {
 }
 
 /**
- * Loads the keys, making each one that does not exist yet. A key is durable before it is used. Log,
- * statement and detail keys are those of the slot; its next holder opens the same ones.
+ * Loads the keys, making each one that does not exist yet. A key is durable before it is used. Log
+ * and detail keys are those of the slot; its next holder opens the same ones.
  */
 export async function openFabricKeys(
   secrets: SecretStore,
@@ -37,17 +34,10 @@ export async function openFabricKeys(
   { slot, random }: { readonly slot: string; readonly random: Random },
 ): Promise<FabricKeys> {
   const log = await openPrivateKey(secrets, `ledger/${slot}/log`, 'Ed25519')
-  const statement = await openPrivateKey(secrets, `ledger/${slot}/statement`, 'Ed25519')
   const fabric = await openPrivateKey(secrets, 'gateway/fabric', 'Ed25519')
-  const statementPublic = rawPublicKey(statement)
   const fabricPublic = rawPublicKey(fabric)
   return {
     log,
-    statement: {
-      keyId: createHash('sha256').update(statementPublic).digest().subarray(0, 16),
-      privateKey: statement,
-      publicKey: statementPublic,
-    },
     slots: await openCertifier(provider),
     fabric: {
       keyId: `fabric-${createHash('sha256').update(fabricPublic).digest('hex').slice(0, 16)}`,

@@ -33,11 +33,6 @@ const takePauseMs = 500
 /** The slots that replicas take by themselves, in this order. */
 const automaticSlots: readonly string[] = 'abcdefghijklmnopqrstuvwxyz'.split('')
 
-/** The log's name; each slot has a log of its own. */
-export function slotOrigin(trustDomain: string, slot: string): string {
-  return `${trustDomain}/ledger/${slot}`
-}
-
 /** The folders of a slot's log and of its stored head. */
 export function slotFolders({ dataDir, ledger }: Pick<Config, 'dataDir' | 'ledger'>, slot: string) {
   const { headDir } = ledger

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { logOrigin } from '@countersign/protocol'
 import { createCedarParser } from '../adapters/cedar/cedar-parser.ts'
 import { oidcIssuer } from '../adapters/oidc/issuer-tokens.ts'
 import { oidcTokenServer } from '../adapters/oidc/token-server.ts'
@@ -27,7 +28,7 @@ import { openForwardKey } from './certified-keys.ts'
 import { type Counters, isUnusedFolder, openCounters } from './counters.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
 import { findNoRoomForEnrolment, policyEvents, recordCertificates } from './lifecycle.ts'
-import { type LogSlot, openLogSlot, slotOrigin } from './log-slot.ts'
+import { type LogSlot, openLogSlot } from './log-slot.ts'
 import type { Observations } from './observe.ts'
 import { OPERATION_NAMES } from './operation-names.ts'
 import { policyFolder } from './policy-folder.ts'
@@ -196,10 +197,8 @@ async function openRecord(
   return openLedger({
     store: slot.takeStore(),
     lease: slot.lease,
-    origin: slotOrigin(config.trustDomain, slot.name),
-    issuer: `spiffe://${config.trustDomain}/fabric/gateway`,
+    origin: logOrigin(config.trustDomain, slot.name),
     logKey: keys.log,
-    statementKey: keys.statement,
     detailKey: keys.detail,
     clock,
     random,

@@ -5,6 +5,7 @@ import {
   type SlotTrust,
   slotCertificate,
   slotJson,
+  TRUST_VERSION,
   toBase64,
   trustFingerprint,
 } from '@countersign/protocol'
@@ -27,15 +28,12 @@ interface SlotNote {
 
 type Certified = Pick<Stores, 'identity' | 'keys' | 'ledger'>
 
-/** The note of this process, with a certificate over the keys of its log. */
+/** The note of this process, with a certificate over the key of its log. */
 export async function slotNote(
   { identity, keys, ledger, counters }: Certified & Pick<Stores, 'counters'>,
   address: string,
 ): Promise<string> {
-  const slot = {
-    ...{ slot: ledger.slot, origin: ledger.origin, vkey: ledger.vkey },
-    statementKey: { keyId: keys.statement.keyId, publicKey: keys.statement.publicKey },
-  }
+  const slot = { slot: ledger.slot, origin: ledger.origin, vkey: ledger.vkey }
   const signature = await keys.slots.sign(slotCertificate(identity.trustDomain, slot))
   const { name, marker } = counters
   const used = { counters: name, marker: marker() }
@@ -128,7 +126,7 @@ export async function trustDocument(stores: Stores): Promise<string> {
   const { identity, keys } = stores
   const { trustDomain, bundles } = identity
   return JSON.stringify({
-    v: 2,
+    v: TRUST_VERSION,
     trustDomain,
     bundle: (bundles.find(trustDomain)?.roots ?? []).map((root) => toBase64(root)),
     slotKey: toBase64(keys.slots.publicKey),

@@ -1,27 +1,14 @@
-import { createPublicKey, type KeyObject, verify } from 'node:crypto'
-import {
-  type EntryPayload,
-  equalBytes,
-  MalformedError,
-  noPreviousLeaf,
-  parseEntryPayload,
-  parseStatement,
-  parseUtf8,
-  type Statement,
-  statementContentType,
-  statementToBeSigned,
-  toBase64,
-} from '@countersign/protocol'
+import { equalBytes, type Leaf, parseUtf8, toBase64 } from '@countersign/protocol'
 import { checkOlderBundles, checkTiles } from './check-tiles.ts'
 import type { CheckpointKey } from './checkpoint.ts'
 import type { DetailVault } from './details.ts'
+import { readLeaf } from './entry-reader.ts'
 import { closesExchange, openSince, segmentPath } from './exchange-index.ts'
 import { encodeSegment, OpenChanges } from './exchange-segment.ts'
 import { openFacts } from './facts.ts'
 import { leafHash } from './hash.ts'
 import type { LedgerLimits } from './limits.ts'
 import { findPublicResource } from './resources.ts'
-import type { ProducerKey } from './statement-writer.ts'
 import { LedgerDamage, type LedgerStore, type StoredHead } from './store.ts'
 import { parseBundle, parseDetails, tilePath, tileWidth } from './tiles.ts'
 import { Tree } from './tree.ts'
@@ -30,8 +17,6 @@ export interface CheckParts {
   readonly store: LedgerStore
   readonly key: CheckpointKey
   readonly vault: DetailVault
-  readonly issuer: string
-  readonly statementKeys: readonly ProducerKey[]
   readonly limits: LedgerLimits
   /** Everything up to here is in files. */
   readonly published: StoredHead
@@ -47,9 +32,9 @@ export interface Checked {
 
 /**
  * Re-derives the published log from its bundles alone, one bundle in memory at a time: bundles hold
- * exactly their entries; each statement is signed, in its producer's order, and opened by its own
- * detail; the hashes make every tile and the root that was signed; the exchange index agrees.
- * Rejects with LedgerDamage on the first difference.
+ * exactly their entries; each leaf is in its one encoding, and opened by its own detail; the hashes
+ * make every tile and the root that was signed, which proves each entry and their order; the
+ * exchange index agrees. Rejects with LedgerDamage on the first difference.
  */
 export async function checkLedger(parts: CheckParts): Promise<Checked> {
   const { store, published } = parts
@@ -59,12 +44,12 @@ export async function checkLedger(parts: CheckParts): Promise<Checked> {
   let tiles = 0
   for (let first = 0; first < published.size; first += tileWidth) {
     const width = Math.min(tileWidth, published.size - first)
-    const statements = await loadBundle(store, first / tileWidth, width)
-    for (const statement of statements.entries) tree.append(leafHash(statement))
-    await entries.visit(first, statements)
+    const bundle = await loadBundle(store, first / tileWidth, width)
+    for (const leaf of bundle.leaves) tree.append(leafHash(leaf))
+    await entries.visit(first, bundle)
     tiles += await checkTiles(store.resources, tree, { first, width })
     if (width < tileWidth) {
-      await checkOlderBundles(store.resources, first / tileWidth, statements.entries)
+      await checkOlderBundles(store.resources, first / tileWidth, bundle.leaves)
     }
     tree.release(tree.size)
   }
@@ -91,7 +76,7 @@ async function checkHeads({ store, key, published }: CheckParts) {
 }
 
 interface Bundle {
-  readonly entries: readonly Uint8Array[]
+  readonly leaves: readonly Uint8Array[]
   readonly details: readonly Uint8Array[]
 }
 
@@ -99,7 +84,7 @@ async function loadBundle(store: LedgerStore, tile: number, width: number): Prom
   const path = tilePath('entries', tile, width)
   const entries = await findPublicResource(store.resources, path)
   if (entries === null) throw new LedgerDamage(`${path} is missing`)
-  return { entries: parseBundle(entries, width), details: await loadDetails(store, tile, width) }
+  return { leaves: parseBundle(entries, width), details: await loadDetails(store, tile, width) }
 }
 
 /** The publisher replaces a partial detail bundle with a wider one; each look may come too late. */
@@ -120,71 +105,33 @@ async function loadDetails(
   throw new LedgerDamage(`${tilePath('detail', tile, width)} is missing`)
 }
 
-interface Producer {
-  readonly key: KeyObject
-  n: number
-  prev: Uint8Array
-}
-
-/** Checks the content of the statements, in order. */
+/** Checks the content of the entries, in order. */
 class EntryCheck {
   readonly #parts: CheckParts
-  readonly #producers = new Map<string, Producer>()
   readonly #open = new Map<string, number>()
   #positions = new Map<string, number[]>()
   #changes = new OpenChanges()
 
   constructor(parts: CheckParts) {
     this.#parts = parts
-    for (const { keyId, publicKey } of parts.statementKeys) {
-      const x = Buffer.from(publicKey).toString('base64url')
-      const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
-      this.#producers.set(toBase64(keyId), { key, n: 0, prev: noPreviousLeaf })
-    }
   }
 
   get unclosed(): readonly string[] {
     return [...this.#open.keys()]
   }
 
-  async visit(first: number, { entries, details }: Bundle): Promise<void> {
-    const signatures: Promise<Error | null>[] = []
-    for (const [i, bytes] of entries.entries()) {
+  async visit(first: number, { leaves, details }: Bundle): Promise<void> {
+    for (const [i, bytes] of leaves.entries()) {
       const index = first + i
-      const { statement, payload } = parseEntry(bytes, index)
-      signatures.push(this.#checkProducer(bytes, statement, payload))
+      const leaf = readLeaf(bytes, index)
       const detail = details[i] ?? new Uint8Array(0)
-      openFacts(this.#parts.vault.unseal(index, detail), payload.facts)
-      this.#checkExchange(payload, index)
+      openFacts(this.#parts.vault.unseal(index, detail), leaf.facts)
+      this.#checkExchange(leaf, index)
       if ((index + 1) % this.#parts.limits.segmentEntries === 0) await this.#checkSegment(index)
     }
-    for (const fault of await Promise.all(signatures)) if (fault !== null) throw fault
   }
 
-  /**
-   * Counter and link at once; the signature on another thread, awaited with those of the bundle.
-   */
-  #checkProducer(
-    bytes: Uint8Array,
-    statement: Statement,
-    payload: EntryPayload,
-  ): Promise<Error | null> {
-    const producer = this.#producers.get(toBase64(statement.keyId))
-    if (producer === undefined || statement.issuer !== this.#parts.issuer) {
-      throw new LedgerDamage('a statement names an unknown producer')
-    }
-    if (statement.contentType !== statementContentType) {
-      throw new LedgerDamage('a statement is of another type')
-    }
-    if (payload.n !== producer.n || !equalBytes(payload.prev, producer.prev)) {
-      throw new LedgerDamage('a statement does not follow the last of its producer')
-    }
-    producer.n += 1
-    producer.prev = leafHash(bytes)
-    return verifyOnThread(producer.key, statement)
-  }
-
-  #checkExchange({ kind, exchange }: EntryPayload, index: number): void {
+  #checkExchange({ kind, exchange }: Leaf, index: number): void {
     if ((kind === 'genesis') !== (index === 0)) {
       throw new LedgerDamage('the genesis is the first entry and no other')
     }
@@ -224,25 +171,4 @@ class EntryCheck {
       throw new LedgerDamage(`segment ${segment} of the exchange index differs from the entries`)
     }
   }
-}
-
-function parseEntry(bytes: Uint8Array, index: number) {
-  try {
-    const statement = parseStatement(bytes)
-    return { statement, payload: parseEntryPayload(statement.payload) }
-  } catch (cause) {
-    if (!(cause instanceof MalformedError)) throw cause
-    throw new LedgerDamage(`the statement of entry ${index} is malformed`, { cause })
-  }
-}
-
-/** Resolves to the fault: a rejection would be unhandled when the bundle fails before it. */
-function verifyOnThread(key: KeyObject, statement: Statement): Promise<Error | null> {
-  return new Promise((resolve) => {
-    const signed = statementToBeSigned(statement)
-    verify(null, signed, key, statement.signature, (error, valid) => {
-      if (error !== null) resolve(error)
-      else resolve(valid ? null : new LedgerDamage('the signature of a statement is wrong'))
-    })
-  })
 }

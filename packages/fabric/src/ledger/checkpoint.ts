@@ -59,14 +59,9 @@ export class CheckpointKey extends CheckpointVerifier {
     this.#private = logKey
   }
 
-  /** Raw Ed25519 over any bytes: the receipts of COSE are signed by the same key. */
-  sign(bytes: Uint8Array): Uint8Array {
-    return new Uint8Array(sign(null, bytes, this.#private))
-  }
-
   signCheckpoint(size: number, root: Uint8Array): string {
     const text = formatCheckpoint({ origin: this.origin, size, root })
-    const signature = this.sign(utf8(text))
+    const signature = new Uint8Array(sign(null, utf8(text), this.#private))
     return formatNote(text, [{ name: this.origin, keyId: this.keyId, signature }])
   }
 }

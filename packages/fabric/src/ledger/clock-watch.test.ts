@@ -28,7 +28,8 @@ class SetClock {
 const newestOf = async (ledger: Ledger) =>
   (await ledger.read(0, 1_000)).entries.toReversed().slice(0, 20)
 
-const refusal = () => ({ kind: 'refusal', exchange: newExchange(), at: 1, facts: {} }) as const
+const refusal = () =>
+  ({ kind: 'refusal', exchange: newExchange(), at: 1, facts: { n: 1 } }) as const
 
 test('a clock that was ahead for one start is accepted once, by name, and on record', async () => {
   for (const aheadMs of [2 * dayMs, 3_650 * dayMs]) {

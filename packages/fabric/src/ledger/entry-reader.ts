@@ -1,9 +1,4 @@
-import {
-  type EntryPayload,
-  MalformedError,
-  parseEntryPayload,
-  parseStatement,
-} from '@countersign/protocol'
+import { type Leaf, MalformedError, parseLeaf } from '@countersign/protocol'
 import type { DetailVault } from './details.ts'
 import { openFacts, type SaltedFact } from './facts.ts'
 import { leafHash } from './hash.ts'
@@ -17,8 +12,9 @@ import type { Window } from './window.ts'
 /** An entry with all that it commits to. */
 export interface ReadEntry {
   readonly index: number
-  readonly statement: Uint8Array
-  readonly payload: EntryPayload
+  /** As the tree hashes it. */
+  readonly encoded: Uint8Array
+  readonly leaf: Leaf
   readonly facts: readonly SaltedFact[]
   /** The length of leaf and detail, as they are stored. */
   readonly bytes: number
@@ -27,7 +23,7 @@ export interface ReadEntry {
 /** The parts of a bundle that its entries share. */
 interface OpenBundle {
   readonly tile: number
-  readonly statements: readonly Uint8Array[]
+  readonly leaves: readonly Uint8Array[]
   /** The places of the details. */
   readonly table: Uint8Array
   /** Details that were read in advance, from the position `start` of their file on. */
@@ -73,10 +69,10 @@ export class EntryReader {
         if (bundle?.tile !== tile) bundle = await this.#open(tile)
         logged = await this.#load(index, bundle)
       }
-      const { statement, detail } = logged
-      const payload = parsePayload(statement)
-      const facts = openFacts(vault.unseal(index, detail), payload.facts)
-      yield { index, statement, payload, facts, bytes: statement.length + detail.length }
+      const { leaf: encoded, detail } = logged
+      const leaf = readLeaf(encoded, index)
+      const facts = openFacts(vault.unseal(index, detail), leaf.facts)
+      yield { index, encoded, leaf, facts, bytes: encoded.length + detail.length }
     }
   }
 
@@ -87,19 +83,19 @@ export class EntryReader {
     const details = await resources.readPart(tilePath('detail', tile), 0, tileWidth * 4)
     if (details === null) throw new LedgerDamage(`detail bundle ${tile} is missing`)
     const ahead = { start: 0, bytes: new Uint8Array(0) }
-    const statements = parseBundle(bundle, tileWidth)
-    return { tile, statements, table: details, ahead, last: -1 }
+    const leaves = parseBundle(bundle, tileWidth)
+    return { tile, leaves, table: details, ahead, last: -1 }
   }
 
   async #load(index: number, bundle: OpenBundle): Promise<LoggedEntry> {
     const { tree } = this.#parts
     const within = index % tileWidth
-    const statement = bundle.statements[within]
-    if (statement === undefined) throw new LedgerDamage(`entry ${index} is missing`)
-    if (!(await tree.leafHash(index)).equals(leafHash(statement))) {
+    const leaf = bundle.leaves[within]
+    if (leaf === undefined) throw new LedgerDamage(`entry ${index} is missing`)
+    if (!(await tree.leafHash(index)).equals(leafHash(leaf))) {
       throw new LedgerDamage(`entry ${index} is not the one that was hashed`)
     }
-    return { statement, detail: await this.#detail(bundle, within) }
+    return { leaf, detail: await this.#detail(bundle, within) }
   }
 
   async #detail(bundle: OpenBundle, within: number): Promise<Uint8Array> {
@@ -121,21 +117,22 @@ export class EntryReader {
   }
 }
 
-export function parsePayload(statement: Uint8Array): EntryPayload {
+/** As `parseLeaf`; throws LedgerDamage, which names the entry. */
+export function readLeaf(bytes: Uint8Array, index: number): Leaf {
   try {
-    return parseEntryPayload(parseStatement(statement).payload)
+    return parseLeaf(bytes)
   } catch (cause) {
     if (!(cause instanceof MalformedError)) throw cause
-    throw new LedgerDamage('a statement is malformed', { cause })
+    throw new LedgerDamage(`the leaf of entry ${index} is malformed`, { cause })
   }
 }
 
-export function openedEntry({ index, payload, facts }: ReadEntry): OpenedEntry {
+export function openedEntry({ index, leaf, facts }: ReadEntry): OpenedEntry {
   return {
-    kind: payload.kind,
-    exchange: payload.exchange,
+    kind: leaf.kind,
+    exchange: leaf.exchange,
     index,
-    at: payload.at,
+    at: leaf.at,
     facts: Object.fromEntries(facts.map(({ name, value }) => [name, value])),
   }
 }

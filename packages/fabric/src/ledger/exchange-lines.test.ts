@@ -7,7 +7,7 @@ import type { LinePage } from './ledger-reads.ts'
 
 const keys = createLedgerKeys()
 
-const draft = (kind: EntryKind, exchange: string, facts: Record<string, FactValue> = {}) => ({
+const draft = (kind: EntryKind, exchange: string, facts: Record<string, FactValue> = { n: 1 }) => ({
   ...{ kind, exchange, at: 1_700_000_000_000, facts },
 })
 

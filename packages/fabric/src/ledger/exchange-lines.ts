@@ -77,7 +77,7 @@ export class ExchangeLines {
       for await (const entry of reader.readMany(indexes)) near.push(entry)
       opened += near.length
       for (const entry of isUp ? near : near.toReversed()) {
-        if (listed.has(entry.payload.exchange)) continue
+        if (listed.has(entry.leaf.exchange)) continue
         const found = await this.#lineOf(entry, near)
         if (found === null || !isSought(found.line, sought)) continue
         bytes += found.bytes
@@ -114,22 +114,22 @@ export class ExchangeLines {
 
   /** Null for an entry whose exchange is listed under another one. */
   async #lineOf(entry: ReadEntry, near: readonly ReadEntry[]) {
-    const { kind, exchange } = entry.payload
+    const { kind, exchange } = entry.leaf
     const { index } = this.#parts
     if (kind === 'genesis') return lineOf([entry])
     if (kind === 'intent') return index.open.get(exchange) === entry.index ? lineOf([entry]) : null
-    const others = near.filter(({ payload }) => payload.exchange === exchange)
-    const isWhole = kind !== 'lifecycle' && others.some(({ payload }) => payload.kind === 'intent')
+    const others = near.filter(({ leaf }) => leaf.exchange === exchange)
+    const isWhole = kind !== 'lifecycle' && others.some(({ leaf }) => leaf.kind === 'intent')
     const entries = isWhole ? others : await this.#entriesNear(entry)
-    const closing = entries.findLast(({ payload }) => closesExchange(payload.kind))
-    const intent = entries.find(({ payload }) => payload.kind === 'intent')
+    const closing = entries.findLast(({ leaf }) => closesExchange(leaf.kind))
+    const intent = entries.find(({ leaf }) => leaf.kind === 'intent')
     // An entry of administration stands for itself outside of an exchange with an intent.
     const shown = closing ?? intent ?? entries[0]
     if (shown?.index !== entry.index) return null
     return lineOf(intent === undefined || intent === shown ? [shown] : [intent, shown])
   }
 
-  async #entriesNear({ index: at, payload: { exchange, kind } }: ReadEntry) {
+  async #entriesNear({ index: at, leaf: { exchange, kind } }: ReadEntry) {
     const { index, reader, size } = this.#parts
     let indexes = await index.findNear(exchange, at)
     const isPart = kind === 'outcome' || kind === 'indeterminate'
@@ -138,7 +138,7 @@ export class ExchangeLines {
     const entries: ReadEntry[] = []
     const end = size()
     for await (const entry of reader.readMany(indexes.filter((each) => each < end))) {
-      if (entry.payload.exchange === exchange) entries.push(entry)
+      if (entry.leaf.exchange === exchange) entries.push(entry)
     }
     return entries
   }
@@ -147,8 +147,8 @@ export class ExchangeLines {
 function lineOf(entries: readonly ReadEntry[]): { line: ExchangeLine; bytes: number } | null {
   const last = entries.at(-1)
   if (last === undefined) return null
-  const { index, payload } = last
-  const line = { exchange: payload.exchange, index, entries: entries.map(openedEntry) }
+  const { index, leaf } = last
+  const line = { exchange: leaf.exchange, index, entries: entries.map(openedEntry) }
   return { line, bytes: entries.reduce((sum, entry) => sum + entry.bytes, 0) }
 }
 

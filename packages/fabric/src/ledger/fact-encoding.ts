@@ -31,10 +31,29 @@ export function writeFact(target: Buffer, at: number, name: string, value: FactV
   return end
 }
 
-function writeText(target: Buffer, at: number, text: string): number {
+/** Below this many characters a plain loop beats three calls out of JavaScript. */
+const loopCharactersMax = 96
+
+/** A text item, in UTF-8; gives its end. */
+export function writeText(target: Buffer, at: number, text: string): number {
+  if (text.length <= loopCharactersMax) {
+    const end = writeAscii(target, at, text)
+    if (end !== null) return end
+  }
   if (!text.isWellFormed()) throw new TypeError('CBOR text is well-formed Unicode')
   const start = writeHead(target, at, 3, Buffer.byteLength(text))
   return start + target.write(text, start, 'utf8')
+}
+
+/** Null unless every character is ASCII; `target` is then written over. */
+function writeAscii(target: Buffer, at: number, text: string): number | null {
+  let end = writeHead(target, at, 3, text.length)
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code > 0x7f) return null
+    target[end++] = code
+  }
+  return end
 }
 
 function writeInteger(target: Buffer, at: number, value: number): number {
@@ -43,10 +62,17 @@ function writeInteger(target: Buffer, at: number, value: number): number {
 }
 
 /** The shortest form (RFC 8949, section 4.2.1). */
-function writeHead(target: Buffer, at: number, major: number, argument: number): number {
+export function writeHead(target: Buffer, at: number, major: number, argument: number): number {
   const type = major << 5
-  if (argument < 24) return target.writeUInt8(type | argument, at)
-  if (argument < 0x100) return target.writeUInt8(argument, target.writeUInt8(type | 24, at))
+  if (argument < 24) {
+    target[at] = type | argument
+    return at + 1
+  }
+  if (argument < 0x100) {
+    target[at] = type | 24
+    target[at + 1] = argument
+    return at + 2
+  }
   if (argument < 0x10000) return target.writeUInt16BE(argument, target.writeUInt8(type | 25, at))
   if (argument < 0x1_0000_0000) {
     return target.writeUInt32BE(argument, target.writeUInt8(type | 26, at))

@@ -1,6 +1,5 @@
-import { decodeCbor, equalBytes, saltBytes } from '@countersign/protocol'
-import { hmacInto, hmacSha256 } from '../lib/hmac.ts'
-import { factBytesBound, writeFact } from './fact-encoding.ts'
+import { commitmentInput, decodeCbor, equalBytes, saltBytes } from '@countersign/protocol'
+import { sha256 } from '../lib/sha256.ts'
 import type { FactValue } from './ledger.ts'
 import { LedgerDamage } from './store.ts'
 
@@ -11,42 +10,7 @@ export interface SaltedFact {
   readonly salt: Uint8Array
 }
 
-export interface CommittedFacts {
-  readonly commitments: ReadonlyMap<string, Uint8Array>
-  /** `salt(32) ‖ uint32 length ‖ encodeFact(name, value)` for each fact: the detail in clear. */
-  readonly detail: Buffer
-}
-
 const lengthBytes = 4
-const codeBytes = 32
-/** Facts of most entries are encoded here and copied once. */
-const reused = Buffer.allocUnsafeSlow(32 * 1024)
-
-/** Commits to each fact under its own slice of `salts`, which holds 32 bytes for each. */
-export function commitFacts(
-  facts: Readonly<Record<string, FactValue>>,
-  salts: Uint8Array,
-): CommittedFacts {
-  const names = Object.keys(facts)
-  const headBytes = saltBytes + lengthBytes
-  let bound = 0
-  for (const name of names) bound += headBytes + factBytesBound(name, facts[name] as FactValue)
-  const scratch = bound <= reused.length ? reused : Buffer.allocUnsafeSlow(bound)
-  const codes = Buffer.allocUnsafe(names.length * codeBytes)
-  const commitments = new Map<string, Uint8Array>()
-  let at = 0
-  for (const [i, name] of names.entries()) {
-    const salt = salts.subarray(i * saltBytes, (i + 1) * saltBytes)
-    const start = at + headBytes
-    const end = writeFact(scratch, start, name, facts[name] as FactValue)
-    scratch.set(salt, at)
-    scratch.writeUInt32BE(end - start, at + saltBytes)
-    hmacInto(codes, i * codeBytes, salt, scratch.subarray(start, end))
-    commitments.set(name, codes.subarray(i * codeBytes, (i + 1) * codeBytes))
-    at = end
-  }
-  return { commitments, detail: Buffer.from(scratch.subarray(0, at)) }
-}
 
 /**
  * The facts of a detail. Throws LedgerDamage unless every commitment of the leaf is opened by
@@ -67,7 +31,10 @@ export function openFacts(
     const encoded = detail.subarray(start, end)
     const { name, value } = parseFact(encoded)
     const commitment = commitments.get(name)
-    if (commitment === undefined || !equalBytes(commitment, hmacSha256(salt, encoded))) {
+    if (
+      commitment === undefined ||
+      !equalBytes(commitment, sha256(commitmentInput(salt, encoded)))
+    ) {
       throw new LedgerDamage(`the fact ${name} is not the one that the leaf commits to`)
     }
     names.add(name)

@@ -12,7 +12,7 @@ import { LedgerUnavailable } from './unavailable.ts'
 
 const keys = createLedgerKeys()
 const draft = () =>
-  ({ kind: 'refusal', exchange: newExchange(), at: systemClock.now(), facts: {} }) as const
+  ({ kind: 'refusal', exchange: newExchange(), at: systemClock.now(), facts: { n: 1 } }) as const
 
 /** A lease that a test lets expire, and then renews or gives to another process. */
 function testLease() {
@@ -54,7 +54,7 @@ async function openFenced() {
   const store = await openFileLedgerStore(files)
   const ledger = await openLedger({
     ...{ ...keys, clock: systemClock, random: systemRandom, onFatal, lease: held.lease },
-    ...{ origin: 'ledger.test/log', issuer: 'spiffe://ledger.test/fabric/main' },
+    origin: 'ledger.test/ledger/a',
     store: {
       ...store,
       commit: async (commit) => {
@@ -151,7 +151,7 @@ test('an exchange of another slot is not recorded, whatever the kind of its entr
   const ledger = await openLossyLedger(new LossyDisk(), keys)
   const exchange = newExchange().replace('exc_a_', 'exc_b_')
   for (const kind of ['intent', 'outcome', 'refusal', 'lifecycle'] as const) {
-    const entry = { kind, exchange, at: systemClock.now(), facts: {} }
+    const entry = { kind, exchange, at: systemClock.now(), facts: { n: 1 } }
     await expect(ledger.append(entry), kind).rejects.toThrow('another log')
   }
   expect(ledger.size).toBe(1)
@@ -162,7 +162,7 @@ test('the next holder of a slot closes what the former one left open', async () 
   const disk = new LossyDisk()
   const first = await openLossyLedger(disk, keys)
   const exchange = newExchange()
-  await first.append({ kind: 'intent', exchange, at: systemClock.now(), facts: {} })
+  await first.append({ kind: 'intent', exchange, at: systemClock.now(), facts: { n: 1 } })
   disk.powerLoss('synced')
   const next = await openLossyLedger(disk, keys, { lease: { ...heldLease, token: 2 } })
   expect((await next.explain(exchange)).map(({ kind }) => kind)).toEqual([

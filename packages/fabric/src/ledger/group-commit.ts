@@ -1,9 +1,9 @@
 import type { Clock } from '../lib/clock.ts'
 import type { Lease } from '../state/lease.ts'
 import type { CheckpointKey } from './checkpoint.ts'
+import type { WrittenEntry } from './leaf-writer.ts'
 import type { LedgerLimits } from './limits.ts'
 import { encodeRecord } from './record.ts'
-import type { WrittenEntry } from './statement-writer.ts'
 import type { LedgerStore, StoredHead } from './store.ts'
 import type { Tree } from './tree.ts'
 
@@ -97,7 +97,7 @@ export class GroupCommit {
     let count = 0
     let bytes = 0
     for (const { entry } of this.#queue) {
-      const more = entry.statement.length + entry.detail.length
+      const more = entry.leaf.length + entry.detail.length
       if (count > 0 && (count === groupEntriesMax || bytes + more > groupBytesMax)) break
       count++
       bytes += more

@@ -291,7 +291,7 @@ describe('receipts', () => {
   test('a receipt of one log does not verify for another with the same entries', async () => {
     const ledger = await openLossyLedger(base.copy(), keys, { limits, headDirectory })
     const receipt = (await ledger.findReceipt(exchanges[0] ?? '')) ?? noBytes
-    const trust = trustOf(ledger, keys)
+    const trust = trustOf(ledger)
     await expect(verifyReceipt(receipt, trust)).resolves.toBeDefined()
     const other = await openLossyLedger(new LossyDisk(), createLedgerKeys())
     await expect(verifyReceipt(receipt, otherFabric(trust, { vkey: other.vkey }))).rejects.toThrow(
@@ -300,9 +300,9 @@ describe('receipts', () => {
     await Promise.all([ledger.close(), other.close()])
   })
 
-  test('the proof, the statement or the facts of another exchange do not fit', async () => {
+  test('the proof, the leaf or the facts of another exchange do not fit', async () => {
     const ledger = await openLossyLedger(base.copy(), keys, { limits, headDirectory })
-    const trust = trustOf(ledger, keys)
+    const trust = trustOf(ledger)
     const [mine, theirs] = await Promise.all(
       [exchanges[1], exchanges[2]].map(async (exchange) =>
         parseReceipt((await ledger.findReceipt(exchange ?? '')) ?? noBytes),
@@ -314,10 +314,32 @@ describe('receipts', () => {
     await expect(
       verifyReceipt(createReceipt({ ...mine, entries: [own] }), trust),
     ).resolves.toBeDefined()
-    for (const part of ['proof', 'statement', 'facts'] as const) {
+    for (const part of ['proof', 'leaf', 'facts'] as const) {
       const swappedPart = createReceipt({ ...mine, entries: [{ ...own, [part]: foreign[part] }] })
       await expect(verifyReceipt(swappedPart, trust), part).rejects.toThrow(ReceiptError)
     }
+    // The entry of one exchange, whole, as that of another.
+    const renamed = createReceipt({ ...mine, exchange: theirs?.exchange ?? mine.exchange })
+    await expect(verifyReceipt(renamed, trust)).rejects.toMatchObject({
+      code: 'EXCHANGE_MISMATCHED',
+    })
     await ledger.close()
+  })
+
+  test('an entry of another log of the same key is not one of this log', async () => {
+    const ledger = await openLossyLedger(base.copy(), keys, { limits, headDirectory })
+    const trust = trustOf(ledger)
+    const origin = 'other.test/ledger/a'
+    const other = await openLossyLedger(new LossyDisk(), keys, { origin })
+    const [exchange = ''] = await fill(other, 1)
+    const receipt = (await other.findReceipt(exchange)) ?? noBytes
+    await expect(verifyReceipt(receipt, trust)).rejects.toMatchObject({ code: 'ORIGIN_UNTRUSTED' })
+    // Under the name of this log, its checkpoint still has the other one.
+    const posing = createReceipt({ ...parseReceipt(receipt), origin: ledger.origin })
+    await expect(verifyReceipt(posing, trust)).rejects.toMatchObject({ code: 'ORIGIN_UNTRUSTED' })
+    // And a certificate for the other name does not make it a log of this trust domain.
+    const misled = otherFabric(trust, { origin, vkey: other.vkey })
+    await expect(verifyReceipt(receipt, misled)).rejects.toMatchObject({ code: 'ORIGIN_UNTRUSTED' })
+    await Promise.all([ledger.close(), other.close()])
   })
 })

@@ -1,7 +1,7 @@
-import type { FactValue, StatementKind } from '@countersign/protocol'
+import type { EntryKind, FactValue } from '@countersign/protocol'
 
 export interface OpenedEntry {
-  readonly kind: StatementKind
+  readonly kind: EntryKind
   readonly exchange: string
   readonly index: number
   readonly at: number

@@ -1,20 +1,12 @@
+import type { EntryKind, FactValue } from '@countersign/protocol'
 import type { LedgerReads, OpenedEntry } from './ledger-reads.ts'
 import type { SpaceState } from './space-guard.ts'
 
-/** The kinds of statement the ledger holds. */
-export const ENTRY_KINDS = [
-  'genesis',
-  'intent',
-  'outcome',
-  'refusal',
-  'indeterminate',
-  'lifecycle',
-] as const
-export type EntryKind = (typeof ENTRY_KINDS)[number]
+export type { EntryKind, FactValue }
 
 /**
- * An entry to be recorded. `facts` are never written in clear: each becomes a salted commitment in
- * the leaf, and the value with its salt is kept, encrypted, next to the log.
+ * An entry to be recorded. `facts`, at least one, are never written in clear: each becomes a salted
+ * commitment in the leaf, and the value with its salt is kept, encrypted, next to the log.
  */
 export interface EntryDraft {
   readonly kind: EntryKind
@@ -35,15 +27,12 @@ export interface EntryDraft {
  */
 export type EntryPurpose = 'administration' | 'oversight' | 'lifecycle'
 
-/** Byte strings, text, integers and flags; the commitment covers the type as well. */
-export type FactValue = string | number | boolean | Uint8Array
-
 /** A durable entry. */
 export interface Committed {
   readonly exchange: string
   readonly kind: EntryKind
   readonly index: number
-  /** SHA-256 of the statement as the tree hashes it. */
+  /** SHA-256 of the leaf as the tree hashes it. */
   readonly leafHash: Uint8Array
 }
 

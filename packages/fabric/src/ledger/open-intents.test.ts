@@ -7,7 +7,6 @@ import { LossyDisk } from '../../../../tools/crash/lossy-files.ts'
 import {
   createLedgerKeys,
   openLossyLedger,
-  testIssuer,
   testOrigin,
 } from '../../../../tools/crash/lossy-ledger.ts'
 import { newExchange } from '../../../../tools/crash/lossy-matrix.ts'
@@ -22,7 +21,7 @@ import { ExchangeNotOpen } from './unavailable.ts'
 
 const keys = createLedgerKeys()
 
-function draft(kind: EntryKind, exchange: string, facts: Record<string, string> = {}) {
+function draft(kind: EntryKind, exchange: string, facts: Record<string, string> = { n: '1' }) {
   return { kind, exchange, at: systemClock.now(), facts }
 }
 
@@ -56,7 +55,7 @@ test('a start closes more exchanges than the queue can hold [record:indeterminat
     openLedger({
       lease: heldLease,
       ...{ store: await openFileLedgerStore({ directory }), origin: testOrigin },
-      ...{ issuer: testIssuer, clock: systemClock, random: systemRandom, ...keys, limits },
+      ...{ clock: systemClock, random: systemRandom, ...keys, limits },
     })
   const seeded = await open()
   const exchanges = await leaveOpen(seeded, count)

@@ -1,24 +1,17 @@
 import { type KeyObject } from 'node:crypto'
-import { createExchangeId, parseStatement } from '@countersign/protocol'
+import { createExchangeId } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { Lease } from '../state/lease.ts'
-import { CheckpointKey, rawPublicKey } from './checkpoint.ts'
+import { CheckpointKey } from './checkpoint.ts'
 import { DetailVault } from './details.ts'
-import { EntryReader, parsePayload } from './entry-reader.ts'
+import { EntryReader, readLeaf } from './entry-reader.ts'
 import { ExchangeIndex } from './exchange-index.ts'
-import { leafHash } from './hash.ts'
+import { LeafWriter } from './leaf-writer.ts'
 import type { Ledger } from './ledger.ts'
 import { type LedgerLimits, ledgerLimits } from './limits.ts'
 import { type Recovered, recover } from './recovery.ts'
 import { SpaceGuard } from './space-guard.ts'
-import {
-  newProducer,
-  type ProducerKey,
-  type ProducerState,
-  type StatementKey,
-  StatementWriter,
-} from './statement-writer.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
 import { TermIndex, type TermIndexParts } from './term-index.ts'
 import { TermKeys } from './term-keys.ts'
@@ -33,18 +26,10 @@ export interface LedgerOptions {
    * published unless it is held.
    */
   readonly lease: Lease
-  /** The log's name, `<host>/<path>` without a scheme (C2SP tlog-checkpoint). */
+  /** The log's name (C2SP tlog-checkpoint), `logOrigin` of the protocol. */
   readonly origin: string
-  /** `spiffe://<trust domain>/fabric/<name>`: who the statements are by. */
-  readonly issuer: string
-  /** Ed25519, private: signs checkpoints and nothing else. */
+  /** Ed25519, private: signs checkpoints, by which it vouches for entries, and nothing else. */
   readonly logKey: KeyObject
-  readonly statementKey: StatementKey
-  /**
-   * Keys that signed earlier statements, for `check`. A retired key never comes back. The rotation
-   * of the statement key will pass them.
-   */
-  readonly retiredStatementKeys?: readonly ProducerKey[]
   /** 32 bytes for AES-256-GCM: facts and salts. */
   readonly detailKey: Uint8Array
   readonly clock: Clock
@@ -99,14 +84,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
   await restoreIndex(index, recovered, { store, clock, log })
   const { tree, window } = recovered
   const reader = new EntryReader({ resources: store.resources, window, tree, vault })
-  const writer = new StatementWriter({
-    issuer: options.issuer,
-    key: options.statementKey,
-    vault,
-    random,
-    detailBytesMax: limits.detailBytesMax,
-    after: await lastOfProducer(recovered, reader, options.statementKey),
-  })
+  const writer = new LeafWriter({ vault, random, detailBytesMax: limits.detailBytesMax })
   const exchanges = index
   const terms = openTerms(options, { reader, exchanges, limits, log }, recovered.head.size)
   const ledger = new TiledLedger({
@@ -124,14 +102,6 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     recovered,
     space,
     newId: () => createExchangeId(options.lease.name, clock.now(), random(10)),
-    issuer: options.issuer,
-    statementKeys: [
-      {
-        keyId: options.statementKey.keyId,
-        publicKey: rawPublicKey(options.statementKey.privateKey),
-      },
-      ...(options.retiredStatementKeys ?? []),
-    ],
     log,
     onFatal: options.onFatal ?? (() => undefined),
   })
@@ -185,15 +155,15 @@ export async function restoreIndex(
   let loggedAt = clock.monotonic()
   let at = await index.restore(published.size)
   const from = at
-  const add = (statement: Uint8Array) => {
-    const { exchange, kind } = parsePayload(statement)
+  const add = (leaf: Uint8Array) => {
+    const { exchange, kind } = readLeaf(leaf, at)
     index.add({ exchange, kind, index: at++ })
   }
   // The last, partial bundle is in the window.
   for (let tile = Math.floor(at / tileWidth); (tile + 1) * tileWidth <= published.size; tile++) {
     const bundle = await store.resources.read(tilePath('entries', tile))
     if (bundle === null) throw new LedgerDamage(`entry bundle ${tile} is missing`)
-    for (const statement of parseBundle(bundle, tileWidth).slice(at % tileWidth)) add(statement)
+    for (const leaf of parseBundle(bundle, tileWidth).slice(at % tileWidth)) add(leaf)
     await index.store(at)
     if (clock.monotonic() - loggedAt >= progressEveryMs) {
       loggedAt = clock.monotonic()
@@ -203,19 +173,7 @@ export async function restoreIndex(
   while (at < head.size) {
     const entry = window.find(at)
     if (entry === undefined) throw new LedgerDamage(`entry ${at} is missing`)
-    add(entry.statement)
+    add(entry.leaf)
   }
   return from
-}
-
-/** Returns the point at which the producer's chain goes on: a new key begins a new one. */
-async function lastOfProducer(
-  { head }: Recovered,
-  reader: EntryReader,
-  { keyId }: StatementKey,
-): Promise<ProducerState> {
-  if (head.size === 0) return newProducer
-  const { statement, payload } = await reader.read(head.size - 1)
-  if (!Buffer.from(keyId).equals(parseStatement(statement).keyId)) return newProducer
-  return { n: payload.n + 1, prev: leafHash(statement) }
 }

@@ -139,8 +139,8 @@ export class Publisher {
     for (const { tile, width } of changedTiles(before, size)) {
       const first = tile * tileWidth
       const entries = Array.from({ length: width }, (_, i) => this.#entry(first + i))
-      const statements = entries.map(({ statement }) => statement)
-      yield { path: tilePath('entries', tile, width), bytes: encodeBundle(statements) }
+      const leaves = entries.map(({ leaf }) => leaf)
+      yield { path: tilePath('entries', tile, width), bytes: encodeBundle(leaves) }
       const details = entries.map(({ detail }) => detail)
       yield { path: tilePath('detail', tile, width), bytes: encodeDetails(details) }
     }

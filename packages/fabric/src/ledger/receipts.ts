@@ -33,9 +33,9 @@ export async function findReceipt(
   parts: ReceiptParts,
 ): Promise<Uint8Array | null> {
   if (!isExchangeId(exchange)) return null
-  const closing = entries.findLast(({ payload }) => closesExchange(payload.kind))
+  const closing = entries.findLast(({ leaf }) => closesExchange(leaf.kind))
   if (closing === undefined) return null
-  const intent = entries.find(({ payload }) => payload.kind === 'intent')
+  const intent = entries.find(({ leaf }) => leaf.kind === 'intent')
   const chosen = intent === undefined ? [closing] : [intent, closing]
   const shown: ReceiptEntry[] = []
   for (const entry of chosen) shown.push(await receiptEntry(entry, parts))
@@ -49,7 +49,7 @@ async function receiptEntry(entry: ReadEntry, { tree, head }: ReceiptParts): Pro
     if (!name.startsWith(privatePrefix)) facts[name] = { salt, value }
   }
   const proof = formatTlogProof({ index: entry.index, path, checkpoint: head.checkpoint })
-  return { statement: entry.statement, proof, facts }
+  return { leaf: entry.encoded, proof, facts }
 }
 
 /** The entries of `indexes` that are acknowledged and truly about the exchange. */
@@ -61,7 +61,7 @@ export async function readExchange(
   const entries: ReadEntry[] = []
   for (const index of indexes) {
     const entry = await reader.read(index)
-    if (entry.payload.exchange === exchange) entries.push(entry)
+    if (entry.leaf.exchange === exchange) entries.push(entry)
   }
   return entries
 }

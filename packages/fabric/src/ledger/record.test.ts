@@ -5,7 +5,7 @@ import { LedgerDamage } from './store.ts'
 
 const blob = fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes))
 const record = fc.record({
-  entries: fc.array(fc.record({ statement: blob, detail: blob }), { maxLength: 10 }),
+  entries: fc.array(fc.record({ leaf: blob, detail: blob }), { maxLength: 10 }),
   head: fc.record({ at: fc.nat(), checkpoint: fc.string({ unit: 'grapheme' }) }),
 })
 

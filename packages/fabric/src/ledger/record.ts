@@ -1,9 +1,9 @@
 import { parseUtf8, utf8 } from '@countersign/protocol'
 import { LedgerDamage, type StoredHead } from './store.ts'
 
-/** A statement with its encrypted detail: what the ledger keeps for one index. */
+/** A leaf with its encrypted detail: what the ledger keeps for one index. */
 export interface LoggedEntry {
-  readonly statement: Uint8Array
+  readonly leaf: Uint8Array
   readonly detail: Uint8Array
 }
 
@@ -18,7 +18,7 @@ const fixedBytes = 4 + 8 + 2
 
 /**
  * A write-ahead record without its frame: `uint32 count ‖ uint64 time ‖ uint16 length of checkpoint
- * ‖ count × (uint16, uint32 lengths) ‖ count × (statement ‖ detail) ‖ checkpoint`, in parts that do
+ * ‖ count × (uint16, uint32 lengths) ‖ count × (leaf ‖ detail) ‖ checkpoint`, in parts that do
  * not have to be copied.
  */
 export function encodeRecord({ entries, head }: CommitRecord): readonly Uint8Array[] {
@@ -28,10 +28,10 @@ export function encodeRecord({ entries, head }: CommitRecord): readonly Uint8Arr
   at = table.writeBigUInt64BE(BigInt(head.at), at)
   at = table.writeUInt16BE(checkpoint.length, at)
   const parts: Uint8Array[] = [table]
-  for (const { statement, detail } of entries) {
-    at = table.writeUInt16BE(statement.length, at)
+  for (const { leaf, detail } of entries) {
+    at = table.writeUInt16BE(leaf.length, at)
     at = table.writeUInt32BE(detail.length, at)
-    parts.push(statement, detail)
+    parts.push(leaf, detail)
   }
   parts.push(checkpoint)
   return parts
@@ -53,7 +53,7 @@ export function parseRecord(body: Uint8Array): CommitRecord {
       const middle = at + bytes.readUInt16BE(row)
       const end = middle + bytes.readUInt32BE(row + 2)
       if (end > bytes.length) throw new RangeError('an entry ends beyond the record')
-      entries.push({ statement: bytes.subarray(at, middle), detail: bytes.subarray(middle, end) })
+      entries.push({ leaf: bytes.subarray(at, middle), detail: bytes.subarray(middle, end) })
       at = end
     }
     if (at + checkpointLength !== bytes.length) throw new RangeError('the lengths do not add up')

@@ -121,12 +121,12 @@ async function loadPartialBundle(
   if (bundle === null || detailBundle === null) throw new LedgerDamage('the last bundle is missing')
   const details = parseDetails(detailBundle, width)
   const entries: (LoggedEntry & { index: number })[] = []
-  for (const [i, statement] of parseBundle(bundle, width).entries()) {
+  for (const [i, leaf] of parseBundle(bundle, width).entries()) {
     const index = tile * tileWidth + i
-    if (!(await tree.leafHash(index)).equals(leafHash(statement))) {
+    if (!(await tree.leafHash(index)).equals(leafHash(leaf))) {
       throw new LedgerDamage(`entry ${index} is not the one that was hashed`)
     }
-    entries.push({ index, statement, detail: details[i] ?? new Uint8Array(0) })
+    entries.push({ index, leaf, detail: details[i] ?? new Uint8Array(0) })
   }
   return entries
 }
@@ -161,7 +161,7 @@ class Replay {
     if (tree.size >= promised.size) this.#beyond += 1
     if (this.#beyond > 1) throw new LedgerDamage('the storage is ahead of the stored head')
     for (const [i, entry] of entries.entries()) {
-      tree.append(leafHash(entry.statement))
+      tree.append(leafHash(entry.leaf))
       window.add(firstIndex + i, entry)
     }
     const signed = key.parseSigned(head.checkpoint)

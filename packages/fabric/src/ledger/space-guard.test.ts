@@ -13,7 +13,7 @@ const { freeBytesMin, freeBytesReserve } = ledgerLimits
 const keys = createLedgerKeys()
 
 function draft(kind: EntryKind, exchange = newExchange()) {
-  return { kind, exchange, at: systemClock.now(), facts: {} }
+  return { kind, exchange, at: systemClock.now(), facts: { n: 1 } }
 }
 
 function atHand() {

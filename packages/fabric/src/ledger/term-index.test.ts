@@ -22,7 +22,7 @@ const keys = createLedgerKeys()
 /** Small segments, and nothing in memory that a file has. */
 const limits = { segmentEntries: 16, termSegmentEntries: 64, windowBytesMax: 1, publishEntries: 1 }
 
-const draft = (kind: EntryKind, exchange: string, facts: Record<string, FactValue> = {}) => ({
+const draft = (kind: EntryKind, exchange: string, facts: Record<string, FactValue> = { n: 1 }) => ({
   ...{ kind, exchange, at: 1_700_000_000_000, facts },
 })
 

@@ -303,7 +303,7 @@ export class TermIndex {
     try {
       for (const [from, end] of ranges) {
         for await (const entry of reader.readMany(upwards(from, end))) {
-          const { kind, exchange } = entry.payload
+          const { kind, exchange } = entry.leaf
           const keys = this.#keysOf(plain(entry))
           read += 1
           if (read % entriesPerTurn === 0) await setImmediate()
@@ -331,13 +331,13 @@ export class TermIndex {
   }
 
   /** The keys of the intent that an entry closed; none for a refusal without one. */
-  async #intentOf({ index, payload: { exchange, kind } }: ReadEntry) {
+  async #intentOf({ index, leaf: { exchange, kind } }: ReadEntry) {
     const { exchanges, reader } = this.#parts
     let indexes = await exchanges.findNear(exchange, index)
     if (kind !== 'refusal' && indexes[0] === index) indexes = await exchanges.find(exchange)
     for await (const entry of reader.readMany(indexes.filter((each) => each < index))) {
-      const { payload } = entry
-      if (payload.kind !== 'intent' || payload.exchange !== exchange) continue
+      const { leaf } = entry
+      if (leaf.kind !== 'intent' || leaf.exchange !== exchange) continue
       return this.#keysOf(plain(entry))
     }
     return undefined
@@ -398,8 +398,8 @@ function addRows(
   times.add(position, beganAt(entry))
 }
 
-function plain({ payload, facts }: ReadEntry): IndexedEntry {
-  const { kind, exchange, at } = payload
+function plain({ leaf, facts }: ReadEntry): IndexedEntry {
+  const { kind, exchange, at } = leaf
   const values = Object.fromEntries(facts.map(({ name, value }) => [name, value]))
   return { kind, exchange, at, facts: values }
 }

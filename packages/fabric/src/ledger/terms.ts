@@ -1,4 +1,4 @@
-import { endingOf, type FactValue, type StatementKind } from '@countersign/protocol'
+import { type EntryKind, endingOf, type FactValue } from '@countersign/protocol'
 import type { ExchangeLine, Term, TermTable } from './ledger-reads.ts'
 
 /** The number of a table is part of every key of the index, so that it never changes. */
@@ -19,7 +19,7 @@ type Facts = Readonly<Record<string, FactValue>>
 
 /** Calls `add` with each value by which an entry of the log is found. */
 export function visitTerms(
-  kind: StatementKind,
+  kind: EntryKind,
   facts: Facts,
   add: (table: TermTable, value: string) => void,
 ): void {

@@ -11,6 +11,7 @@ import { type EntryReader, openedEntry } from './entry-reader.ts'
 import { closesExchange, type ExchangeIndex } from './exchange-index.ts'
 import { ExchangeLines } from './exchange-lines.ts'
 import { GroupCommit } from './group-commit.ts'
+import type { LeafWriter } from './leaf-writer.ts'
 import type {
   Committed,
   EntryDraft,
@@ -29,7 +30,6 @@ import { findReceipt, readExchange } from './receipts.ts'
 import type { Recovered } from './recovery.ts'
 import { findPublicResource } from './resources.ts'
 import type { SpaceGuard, SpacePurpose, SpaceState } from './space-guard.ts'
-import type { ProducerKey, StatementWriter } from './statement-writer.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
 import type { TermIndex } from './term-index.ts'
 import { ExchangeNotOpen, LedgerUnavailable } from './unavailable.ts'
@@ -38,16 +38,14 @@ export interface TiledLedgerParts {
   readonly store: LedgerStore
   readonly lease: Lease
   readonly origin: string
-  readonly issuer: string
   readonly key: CheckpointKey
-  readonly statementKeys: readonly ProducerKey[]
   readonly vault: DetailVault
   readonly limits: LedgerLimits
   readonly clock: Clock
   readonly index: ExchangeIndex
   readonly terms: TermIndex
   readonly reader: EntryReader
-  readonly writer: StatementWriter
+  readonly writer: LeafWriter
   readonly recovered: Recovered
   readonly space: SpaceGuard
   /** For an entry of the ledger's own. */
@@ -116,8 +114,8 @@ export class TiledLedger implements Ledger {
       room: () => this.#publisher.room(),
       committed: (group, reached) => {
         const first = reached.size - group.length
-        for (const [i, { statement, detail }] of group.entries()) {
-          window.add(first + i, { statement, detail })
+        for (const [i, { leaf, detail }] of group.entries()) {
+          window.add(first + i, { leaf, detail })
         }
         this.#publisher.announce(reached)
         this.#reads.announce()
@@ -166,7 +164,7 @@ export class TiledLedger implements Ledger {
 
   /** Called once, by `openLedger`. */
   async start(): Promise<void> {
-    const { store, clock, index, key, origin, statementKeys } = this.#parts
+    const { store, clock, index, key, origin } = this.#parts
     this.#publisher.announce(this.#commit.head)
     await this.#publisher.flush()
     this.#assertServing()
@@ -174,7 +172,7 @@ export class TiledLedger implements Ledger {
     // Everything is in tiles; what remains is a torn tail, or records that are tiles already.
     await store.wal.reset()
     if (this.#nextIndex === 0) {
-      const facts = { origin, 'log.key': key.publicKey, ...firstKey(statementKeys) }
+      const facts = { origin, 'log.key': key.publicKey }
       await this.#record({ kind: 'genesis', exchange: 'genesis', at: clock.now(), facts })
     }
     const { clockStep } = this.#parts.recovered
@@ -308,12 +306,12 @@ export class TiledLedger implements Ledger {
     const { exchange, kind } = draft
     let bytes = 0
     try {
-      // Before the signature of the statement; nothing is awaited from here to the group.
+      // Before the entry has its index; nothing is awaited from here to the group.
       if (!lease.holds()) throw new LedgerUnavailable('the lease of the log slot has expired')
       const at = this.#nextIndex
       const entry = writer.write(draft, at)
       this.#nextIndex += 1
-      bytes = entry.statement.length + entry.detail.length
+      bytes = entry.leaf.length + entry.detail.length
       this.#queue.wrote(bytes)
       index.add({ exchange, kind, index: at })
       terms.add(at, draft)
@@ -454,10 +452,4 @@ function spaceOf(purpose: EntryPurpose | null): SpacePurpose {
 
 function closesIntent({ kind }: EntryDraft): boolean {
   return kind === 'outcome' || kind === 'indeterminate'
-}
-
-function firstKey(keys: readonly ProducerKey[]) {
-  const [key] = keys
-  if (key === undefined) throw new TypeError('a ledger has a statement key')
-  return { 'statement.key-id': key.keyId, 'statement.key': key.publicKey }
 }

@@ -48,9 +48,9 @@ export class Window {
   }
 }
 
-/** A map slot and two views cost about as much as a short statement. */
+/** A map slot and two views cost about as much as a leaf. */
 const overheadBytes = 400
 
-function cost({ statement, detail }: LoggedEntry): number {
-  return statement.length + detail.length + overheadBytes
+function cost({ leaf, detail }: LoggedEntry): number {
+  return leaf.length + detail.length + overheadBytes
 }

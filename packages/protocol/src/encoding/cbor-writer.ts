@@ -5,14 +5,6 @@ const loopCharactersMax = 96
 
 const twoTo32 = 0x1_0000_0000
 
-/** The bytes that the head of an item with this length or value takes (RFC 8949, section 3). */
-export function headLength(argument: number): number {
-  if (argument < 24) return 1
-  if (argument < 0x100) return 2
-  if (argument < 0x10000) return 3
-  return argument < twoTo32 ? 5 : 9
-}
-
 /**
  * Appends deterministic CBOR items (RFC 8949, section 4.2.1) to one growing buffer. A caller that
  * opens an array or a map writes exactly the announced number of items, map keys in bytewise order.
@@ -28,11 +20,6 @@ export class CborWriter {
   /** A copy of what was written; the writer can go on. */
   finish(): Uint8Array {
     return this.#bytes.slice(0, this.#at)
-  }
-
-  /** Forgets what was written and keeps the memory. */
-  reset(): void {
-    this.#at = 0
   }
 
   head(major: number, argument: number): void {

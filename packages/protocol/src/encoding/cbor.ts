@@ -33,7 +33,7 @@ export interface CborLimits {
   readonly bytesMax?: number
 }
 
-/** Statements nest four deep; twice that twice over is room enough and no stack risk. */
+/** Nothing that is signed or hashed nests deeper than four; sixteen levels risk no stack. */
 const depthMaxDefault = 16
 const bytesMaxDefault = 1024 * 1024
 

@@ -5,7 +5,7 @@ export class MalformedError extends Error {
   override readonly name: string = 'MalformedError'
 }
 
-/** Well formed for an earlier version of the protocol, whose author has to be updated. */
+/** Well formed for an earlier version of the protocol; the message has what to do. */
 export class FormerFormatError extends MalformedError {
   override readonly name = 'FormerFormatError'
 }

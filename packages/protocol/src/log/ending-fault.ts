@@ -1,6 +1,6 @@
 import { isRefusalCode, mayHaveActed, type RefusalCode } from '../control/refusals.ts'
+import type { EntryKind, FactValue } from './leaf.ts'
 import { type ExchangeResult, endingOf } from './receipt-ending.ts'
-import type { FactValue, StatementKind } from './statement.ts'
 
 /** The facts that an entry with one result may state besides. */
 interface EndingRule {
@@ -75,7 +75,7 @@ const ofStream: ReadonlySet<string> = new Set(['transcript', 'events'])
  * newer version.
  */
 export function endingFault(
-  kind: StatementKind,
+  kind: EntryKind,
   facts: Readonly<Record<string, FactValue>>,
   names: readonly string[] = Object.keys(facts),
 ): string | null {

@@ -1,5 +1,5 @@
+import type { EntryKind, FactValue } from './leaf.ts'
 import type { ExchangeResult } from './receipt-ending.ts'
-import type { FactValue, StatementKind } from './statement.ts'
 
 /** UTF-16 units of a text that callers or stages worded: a tool, a resource, a detail. */
 export const wordsLengthMax = 2048
@@ -10,7 +10,7 @@ export const wordsLengthMax = 2048
 export const operationLengthMax = 256
 
 /** Without these an entry of the kind states nothing, or nothing that can be attributed. */
-const needed: Readonly<Record<StatementKind, readonly string[]>> = {
+const needed: Readonly<Record<EntryKind, readonly string[]>> = {
   genesis: [],
   intent: ['transport', 'protocol', 'operation', 'caller', 'receiver', 'attested.request'],
   outcome: ['result'],
@@ -30,7 +30,7 @@ const answered: ReadonlySet<FactValue | undefined> = new Set<ExchangeResult>([
  * null.
  */
 export function missingFact(
-  kind: StatementKind,
+  kind: EntryKind,
   facts: Readonly<Record<string, FactValue>>,
   given: string | null = null,
 ): string | null {

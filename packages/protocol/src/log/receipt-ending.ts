@@ -1,5 +1,5 @@
 import { isRefusalCode, mayHaveActed } from '../control/refusals.ts'
-import type { FactValue, StatementKind } from './statement.ts'
+import type { EntryKind, FactValue } from './leaf.ts'
 
 /**
  * Every way in which an exchange ends. `delivered`: a whole response; `completed`: a whole stream;
@@ -39,7 +39,7 @@ export interface Ending {
  * have acted, so the kind alone is not sufficient.
  */
 export function endingOf(
-  kind: StatementKind,
+  kind: EntryKind,
   facts: Readonly<Record<string, FactValue>>,
 ): Ending | null {
   const { result, code } = facts

@@ -3,10 +3,9 @@ import { MalformedError } from '../encoding/malformed-error.ts'
 import { type ConsistencyProof, parseTlogProof, verifyConsistency } from '../log/merkle.ts'
 import { type Checkpoint, parseCheckpoint, parseNote, verifyNote } from '../log/note.ts'
 import { proveConsistency, type ReadLogTile } from '../log/tile-prover.ts'
-import { verifyEd25519 } from '../signatures/web-crypto.ts'
 import { verifyReceipt } from './receipt.ts'
 import { parseReceipt } from './receipt-document.ts'
-import { slotCertificate, type Trust } from './trust.ts'
+import { isCertifiedLog, type Trust } from './trust.ts'
 
 /** The reasons for which a checkpoint is not accepted as one of the log. */
 export const CHECKPOINT_FAULTS = {
@@ -59,10 +58,9 @@ export async function readSignedCheckpoint(
   const note = await noteOf(bytes, trust)
   const checkpoint = reading(() => parseCheckpoint(parseNote(note).text))
   const log = trust.slots.find(({ origin }) => origin === checkpoint.origin)
-  const certified =
-    log !== undefined &&
-    (await verifyEd25519(trust.slotKey, log.signature, slotCertificate(trust.trustDomain, log)))
-  if (!certified) throw new CheckpointError('CHECKPOINT_OF_OTHER_LOG', checkpoint.origin)
+  if (log === undefined || !(await isCertifiedLog(trust, log))) {
+    throw new CheckpointError('CHECKPOINT_OF_OTHER_LOG', checkpoint.origin)
+  }
   if (!(await verifyNote(note, log.vkey))) throw new CheckpointError('CHECKPOINT_UNSIGNED')
   return { ...checkpoint, note }
 }

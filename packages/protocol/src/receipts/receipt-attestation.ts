@@ -1,6 +1,6 @@
 import { equalBytes, utf8 } from '../encoding/bytes.ts'
 import { MalformedError } from '../encoding/malformed-error.ts'
-import type { FactValue } from '../log/statement.ts'
+import type { FactValue } from '../log/leaf.ts'
 import { digestOfNothing, parseContentDigest } from '../signatures/content-digest.ts'
 import {
   requestSignatureTag,

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { FactValue } from '../log/leaf.ts'
 import { EXCHANGE_RESULTS, endingOf } from '../log/receipt-ending.ts'
-import type { FactValue } from '../log/statement.ts'
 import { ATTESTORS, type ClaimedEntry, checkClaims } from './receipt-claims.ts'
 import { ReceiptError } from './receipt-error.ts'
 

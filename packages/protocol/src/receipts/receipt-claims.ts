@@ -1,8 +1,8 @@
 import { parseSpiffeId, type SpiffeId } from '../encoding/ids.ts'
 import { endingFault } from '../log/ending-fault.ts'
 import { missingFact } from '../log/fact-bounds.ts'
+import type { EntryKind, FactValue } from '../log/leaf.ts'
 import { EXCHANGE_RESULTS, type ExchangeResult, REFUSAL_RESULTS } from '../log/receipt-ending.ts'
-import type { FactValue, StatementKind } from '../log/statement.ts'
 import { ReceiptError } from './receipt-error.ts'
 
 /** Every value of `attested.request` and `attested.response`. */
@@ -49,16 +49,16 @@ export function isWithholdable(name: string): boolean {
   return name.startsWith('private.') || withholdable.has(name) || contentFacts.has(name)
 }
 
-const closingResults: Partial<Record<StatementKind, readonly ExchangeResult[]>> = {
+const closingResults: Partial<Record<EntryKind, readonly ExchangeResult[]>> = {
   outcome: EXCHANGE_RESULTS,
   refusal: REFUSAL_RESULTS,
   indeterminate: ['unknown'],
 }
 const refusalCode = /^[A-Z][A-Z_]{2,63}$/
 
-/** One statement with the facts that a receipt opens. */
+/** One entry with the facts that a receipt opens. */
 export interface ClaimedEntry {
-  readonly kind: StatementKind
+  readonly kind: EntryKind
   readonly facts: Readonly<Record<string, FactValue>>
   readonly withheld: readonly string[]
 }

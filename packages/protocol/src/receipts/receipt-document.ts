@@ -1,10 +1,10 @@
 import { equalBytes, parseUtf8, toBase64, utf8 } from '../encoding/bytes.ts'
 import { canonicalJson, type JsonValue } from '../encoding/canonical.ts'
-import { type ExchangeId, isExchangeId, isFormerExchangeId } from '../encoding/ids.ts'
+import { type ExchangeId, isExchangeId } from '../encoding/ids.ts'
 import { MalformedError } from '../encoding/malformed-error.ts'
 import { parseStrictJson } from '../encoding/strict-json.ts'
+import { type FactValue, factsMax, isFactName, saltBytes } from '../log/leaf.ts'
 import { isNoteKeyName } from '../log/note.ts'
-import { type FactValue, factsMax, isFactName, saltBytes } from '../log/statement.ts'
 import { ReceiptError } from './receipt-error.ts'
 import { readBytes, readMembers } from './trust.ts'
 
@@ -12,22 +12,22 @@ import { readBytes, readMembers } from './trust.ts'
  * A fact with the salt that opens its commitment. Without the salt, a reader cannot test a guess.
  */
 export interface DisclosedFact {
-  /** 32 bytes. */
+  /** 16 bytes. */
   readonly salt: Uint8Array
   readonly value: FactValue
 }
 
 export interface ReceiptEntry {
-  /** The COSE_Sign1 statement, as the tree hashes it. */
-  readonly statement: Uint8Array
+  /** As the tree hashes it. */
+  readonly leaf: Uint8Array
   /** C2SP tlog-proof text. */
   readonly proof: string
   readonly facts: Readonly<Record<string, DisclosedFact>>
 }
 
 /**
- * The receipt of one closed exchange: `{"entries":[{"facts":…,"proof":…,"statement":…}…],
- * "exchange":…,"origin":…,"v":1}` in canonical JSON (RFC 8785). Bytes are base64; a fact whose
+ * The receipt of one closed exchange: `{"entries":[{"facts":…,"leaf":…,"proof":…}…],
+ * "exchange":…,"origin":…,"v":2}` in canonical JSON (RFC 8785). Bytes are base64; a fact whose
  * value is a byte string has `{"bytes":"<base64>"}` for it.
  */
 export interface Receipt {
@@ -37,9 +37,9 @@ export interface Receipt {
   readonly entries: readonly ReceiptEntry[]
 }
 
-const receiptVersion = 1
+const receiptVersion = 2
 const entriesMax = 2
-/** Two statements of 64 KiB and their facts fit; readers reject a longer receipt. */
+/** Two entries with more facts than a request has fit; readers reject a longer receipt. */
 export const receiptBytesMax = 1024 * 1024
 
 export function createReceipt(receipt: Receipt): Uint8Array {
@@ -70,7 +70,7 @@ function receiptJson(receipt: Receipt): JsonValue {
     exchange: receipt.exchange,
     origin: receipt.origin,
     entries: receipt.entries.map((entry) => ({
-      statement: toBase64(entry.statement),
+      leaf: toBase64(entry.leaf),
       proof: entry.proof,
       facts: Object.fromEntries(
         Object.entries(entry.facts).map(([name, fact]) => [name, factJson(name, fact)]),
@@ -88,16 +88,13 @@ function factJson(name: string, { salt, value }: DisclosedFact): JsonValue {
 }
 
 function readReceipt(document: JsonValue): Receipt {
-  const { v, exchange, origin, entries } = readMembers(document, [
-    'v',
-    'exchange',
-    'origin',
-    'entries',
-  ] as const)
-  if (v !== receiptVersion) throw new MalformedError('the receipt has another version')
-  if (isFormerExchangeId(exchange)) {
-    throw new MalformedError(
-      'its exchange id is of an earlier version: verify it with that version',
+  const names = ['v', 'exchange', 'origin', 'entries'] as const
+  const { v, exchange, origin, entries } = readMembers(document, names)
+  if (typeof v !== 'number') throw new MalformedError('the version is not a number')
+  if (v !== receiptVersion) {
+    throw new ReceiptError(
+      'RECEIPT_VERSION_UNKNOWN',
+      `it has version ${v}, and this program verifies version ${receiptVersion}: verify it with the version of Countersign that made it`,
     )
   }
   if (!isExchangeId(exchange)) throw new MalformedError('the exchange is not an exchange id')
@@ -111,7 +108,7 @@ function readReceipt(document: JsonValue): Receipt {
 }
 
 function readEntry(value: JsonValue): ReceiptEntry {
-  const { statement, proof, facts } = readMembers(value, ['statement', 'proof', 'facts'] as const)
+  const { leaf, proof, facts } = readMembers(value, ['leaf', 'proof', 'facts'] as const)
   if (typeof proof !== 'string') throw new MalformedError('the proof is not text')
   if (typeof facts !== 'object' || facts === null || Array.isArray(facts)) {
     throw new MalformedError('the facts are not an object')
@@ -123,13 +120,13 @@ function readEntry(value: JsonValue): ReceiptEntry {
     if (!isFactName(name)) throw new MalformedError('a fact name is malformed')
     disclosed[name] = readFact(fact)
   }
-  return { statement: readBytes(statement), proof, facts: disclosed }
+  return { leaf: readBytes(leaf), proof, facts: disclosed }
 }
 
 function readFact(fact: JsonValue): DisclosedFact {
   const { salt: saltText, value } = readMembers(fact, ['salt', 'value'] as const)
   const salt = readBytes(saltText)
-  if (salt.length !== saltBytes) throw new MalformedError('a salt is not 32 bytes')
+  if (salt.length !== saltBytes) throw new MalformedError(`a salt is not ${saltBytes} bytes`)
   if (typeof value === 'string' || typeof value === 'boolean') return { salt, value }
   if (typeof value === 'number') {
     if (!Number.isSafeInteger(value)) throw new MalformedError('a fact is not a safe integer')

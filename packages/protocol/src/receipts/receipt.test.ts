@@ -1,8 +1,15 @@
-import { createHash, createHmac, createPrivateKey, createPublicKey, sign } from 'node:crypto'
+import { createHash, createPrivateKey, createPublicKey, sign } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import vector from '../../vectors/receipt.json' with { type: 'json' }
 import { parseUtf8, toBase64, utf8 } from '../encoding/bytes.ts'
 import { canonicalJson, type JsonValue } from '../encoding/canonical.ts'
+import {
+  commitmentInput,
+  type EntryKind,
+  encodeFact,
+  encodeLeaf,
+  type FactValue,
+} from '../log/leaf.ts'
 import { formatTlogProof, hashLeafWith, hashNodeWith } from '../log/merkle.ts'
 import {
   formatCheckpoint,
@@ -11,16 +18,7 @@ import {
   noteKeyIdWith,
   noteKeyType,
 } from '../log/note.ts'
-import {
-  encodeEntryPayload,
-  encodeFact,
-  type FactValue,
-  noPreviousLeaf,
-  type StatementKind,
-  statementContentType,
-} from '../log/statement.ts'
 import { formatContentDigest } from '../signatures/content-digest.ts'
-import { createStatement } from '../signatures/cose.ts'
 import { createSignatureInput, formatSignedRequestHeaders } from '../signatures/http-signature.ts'
 import { createSignatureBase, type HeaderList } from '../signatures/http-signature-base.ts'
 import {
@@ -50,20 +48,16 @@ function signer(seed: number) {
   return { publicKey: new Uint8Array(spki.subarray(-32)), sign: sign32 }
 }
 
-const origin = 'log.acme.test'
+const origin = 'acme.test/ledger/a'
 const exchange = 'exc_a_0197b0d2c00070008000000000000a0a'
 const logKey = signer(1)
-const statementKey = signer(2)
 const caller = signer(3)
 const callee = signer(4)
 const fabric = signer(5)
 const noteKey = { name: origin, type: noteKeyType.ed25519, publicKey: logKey.publicKey }
 const noteId = noteKeyIdWith(sha256, noteKey)
 const slotKey = signer(6)
-const log = {
-  ...{ slot: 'a', origin, vkey: formatVkey({ ...noteKey, keyId: noteId }) },
-  statementKey: { keyId: utf8('st-1'), publicKey: statementKey.publicKey },
-}
+const log = { slot: 'a', origin, vkey: formatVkey({ ...noteKey, keyId: noteId }) }
 const trustDomain = 'acme.test'
 const certify = (change: Partial<SlotTrust> = {}, domain = trustDomain): SlotTrust => {
   const slot = { ...log, ...change }
@@ -78,10 +72,9 @@ const trust: Trust = {
 
 type FactSet = Record<string, FactValue>
 interface EntrySpec {
-  readonly kind: StatementKind
+  readonly kind: EntryKind
   readonly facts: FactSet
   readonly exchange?: string
-  readonly issuer?: string
   readonly withheld?: readonly string[]
 }
 
@@ -135,6 +128,7 @@ const who: FactSet = {
 }
 
 interface LogOptions {
+  readonly leaf?: (leaf: Uint8Array) => Uint8Array
   readonly noteText?: (text: string) => string
   readonly signNote?: (text: string) => Uint8Array
   readonly moreLines?: readonly { name: string; keyId: Uint8Array; signature: Uint8Array }[]
@@ -142,9 +136,11 @@ interface LogOptions {
 
 /** A log of three foreign leaves around the given entries, and the receipt for them. */
 function receiptOf(specs: readonly EntrySpec[], options: LogOptions = {}): Receipt {
-  const made = specs.map(statementOf)
+  const made = specs
+    .map(entryOf)
+    .map(({ facts, leaf }) => ({ facts, leaf: options.leaf?.(leaf) ?? leaf }))
   const foreign = (i: number) => hashLeafWith(sha256, Uint8Array.of(i))
-  const own = made.map(({ statement }) => hashLeafWith(sha256, statement))
+  const own = made.map(({ leaf }) => hashLeafWith(sha256, leaf))
   const [a, b] = [own[0] ?? foreign(8), own[1] ?? foreign(9)]
   const left = hashNodeWith(sha256, foreign(0), a)
   const right = hashNodeWith(sha256, foreign(1), b)
@@ -161,38 +157,28 @@ function receiptOf(specs: readonly EntrySpec[], options: LogOptions = {}): Recei
   return {
     exchange,
     origin,
-    entries: made.map(({ statement, facts }, i) => {
+    entries: made.map(({ leaf, facts }, i) => {
       const { index, path } = paths[i] ?? { index: 0, path: [] }
-      return { statement, facts, proof: formatTlogProof({ index, path, checkpoint }) }
+      return { leaf, facts, proof: formatTlogProof({ index, path, checkpoint }) }
     }),
   }
 }
 
-function statementOf(spec: EntrySpec, n: number) {
+function entryOf(spec: EntrySpec, n: number) {
   const facts: Record<string, DisclosedFact> = {}
   const commitments = new Map<string, Uint8Array>()
   for (const [name, value] of Object.entries(spec.facts)) {
-    const salt = sha256(utf8(`salt ${n} ${name}`))
-    const mac = createHmac('sha256', salt).update(encodeFact(name, value)).digest()
-    commitments.set(name, new Uint8Array(mac))
+    const salt = sha256(utf8(`salt ${n} ${name}`)).subarray(0, 16)
+    commitments.set(name, sha256(commitmentInput(salt, encodeFact(name, value))))
     if (spec.withheld?.includes(name) !== true) facts[name] = { salt, value }
   }
-  const payload = encodeEntryPayload({
+  const leaf = encodeLeaf({
     exchange: spec.exchange ?? exchange,
     kind: spec.kind,
     at: 1_760_000_000_000 + n * 40,
-    n,
-    prev: noPreviousLeaf,
     facts: commitments,
-    nonce: sha256(utf8(`nonce ${n}`)),
   })
-  const header = {
-    keyId: log.statementKey.keyId,
-    issuer: spec.issuer ?? 'spiffe://acme.test/fabric/one',
-    subject: 'exchange',
-    contentType: statementContentType,
-  }
-  return { facts, statement: createStatement({ ...header, payload }, statementKey.sign) }
+  return { facts, leaf }
 }
 
 const halves = signedFacts(caller, callee)
@@ -306,8 +292,8 @@ describe('a receipt is refused', () => {
     expect(await faultOf(utf8(JSON.stringify(JSON.parse(text), null, 1)))).toBe(
       'RECEIPT_NOT_CANONICAL',
     )
-    expect(await faultOf(utf8(text.replace('"v":1', '"v":1.0')))).toBe('RECEIPT_NOT_CANONICAL')
-    expect(await faultOf(utf8(text.replace('log.acme', '\\u006cog.acme')))).toBe(
+    expect(await faultOf(utf8(text.replace('"v":2', '"v":2.0')))).toBe('RECEIPT_NOT_CANONICAL')
+    expect(await faultOf(utf8(text.replace('acme.test/', '\\u0061cme.test/')))).toBe(
       'RECEIPT_NOT_CANONICAL',
     )
     expect(await faultOf(utf8(`\ufeff${text}`))).toBe('RECEIPT_MALFORMED')
@@ -318,7 +304,7 @@ describe('a receipt is refused', () => {
   test('with members missing, added or mistyped', async () => {
     const edits: readonly ((receipt: { [key: string]: JsonValue }) => void)[] = [
       (receipt) => Object.assign(receipt, { extra: 1 }),
-      (receipt) => Object.assign(receipt, { v: 2 }),
+      (receipt) => Object.assign(receipt, { v: '2' }),
       (receipt) => Object.assign(receipt, { exchange: 'exc_1' }),
       (receipt) => Object.assign(receipt, { exchange: exchange.replace('exc_a_', 'exc_') }),
       (receipt) => Object.assign(receipt, { entries: [] }),
@@ -333,22 +319,38 @@ describe('a receipt is refused', () => {
       text.replace('"value":200', '"value":null'),
       text.replace('"value":200', '"value":{"bytes":"A"}'),
       text.replace('"facts":{"attested', '"facts":{"Attested'),
-      text.replace('"statement":"', '"statement":"='),
+      text.replace('"leaf":"', '"leaf":"='),
+      text.replace('"leaf":"', '"statement":"'),
     ]
     for (const bad of spoiled) expect(await faultOf(utf8(bad)), bad).toBe('RECEIPT_MALFORMED')
   })
 
+  test('of another version, by name and with what to do', async () => {
+    for (const v of [1, 3]) {
+      const error: unknown = await verifyReceipt(
+        edited((receipt) => Object.assign(receipt, { v })),
+        trust,
+      ).catch((cause: unknown) => cause)
+      expect(error).toMatchObject({ code: 'RECEIPT_VERSION_UNKNOWN' })
+      expect(error).toHaveProperty(
+        'detail',
+        expect.stringMatching(
+          new RegExp(
+            `^it has version ${v}, .*: verify it with the version of Countersign that made it$`,
+          ),
+        ),
+      )
+    }
+  })
+
   test('with keys other than the pinned ones', async () => {
-    const otherId = { ...log.statementKey, keyId: utf8('st-2') }
-    const otherKey = { ...log.statementKey, publicKey: caller.publicKey }
     const of = (change: Partial<SlotTrust>) => ({ ...trust, slots: [certify(change)] })
     const stolen = { ...noteKey, publicKey: caller.publicKey }
     const vkey = formatVkey({ ...stolen, keyId: noteKeyIdWith(sha256, stolen) })
     expect(await faultOf(good, of({ origin: 'other.test' }))).toBe('ORIGIN_UNTRUSTED')
-    expect(await faultOf(good, of({ statementKey: otherId }))).toBe('STATEMENT_KEY_UNTRUSTED')
-    expect(await faultOf(good, of({ statementKey: otherKey }))).toBe('STATEMENT_REJECTED')
+    // Only the name of the log names the fabric of its entries.
     const renamed = { ...trust, trustDomain: 'b.test', slots: [certify({}, 'b.test')] }
-    expect(await faultOf(good, renamed)).toBe('STATEMENT_KEY_UNTRUSTED')
+    expect(await faultOf(good, renamed)).toBe('ORIGIN_UNTRUSTED')
     expect(await faultOf(good, of({ vkey }))).toBe('CHECKPOINT_REJECTED')
     const fabricIsCaller = { ...trust, fabricKey: caller.publicKey }
     expect(await faultOf(good, fabricIsCaller)).toBe('ATTESTATION_CONTRADICTED')
@@ -366,20 +368,27 @@ describe('a receipt is refused', () => {
     // A certificate is of one trust domain, one slot and one set of keys.
     expect(await withLog(certify({}, 'other.test'))).toBe('ORIGIN_UNTRUSTED')
     expect(await withLog({ ...first, slot: 'b' })).toBe('ORIGIN_UNTRUSTED')
-    const statementKey = { ...log.statementKey, publicKey: caller.publicKey }
-    expect(await withLog({ ...first, statementKey })).toBe('ORIGIN_UNTRUSTED')
-    expect(await withLog(certify({ slot: 'b' }))).toBe('EXCHANGE_MISMATCHED')
+    const stolen = { ...noteKey, publicKey: caller.publicKey }
+    const vkey = formatVkey({ ...stolen, keyId: noteKeyIdWith(sha256, stolen) })
+    expect(await withLog({ ...first, vkey })).toBe('ORIGIN_UNTRUSTED')
+    expect(await withLog(certify({ slot: 'b' }))).toBe('ORIGIN_UNTRUSTED')
     const slotKey = caller.publicKey
     expect(await faultOf(good, { ...trust, slotKey })).toBe('ORIGIN_UNTRUSTED')
+    // In the log of slot a, an exchange that belongs in the log of slot b.
+    const elsewhere = exchange.replace('exc_a_', 'exc_b_') as typeof exchange
+    const moved = receiptOf([{ ...refusal, exchange: elsewhere }])
+    expect(await faultOf(createReceipt({ ...moved, exchange: elsewhere }))).toBe(
+      'EXCHANGE_MISMATCHED',
+    )
   })
 
   test('is verified by the key of its log, of several', async () => {
-    const other = certify({ slot: 'b', origin: 'log-b.acme.test', vkey: 'unused' })
+    const other = certify({ slot: 'b', origin: 'acme.test/ledger/b', vkey: 'unused' })
     expect(await faultOf(good, { ...trust, slots: [other, certify()] })).toBeNull()
     expect(await faultOf(good, { ...trust, slots: [other] })).toBe('ORIGIN_UNTRUSTED')
   })
 
-  test('when its statements do not make one closed exchange', async () => {
+  test('when its entries do not make one closed exchange', async () => {
     const other = 'exc_a_0197b0d2c00070008000000000000b0b'
     expect(await faultOfSpecs([intent])).toBe('KINDS_DISORDERED')
     expect(await faultOfSpecs([outcome])).toBe('KINDS_DISORDERED')
@@ -388,11 +397,21 @@ describe('a receipt is refused', () => {
     expect(await faultOfSpecs([intent, { ...outcome, exchange: other }])).toBe(
       'EXCHANGE_MISMATCHED',
     )
-    const issuer = 'spiffe://evil.test/fabric/one'
-    expect(await faultOfSpecs([intent, { ...outcome, issuer }])).toBe('STATEMENT_KEY_UNTRUSTED')
-    const agent = 'spiffe://acme.test/agent/one'
-    expect(await faultOfSpecs([{ ...intent, issuer: agent }, outcome])).toBe(
-      'STATEMENT_KEY_UNTRUSTED',
+    for (const kind of ['genesis', 'lifecycle'] as const) {
+      expect(await faultOfSpecs([{ ...refusal, kind }])).toBe('KINDS_DISORDERED')
+      expect(await faultOfSpecs([intent, { ...outcome, kind }])).toBe('KINDS_DISORDERED')
+    }
+  })
+
+  test('when a leaf is not in its one encoding, also where the log holds it', async () => {
+    const spoil = (change: (leaf: Uint8Array) => Uint8Array) =>
+      faultOfSpecs([refusal], { leaf: change })
+    expect(await spoil((leaf) => leaf)).toBeNull()
+    expect(await spoil((leaf) => Uint8Array.of(...leaf, 0))).toBe('LEAF_MALFORMED')
+    // The version, and then the array with a longer head.
+    expect(await spoil((leaf) => leaf.with(1, 1))).toBe('LEAF_MALFORMED')
+    expect(await spoil((leaf) => Uint8Array.of(0x98, 5, ...leaf.subarray(1)))).toBe(
+      'LEAF_MALFORMED',
     )
   })
 
@@ -420,7 +439,7 @@ describe('a receipt is refused', () => {
     const signNote = (text: string) => caller.sign(utf8(text))
     expect(await faultOfSpecs(specs, { signNote })).toBe('CHECKPOINT_REJECTED')
     const moreLines = [
-      { name: 'w.test', keyId: Uint8Array.of(1, 2, 3, 4), signature: noPreviousLeaf },
+      { name: 'w.test', keyId: Uint8Array.of(1, 2, 3, 4), signature: new Uint8Array(32) },
     ]
     expect(await faultOfSpecs(specs, { moreLines })).toBe('CHECKPOINT_REJECTED')
   })
@@ -429,7 +448,7 @@ describe('a receipt is refused', () => {
     const receipt = receiptOf([intent, outcome])
     const [first, second] = receipt.entries
     if (first === undefined || second === undefined) throw new Error('two entries')
-    const fact = second.facts['status'] ?? { salt: noPreviousLeaf, value: 0 }
+    const fact = second.facts['status'] ?? { salt: new Uint8Array(16), value: 0 }
     const withFacts = (facts: Record<string, DisclosedFact>) =>
       faultOf(
         createReceipt({
@@ -439,7 +458,7 @@ describe('a receipt is refused', () => {
       )
     expect(await withFacts({ status: { ...fact, value: 500 } })).toBe('FACT_REJECTED')
     expect(await withFacts({ status: { ...fact, value: '200' } })).toBe('FACT_REJECTED')
-    expect(await withFacts({ status: { ...fact, salt: noPreviousLeaf } })).toBe('FACT_REJECTED')
+    expect(await withFacts({ status: { ...fact, salt: new Uint8Array(16) } })).toBe('FACT_REJECTED')
     expect(await withFacts({ stolen: fact })).toBe('FACT_UNKNOWN')
   })
 })

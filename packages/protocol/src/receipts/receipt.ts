@@ -1,20 +1,19 @@
 import { equalBytes } from '../encoding/bytes.ts'
-import { type ExchangeId, parseSpiffeId, slotOfExchange } from '../encoding/ids.ts'
+import { type ExchangeId, slotOfExchange } from '../encoding/ids.ts'
 import { MalformedError } from '../encoding/malformed-error.ts'
-import { hashLeaf, parseTlogProof, type TlogProof, verifyInclusion } from '../log/merkle.ts'
-import { type Checkpoint, parseCheckpoint, parseNote, verifyNote } from '../log/note.ts'
-import { type Ending, endingOf } from '../log/receipt-ending.ts'
 import {
-  type EntryPayload,
+  commitmentInput,
+  type EntryKind,
   encodeFact,
   type FactValue,
   factBytesMax,
-  parseEntryPayload,
-  type StatementKind,
-  statementContentType,
-} from '../log/statement.ts'
-import { parseStatement, type Statement, statementToBeSigned } from '../signatures/cose.ts'
-import { hmacSha256, verifyEd25519 } from '../signatures/web-crypto.ts'
+  type Leaf,
+  parseLeaf,
+} from '../log/leaf.ts'
+import { hashLeaf, parseTlogProof, type TlogProof, verifyInclusion } from '../log/merkle.ts'
+import { type Checkpoint, parseCheckpoint, parseNote, verifyNote } from '../log/note.ts'
+import { type Ending, endingOf } from '../log/receipt-ending.ts'
+import { sha256 } from '../signatures/web-crypto.ts'
 import {
   type Attestation,
   type Attestations,
@@ -24,22 +23,21 @@ import {
 import { checkClaims } from './receipt-claims.ts'
 import { parseReceipt, type Receipt, type ReceiptEntry } from './receipt-document.ts'
 import { ReceiptError, type ReceiptFault } from './receipt-error.ts'
-import { type SlotTrust, slotCertificate, type Trust } from './trust.ts'
+import { isCertifiedLog, type SlotTrust, type Trust } from './trust.ts'
 
-/** One statement of a receipt that verified. */
+/** One entry of a receipt that verified. */
 export interface VerifiedEntry {
-  readonly kind: StatementKind
+  readonly kind: EntryKind
   /** Unix milliseconds, as the fabric stated. */
   readonly at: number
   readonly index: number
-  readonly issuer: string
   /**
    * SPIFFE ID of the agent on whose connector's word it was recorded; null for the fabric's own.
    */
   readonly producer: string | null
   /** The facts that were opened, each found to be what was committed to. */
   readonly facts: Readonly<Record<string, FactValue>>
-  /** Names of facts that the statement commits to and the receipt does not open. */
+  /** Names of facts that the entry commits to and the receipt does not open. */
   readonly withheld: readonly string[]
 }
 
@@ -49,7 +47,7 @@ export interface VerifiedReceipt {
   readonly origin: string
   readonly trustDomain: string
   readonly entries: readonly VerifiedEntry[]
-  readonly kinds: readonly StatementKind[]
+  readonly kinds: readonly EntryKind[]
   /** Unix milliseconds of the first entry, and of the one that closed the exchange. */
   readonly at: number
   readonly closedAt: number
@@ -91,17 +89,16 @@ type PinnedTrust = Trust & SlotTrust
 
 interface ReadEntry {
   readonly entry: ReceiptEntry
-  readonly statement: Statement
-  readonly payload: EntryPayload
+  readonly leaf: Leaf
   readonly proof: TlogProof
 }
 
 /**
- * Verifies a receipt offline against pinned keys, in this order: its form; that its statements are
- * the trusted fabric's and make one closed exchange; that each is in the log; that every disclosed
- * fact is what was committed to; the signatures of log and statements; that every fact that decides
- * the receipt's meaning is disclosed; the signatures of caller and callee. Throws a ReceiptError on
- * the first failure; a changed bit anywhere is one.
+ * Verifies a receipt offline against pinned keys, in this order: its form; that it is of a log of
+ * the trusted fabric; that its entries make one closed exchange; that each is in the log; that
+ * every disclosed fact is what was committed to; the signature of the log; that every fact that
+ * decides the receipt's meaning is disclosed; the signatures of caller and callee. Throws a
+ * ReceiptError on the first failure; a changed bit anywhere is one.
  */
 export async function verifyReceipt(bytes: Uint8Array, trusted: Trust): Promise<VerifiedReceipt> {
   const receipt = parseReceipt(bytes)
@@ -110,16 +107,15 @@ export async function verifyReceipt(bytes: Uint8Array, trusted: Trust): Promise<
   const [first, last] = [read[0], read.at(-1)]
   if (first === undefined || last === undefined) throw new ReceiptError('KINDS_DISORDERED')
   checkExchange(receipt, read)
-  for (const { statement } of read) checkIssuer(statement, trust)
   const checkpoint = readCheckpoint(read, trust)
   for (const one of read) await checkIncluded(one, checkpoint)
   for (const one of read) await checkFacts(one)
-  await checkSignatures(read, trust)
+  await checkSignature(read, trust)
   const entries = read.map(verifiedEntry)
   checkClaims(entries, trust.trustDomain)
   const opening = openedFacts(first)
   const closing = first === last ? opening : openedFacts(last)
-  const ending = endingOf(last.payload.kind, closing)
+  const ending = endingOf(last.leaf.kind, closing)
   if (ending === null) throw new ReceiptError('KINDS_DISORDERED')
   const attestations = await attestationsOf(entries, receipt.exchange, trust)
   return {
@@ -128,8 +124,8 @@ export async function verifyReceipt(bytes: Uint8Array, trusted: Trust): Promise<
     trustDomain: trust.trustDomain,
     entries,
     kinds: entries.map(({ kind }) => kind),
-    at: first.payload.at,
-    closedAt: last.payload.at,
+    at: first.leaf.at,
+    closedAt: last.leaf.at,
     caller: readTextFact(opening, 'caller'),
     user: readTextFact(opening, 'caller.user'),
     receiver: readTextFact(opening, 'receiver'),
@@ -177,8 +173,7 @@ async function attestationsOf(
 async function findLog({ exchange, origin }: Receipt, trust: Trust): Promise<SlotTrust> {
   const log = trust.slots.find((each) => each.origin === origin)
   if (log === undefined) throw new ReceiptError('ORIGIN_UNTRUSTED', origin)
-  const certificate = slotCertificate(trust.trustDomain, log)
-  if (!(await verifyEd25519(trust.slotKey, log.signature, certificate))) {
+  if (!(await isCertifiedLog(trust, log))) {
     throw new ReceiptError('ORIGIN_UNTRUSTED', `${origin} is not certified by the fabric`)
   }
   if (log.slot !== slotOfExchange(exchange)) {
@@ -198,23 +193,19 @@ function reading<T>(code: ReceiptFault, parse: () => T): T {
 }
 
 function readEntry(entry: ReceiptEntry): ReadEntry {
-  const statement = reading('STATEMENT_MALFORMED', () => parseStatement(entry.statement))
-  if (statement.contentType !== statementContentType) {
-    throw new ReceiptError('STATEMENT_MALFORMED', 'the statement is not a ledger entry')
-  }
-  const payload = reading('STATEMENT_MALFORMED', () => parseEntryPayload(statement.payload))
+  const leaf = reading('LEAF_MALFORMED', () => parseLeaf(entry.leaf))
   const proof = reading('PROOF_MALFORMED', () => parseTlogProof(entry.proof))
-  return { entry, statement, payload, proof }
+  return { entry, leaf, proof }
 }
 
-const closingKinds: readonly StatementKind[] = ['outcome', 'refusal', 'indeterminate']
+const closingKinds: readonly EntryKind[] = ['outcome', 'refusal', 'indeterminate']
 
 function checkExchange(receipt: Receipt, read: readonly ReadEntry[]): void {
-  if (read.some(({ payload }) => payload.exchange !== receipt.exchange)) {
+  if (read.some(({ leaf }) => leaf.exchange !== receipt.exchange)) {
     throw new ReceiptError('EXCHANGE_MISMATCHED')
   }
   const [first, second] = read
-  const kind = first?.payload.kind
+  const kind = first?.leaf.kind
   if (second === undefined) {
     if (kind !== 'refusal')
       throw new ReceiptError(
@@ -223,19 +214,11 @@ function checkExchange(receipt: Receipt, read: readonly ReadEntry[]): void {
       )
     return
   }
-  if (kind !== 'intent' || !closingKinds.includes(second.payload.kind)) {
+  if (kind !== 'intent' || !closingKinds.includes(second.leaf.kind)) {
     throw new ReceiptError('KINDS_DISORDERED', 'an intent is closed by one outcome')
   }
   if ((first?.proof.index ?? 0) >= second.proof.index) {
     throw new ReceiptError('KINDS_DISORDERED', 'the outcome was recorded before the intent')
-  }
-}
-
-function checkIssuer(statement: Statement, trust: PinnedTrust): void {
-  const issuer = parseSpiffeId(statement.issuer)
-  const ours = issuer?.kind === 'fabric' && issuer.trustDomain === trust.trustDomain
-  if (!ours || !equalBytes(statement.keyId, trust.statementKey.keyId)) {
-    throw new ReceiptError('STATEMENT_KEY_UNTRUSTED', statement.issuer)
   }
 }
 
@@ -257,7 +240,7 @@ function readCheckpoint(read: readonly ReadEntry[], trust: PinnedTrust): Checkpo
 }
 
 async function checkIncluded(one: ReadEntry, checkpoint: Checkpoint): Promise<void> {
-  const leafHash = await hashLeaf(one.entry.statement)
+  const leafHash = await hashLeaf(one.entry.leaf)
   const { index, path } = one.proof
   const { size, root } = checkpoint
   if (!(await verifyInclusion({ leafHash, index, size, root, path }))) {
@@ -265,27 +248,23 @@ async function checkIncluded(one: ReadEntry, checkpoint: Checkpoint): Promise<vo
   }
 }
 
-async function checkFacts({ entry, payload }: ReadEntry): Promise<void> {
+async function checkFacts({ entry, leaf }: ReadEntry): Promise<void> {
   for (const [name, { salt, value }] of Object.entries(entry.facts)) {
-    const commitment = payload.facts.get(name)
+    const commitment = leaf.facts.get(name)
     if (commitment === undefined) throw new ReceiptError('FACT_UNKNOWN', name)
     const fact = encodeFact(name, value)
     // One longer than any that is committed to could only cost the verifier time.
-    if (fact.length > factBytesMax || !equalBytes(await hmacSha256(salt, fact), commitment)) {
-      throw new ReceiptError('FACT_REJECTED', name)
-    }
+    const isCommitted =
+      fact.length <= factBytesMax &&
+      equalBytes(await sha256(commitmentInput(salt, fact)), commitment)
+    if (!isCommitted) throw new ReceiptError('FACT_REJECTED', name)
   }
 }
 
-async function checkSignatures(read: readonly ReadEntry[], trust: PinnedTrust): Promise<void> {
-  const checkpoint = read[0]?.proof.checkpoint ?? ''
-  if (!(await verifyNote(checkpoint, trust.vkey))) throw new ReceiptError('CHECKPOINT_REJECTED')
-  for (const { statement } of read) {
-    const { publicKey } = trust.statementKey
-    if (!(await verifyEd25519(publicKey, statement.signature, statementToBeSigned(statement)))) {
-      throw new ReceiptError('STATEMENT_REJECTED')
-    }
-  }
+/** The one signature of the log covers every entry of the receipt, by its path to the root. */
+async function checkSignature([first]: readonly ReadEntry[], trust: PinnedTrust): Promise<void> {
+  const note = first?.proof.checkpoint ?? ''
+  if (!(await verifyNote(note, trust.vkey))) throw new ReceiptError('CHECKPOINT_REJECTED')
 }
 
 function openedFacts({ entry }: ReadEntry): Readonly<Record<string, FactValue>> {
@@ -293,14 +272,13 @@ function openedFacts({ entry }: ReadEntry): Readonly<Record<string, FactValue>> 
 }
 
 function verifiedEntry(one: ReadEntry): VerifiedEntry {
-  const { entry, payload, proof, statement } = one
+  const { entry, leaf, proof } = one
   return {
-    kind: payload.kind,
-    at: payload.at,
+    kind: leaf.kind,
+    at: leaf.at,
     index: proof.index,
-    issuer: statement.issuer,
     producer: readTextFact(openedFacts(one), 'producer'),
     facts: openedFacts(one),
-    withheld: [...payload.facts.keys()].filter((name) => !Object.hasOwn(entry.facts, name)),
+    withheld: [...leaf.facts.keys()].filter((name) => !Object.hasOwn(entry.facts, name)),
   }
 }

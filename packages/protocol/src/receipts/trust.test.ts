@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import vector from '../../vectors/receipt.json' with { type: 'json' }
-import { toBase64, utf8 } from '../encoding/bytes.ts'
-import { MalformedError } from '../encoding/malformed-error.ts'
+import { toBase64 } from '../encoding/bytes.ts'
+import { FormerFormatError, MalformedError } from '../encoding/malformed-error.ts'
 import { formatVkey, noteKeyType, parseVkey } from '../log/note.ts'
 import { formatTrust, parseTrust, parseTrustOfAnyForm, trustFingerprint } from './trust.ts'
 
@@ -22,24 +22,39 @@ describe('a trust file', () => {
       '',
       '{}',
       '[]',
-      text.replace('"v": 2', '"v": 1'),
-      text.replace('"v": 2', '"v": 2, "v": 2'),
+      text.replace('"v": 3', '"v": 4'),
+      text.replace('"v": 3', '"v": "2"'),
+      text.replace('"v": 3', '"v": 3, "v": 3'),
       text.replace('{', '{"extra":1,'),
       text.replace('"trustDomain"', '"trustdomain"'),
       text.replace('"acme.test"', '"Acme.test"'),
-      text.replace('"origin": "log.acme.test"', '"origin": "log.other.test"'),
+      text.replace('"origin": "acme.test/', '"origin": "other.test/'),
       text.replace(fabricKey, 'AAAA'),
       text.replace(fabricKey, fabricKey.replace('=', '')),
       text.replace(fabricKey, toBase64(new Uint8Array(32))),
-      text.replace(toBase64(utf8('st-1')), ''),
+      text.replace('"slot": "a"', '"slot": "a", "statementKey": {}'),
       text.replace('"slot": "a"', '"slot": "abc"'),
       text.replace(/"slots": \[[^]*\]/, '"slots": []'),
       text.replace(/"slots": \[([^]*)\]/, '"slots": [$1, $1]'),
       text.replace(/"signature": "[^"]*"/, '"signature": "AAAA"'),
-      text.replace('"vkey": "log', '"vkey": "'),
+      text.replace('"vkey": "acme', '"vkey": "'),
       ' '.repeat(70_000) + text,
     ]
     for (const given of bad) expect(() => parseTrust(given), given).toThrow(MalformedError)
+  })
+
+  test('of an earlier version is refused by name, whatever its members are', () => {
+    const file = JSON.parse(vector.trust) as object
+    for (const former of [
+      { ...file, v: 2 },
+      { v: 1, origin: 'log' },
+      { ...file, v: 2, bundle: [] },
+    ]) {
+      const text = JSON.stringify(former)
+      const parse = () => ('bundle' in former ? parseTrustOfAnyForm(text) : parseTrust(text))
+      expect(parse).toThrow(FormerFormatError)
+      expect(parse).toThrow(/has version [12], .*: take it from the fabric again/)
+    }
   })
 
   test('pins the key of a log, not that of a witness', () => {
@@ -62,7 +77,7 @@ test('the fingerprint is of the content of the file, not of its formatting', asy
     expect(await trustFingerprint(changed), name).not.toBe(fingerprint)
   }
   // A replica that is added later is certified by a key that is pinned already.
-  const more = { ...trust, slots: [slot, { ...slot, slot: 'b', origin: 'log-b.acme.test' }] }
+  const more = { ...trust, slots: [slot, { ...slot, slot: 'b', origin: 'acme.test/ledger/b' }] }
   expect(await trustFingerprint(more)).toBe(fingerprint)
 })
 

@@ -1,21 +1,19 @@
 import { equalBytes, parseBase64, toBase64, utf8 } from '../encoding/bytes.ts'
 import { canonicalJson, type JsonValue } from '../encoding/canonical.ts'
 import { isSlotName, isTrustDomain } from '../encoding/ids.ts'
-import { MalformedError } from '../encoding/malformed-error.ts'
+import { FormerFormatError, MalformedError } from '../encoding/malformed-error.ts'
 import { parseStrictJson } from '../encoding/strict-json.ts'
 import { isNoteKeyName, noteKeyType, parseVkey } from '../log/note.ts'
-import { sha256 } from '../signatures/web-crypto.ts'
+import { sha256, verifyEd25519 } from '../signatures/web-crypto.ts'
 
-/** The log of one slot: its name and the keys that verify what it signed. */
+/** The log of one slot: its name and the key that verifies its checkpoints, and so its entries. */
 export interface SlotTrust {
   /** As exchange ids name it. */
   readonly slot: string
-  /** The log's name, and that of its key. */
+  /** `logOrigin` of the trust domain and the slot: the log's name, and that of its key. */
   readonly origin: string
   /** The log's key, a C2SP vkey of type Ed25519. */
   readonly vkey: string
-  /** The key of the statements, as their `kid` names it; a raw Ed25519 public key. */
-  readonly statementKey: { readonly keyId: Uint8Array; readonly publicKey: Uint8Array }
   /** Ed25519 by `slotKey` over `slotCertificate`. */
   readonly signature: Uint8Array
 }
@@ -34,14 +32,15 @@ export interface Trust {
 /** A slot is about half a kilobyte, and a root certificate of the longer document as much. */
 const trustCharactersMax = 65_536
 const documentCharactersMax = 262_144
-const trustVersion = 2
+/** Of the trust file, and of the document of `GET /v1/trust`. */
+export const TRUST_VERSION = 3
 /** Logs of a fabric, those of slots that are no longer used included. */
 export const trustSlotsMax = 64
 
 export function formatTrust(trust: Trust): string {
   const { trustDomain, fabricKey, slotKey, slots } = trust
   const file = {
-    v: trustVersion,
+    v: TRUST_VERSION,
     trustDomain,
     fabricKey: toBase64(fabricKey),
     slotKey: toBase64(slotKey),
@@ -60,7 +59,7 @@ export async function trustFingerprint(
   trust: Pick<Trust, 'trustDomain' | 'fabricKey' | 'slotKey'>,
 ): Promise<string> {
   const pinned = {
-    v: trustVersion,
+    v: TRUST_VERSION,
     trustDomain: trust.trustDomain,
     fabricKey: toBase64(trust.fabricKey),
     slotKey: toBase64(trust.slotKey),
@@ -69,30 +68,47 @@ export async function trustFingerprint(
   return `SHA256:${toBase64(digest).replaceAll('=', '')}`
 }
 
+/** Returns the name of the log of a slot. It names the fabric of every entry in that log. */
+export function logOrigin(trustDomain: string, slot: string): string {
+  return `${trustDomain}/ledger/${slot}`
+}
+
 /** The bytes by whose signature a log is one of the fabric's. */
-export function slotCertificate(trustDomain: string, slot: Omit<SlotTrust, 'signature'>) {
-  return utf8(`countersign-log-slot-v1\n${canonicalJson({ trustDomain, ...certifiedJson(slot) })}`)
+export function slotCertificate(
+  trustDomain: string,
+  { slot, origin, vkey }: Omit<SlotTrust, 'signature'>,
+): Uint8Array {
+  return utf8(`countersign-log-slot-v2\n${canonicalJson({ trustDomain, slot, origin, vkey })}`)
+}
+
+/**
+ * Reports whether `slotKey` certifies the log, under the one name that it can have: nothing else
+ * names the fabric whose entries it holds.
+ */
+export async function isCertifiedLog(
+  { trustDomain, slotKey }: Pick<Trust, 'trustDomain' | 'slotKey'>,
+  log: SlotTrust,
+): Promise<boolean> {
+  if (log.origin !== logOrigin(trustDomain, log.slot)) return false
+  return verifyEd25519(slotKey, log.signature, slotCertificate(trustDomain, log))
 }
 
 /** The members of a slot in a trust file, and in the document of `GET /v1/trust`. */
-export function slotJson(slot: SlotTrust) {
-  return { ...certifiedJson(slot), signature: toBase64(slot.signature) }
+export function slotJson({ slot, origin, vkey, signature }: SlotTrust) {
+  return { slot, origin, vkey, signature: toBase64(signature) }
 }
 
-function certifiedJson({ slot, origin, vkey, statementKey }: Omit<SlotTrust, 'signature'>) {
-  const { keyId, publicKey } = statementKey
-  return {
-    ...{ slot, origin, vkey },
-    statementKey: { keyId: toBase64(keyId), publicKey: toBase64(publicKey) },
-  }
-}
-
-/** Throws a MalformedError on an unknown or missing member, and on keys that are none. */
+/**
+ * Throws a MalformedError on an unknown or missing member and on keys that are none, and a
+ * FormerFormatError on a file of an earlier version.
+ */
 export function parseTrust(text: string): Trust {
   const limits = { charactersMax: trustCharactersMax, depthMax: 4 }
   const names = ['v', 'trustDomain', 'fabricKey', 'slotKey', 'slots'] as const
-  const document = readMembers(parseStrictJson(text, limits), names)
-  if (document.v !== trustVersion) throw new MalformedError('the trust file has another version')
+  const file = parseStrictJson(text, limits)
+  // First: a file of another version has other members as well.
+  if (isObject(file) && Object.hasOwn(file, 'v')) assertVersion(file['v'])
+  const document = readMembers(file, names)
   const { trustDomain, slots } = document
   if (!isTrustDomain(trustDomain)) throw new MalformedError('the trust domain is malformed')
   if (!Array.isArray(slots) || slots.length === 0 || slots.length > trustSlotsMax) {
@@ -113,8 +129,8 @@ export function parseTrust(text: string): Trust {
 
 /** One member of `slots`. Throws a MalformedError; does not check the signature. */
 export function parseSlot(value: JsonValue): SlotTrust {
-  const names = ['slot', 'origin', 'vkey', 'statementKey', 'signature'] as const
-  const { slot, origin, vkey, statementKey: key, signature: signed } = readMembers(value, names)
+  const names = ['slot', 'origin', 'vkey', 'signature'] as const
+  const { slot, origin, vkey, signature: signed } = readMembers(value, names)
   if (!isSlotName(slot)) throw new MalformedError('the name of a slot is malformed')
   if (typeof origin !== 'string' || !isNoteKeyName(origin)) {
     throw new MalformedError('the origin of a slot is malformed')
@@ -122,13 +138,19 @@ export function parseSlot(value: JsonValue): SlotTrust {
   if (typeof vkey !== 'string' || !isLogKey(vkey, origin)) {
     throw new MalformedError('the vkey of a slot is not that of the origin')
   }
-  const statementKey = readMembers(key, ['keyId', 'publicKey'] as const)
-  const keyId = readBytes(statementKey.keyId)
-  if (keyId.length === 0 || keyId.length > 64) throw new MalformedError('the key id is malformed')
   const signature = readBytes(signed)
   if (signature.length !== 64) throw new MalformedError('the signature of a slot is malformed')
-  const publicKey = readKey(statementKey.publicKey)
-  return { slot, origin, vkey, statementKey: { keyId, publicKey }, signature }
+  return { slot, origin, vkey, signature }
+}
+
+function assertVersion(version: JsonValue | undefined): void {
+  if (version === TRUST_VERSION) return
+  if (typeof version !== 'number' || !(version < TRUST_VERSION)) {
+    throw new MalformedError('the trust file has an unknown version')
+  }
+  throw new FormerFormatError(
+    `the trust file has version ${version}, and this program reads version ${TRUST_VERSION}: take it from the fabric again and compare its fingerprint, or use the version of Countersign that wrote it`,
+  )
 }
 
 /**

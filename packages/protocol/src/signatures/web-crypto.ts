@@ -22,12 +22,6 @@ export async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
   return new Uint8Array(await crypto.subtle.digest('SHA-256', own(bytes)))
 }
 
-export async function hmacSha256(key: Uint8Array, bytes: Uint8Array): Promise<Uint8Array> {
-  const algorithm = { name: 'HMAC', hash: 'SHA-256' }
-  const imported = await crypto.subtle.importKey('raw', own(key), algorithm, false, ['sign'])
-  return new Uint8Array(await crypto.subtle.sign('HMAC', imported, own(bytes)))
-}
-
 /**
  * False for a wrong signature and for bytes that are not a key. Rejects where Ed25519 is missing.
  */

@@ -9,11 +9,12 @@ import { otherFormat } from '../data-format.ts'
  * size ‖ uint64 time ‖ uint16 length ‖ checkpoint ‖ zeros ‖ CRC-32C(4)`.
  */
 const slotBytes = 4096
-const magic = 0x43_53_48_33
-/** Of earlier formats: of 1, where ids of exchanges begin with `dec_`, and of 2. */
+const magic = 0x43_53_48_34
+/** Of earlier formats: of 1, where ids of exchanges begin with `dec_`, of 2 and of 3. */
 const formerFormats: ReadonlyMap<number, number> = new Map([
   [0x43_53_48_44, 1],
   [0x43_53_48_32, 2],
+  [0x43_53_48_33, 3],
 ])
 const fixedBytes = 30
 const checkpointBytesMax = slotBytes - fixedBytes - 4

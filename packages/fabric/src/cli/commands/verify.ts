@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import {
   attributedFacts,
   compareMessage,
+  FormerFormatError,
   type Half,
   isMatch,
   type MessageMatch,
@@ -103,12 +104,10 @@ export function readTrustFile(path: string): Trust {
   }
   try {
     return parseTrustOfAnyForm(Buffer.from(bytes).toString('utf8'))
-  } catch {
-    throw new Failure(
-      'usage',
-      `${path} is not a trust file`,
-      'use `<data>/trust.json` of the fabric',
-    )
+  } catch (error) {
+    const isFormer = error instanceof FormerFormatError
+    const why = isFormer ? `${path}: ${error.message}` : `${path} is not a trust file`
+    throw new Failure('usage', why, 'use `<data>/trust.json` of the fabric')
   }
 }
 

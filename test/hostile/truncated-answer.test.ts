@@ -165,7 +165,7 @@ const bareEnd =
     const cut = await cutIn(world)
     cut.answer = given
     const heard = await send(cut.doors[path])
-    expect(heard.body).toContain('"a":1')
+    expect(heard.body.toString()).toContain('"a":1')
     expect(heard.headers.get('countersign-response-end')).toEqual(['connection'])
     const exchange = exchangeOf(heard)
     const last = (await world.explain(exchange)).at(-1)

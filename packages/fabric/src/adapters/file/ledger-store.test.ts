@@ -54,10 +54,12 @@ test('another process cannot take the lock, and a killed one does not keep it', 
     process.stdout.write('locked')
     setInterval(() => undefined, 1000)`
   const holder = spawn(process.execPath, ['--input-type=module', '-e', script])
-  await once(holder.stdout, 'data')
+  const ended = once(holder, 'exit')
+  const words = await Promise.race([once(holder.stdout, 'data'), ended])
+  expect(String(words[0])).toBe('locked')
   expect(() => lockFile(path)).toThrow('another process')
   holder.kill('SIGKILL')
-  await once(holder, 'exit')
+  await ended
   lockFile(path)()
 })
 

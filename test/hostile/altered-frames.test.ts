@@ -111,6 +111,7 @@ describe(
           'request.transcript',
           'request.forwarded-transcript',
           'request.frames',
+          'request.bytes',
         ]) {
           facts[name] = entries.at(-1)!.facts[name]!
         }

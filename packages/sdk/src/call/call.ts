@@ -29,7 +29,8 @@ export interface CallOptions {
   readonly ndjson?: AsyncIterable<unknown> | Iterable<unknown>
   /**
    * `streams.frameBytes` of the receiver's route, where it is less than 64 KiB: octets are cut into
-   * blocks of this size, and would otherwise not be those of the receipt.
+   * blocks of this size, and would otherwise not be those of the receipt. 1,024 to 4,194,304;
+   * throws REQUEST_MALFORMED for any other.
    */
   readonly frameBytes?: number
   readonly signal?: AbortSignal

@@ -26,19 +26,38 @@ const matching: Readonly<Record<KeptFrames['as'], Record<Half, ReadonlySet<Messa
 
 /**
  * Throws FRAMES_MISMATCHED unless the frames on record are those that were kept: the same ones, in
- * the same order, and no others. A fact that the receipt withholds does not count as equal.
+ * the same order, and no others, in numbers and bytes as well. A transcript that the receipt
+ * withholds does not count as equal.
  */
 export function checkFrames(receipt: Entries, kept: KeptFrames): void {
   for (const half of ['request', 'response'] as const) {
     const record = kept[half] ?? null
     if (record === null) continue
     const match = compareTranscript(receipt, half, record.digest)
-    if (matching[kept.as][half].has(match)) continue
-    throw new AgentError(
-      'FRAMES_MISMATCHED',
-      describe(receipt, { half, record, match, party: kept.as }),
-    )
+    const isMatch = matching[kept.as][half].has(match)
+    const detail = isMatch
+      ? countFault(receipt, { half, record, match })
+      : describe(receipt, { half, record, match, party: kept.as })
+    if (detail !== null) throw new AgentError('FRAMES_MISMATCHED', detail)
   }
+}
+
+/**
+ * Returns why the counts of a record contradict those of the receipt, whose digest is its own; null
+ * for a fact that is withheld as well. The bytes on record are those before masking.
+ */
+function countFault(
+  receipt: Entries,
+  { half, record, match }: Omit<Compared, 'party'>,
+): string | null {
+  const onRecord = framesOnRecord(receipt, half)
+  if (onRecord === null) return null
+  const { frames, bytes } = onRecord
+  const isSized = bytes === null || match === 'forwarded' || bytes === record.bytes
+  if (frames === record.frames && isSized) return null
+  const there = bytes === null ? `${frames}` : `${frames} of ${bytes} bytes`
+  const here = `${record.frames} of ${record.bytes} bytes`
+  return `the digest of the ${half} is on record, and not its counts: ${there}, ${here} here`
 }
 
 interface Compared {

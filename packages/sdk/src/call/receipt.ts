@@ -207,9 +207,9 @@ function checkSentFrames(
   if (codec !== format.name) throw mismatch('it is about another kind of request')
   const sent = tally.record()
   const passed = framesOnRecord(receipt, 'request')?.frames ?? sent.frames
-  const digest = passed < sent.frames ? tally.digestOfFirst(passed) : null
-  if (digest === null) return checkFrames(receipt, { as: 'caller', request: sent })
-  checkFrames(receipt, { as: 'caller', request: { ...sent, digest } })
+  const first = passed < sent.frames ? tally.recordOfFirst(passed) : null
+  if (first === null) return checkFrames(receipt, { as: 'caller', request: sent })
+  checkFrames(receipt, { as: 'caller', request: first })
   if (isPartAccepted) return
   const detail = `the first ${passed} of ${sent.frames} frames of the request passed, and no others`
   throw new AgentError('FRAMES_MISMATCHED', detail)
@@ -231,8 +231,9 @@ function checkEvents(facts: Readonly<Record<string, FactValue>>, tally: FrameTal
   const transcript = facts['transcript']
   const { frames } = tally.record()
   const isSame = (count: number): boolean => {
-    const digest = tally.digestOfFirst(count)
-    return transcript instanceof Uint8Array && digest !== null && equalBytes(transcript, digest)
+    const first = tally.recordOfFirst(count)
+    if (first === null || (facts['events'] ?? count) !== count) return false
+    return transcript instanceof Uint8Array && equalBytes(transcript, first.digest)
   }
   if (isSame(frames)) return
   if (isCut && (isSame(frames - 1) || isSame(frames - 2))) return

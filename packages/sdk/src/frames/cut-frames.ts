@@ -1,10 +1,26 @@
-import { type FrameBytes, FrameFault, type FrameFormat, parseUtf8 } from '@countersign/protocol'
+import {
+  type FrameBytes,
+  FrameFault,
+  type FrameFormat,
+  parseUtf8,
+  ROUTE_BOUNDS,
+} from '@countersign/protocol'
 import { AgentError, type FaultCode } from '../lib/fault.ts'
 
 export interface FrameReaderOptions {
   readonly frameBytesMax: number
   /** The message whose body it is, which the code of a fault names. */
   readonly of: 'REQUEST' | 'ANSWER'
+}
+
+/**
+ * Returns why no route has frames of this size; null for one that may. Blocks of zero bytes would
+ * never end.
+ */
+export function frameBytesFault(value: number): string | null {
+  const { min, max } = ROUTE_BOUNDS.streams.frameBytes
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return null
+  return `frameBytes is a whole number from ${min} to ${max}, and not ${value}`
 }
 
 /**

@@ -11,12 +11,12 @@ export interface FrameRecord {
 }
 
 /**
- * Counts and hashes frames as they pass. Of a request, the digests before each of the last
+ * Counts and hashes frames as they pass. Of a request, the records before each of the last
  * `recentMax` frames are kept, because an exchange that ends early has a receipt of the first ones.
  */
 export class FrameTally {
   readonly #hash = new TranscriptHash(createHash('sha256'))
-  readonly #recent: Uint8Array[] = []
+  readonly #recent: FrameRecord[] = []
   readonly #recentMax: number
   #frames = 0
   #bytes = 0
@@ -26,7 +26,7 @@ export class FrameTally {
   }
 
   add(frame: Uint8Array): void {
-    if (this.#recentMax > 0) this.#recent[this.#frames % this.#recentMax] = this.#hash.digest()
+    if (this.#recentMax > 0) this.#recent[this.#frames % this.#recentMax] = this.record()
     this.#hash.add(frame)
     this.#frames += 1
     this.#bytes += frame.length
@@ -36,9 +36,9 @@ export class FrameTally {
     return { digest: this.#hash.digest(), frames: this.#frames, bytes: this.#bytes }
   }
 
-  /** The digest of the first frames, so many of them; null where it is not kept any more. */
-  digestOfFirst(frames: number): Uint8Array | null {
-    if (frames === this.#frames) return this.#hash.digest()
+  /** The record of the first frames, so many of them; null where it is not kept any more. */
+  recordOfFirst(frames: number): FrameRecord | null {
+    if (frames === this.#frames) return this.record()
     const isKept = frames < this.#frames && frames >= this.#frames - this.#recentMax
     return isKept ? (this.#recent[frames % this.#recentMax] ?? null) : null
   }

@@ -152,9 +152,19 @@ test('a tally knows the digest of the first frames, as far back as it keeps them
       for (const frame of frames) tally.add(frame)
       for (let count = 0; count <= frames.length + 1; count++) {
         const isKnown = count <= frames.length && count >= frames.length - 4
-        const expected = isKnown ? transcript(frames.slice(0, count)) : null
-        expect(tally.digestOfFirst(count)).toEqual(expected)
+        const first = frames.slice(0, count)
+        const bytes = first.reduce((sum, { length }) => sum + length, 0)
+        const expected = isKnown ? { digest: transcript(first), frames: count, bytes } : null
+        expect(tally.recordOfFirst(count)).toEqual(expected)
       }
     }),
   )
 })
+
+test.each([0, -1, 1_023, 1_500.5, Number.NaN, 5_000_000])(
+  'no stream has frames of %d bytes',
+  (frameBytes) => {
+    const head = { method: 'POST', contentType: 'application/octet-stream', frameBytes }
+    expect(() => streamOf(inPieces(utf8('a'), [1]), head)).toThrow(/frameBytes is a whole number/)
+  },
+)

@@ -9,7 +9,7 @@ import type { SentBody } from '../connection/send-body.ts'
 import { AgentError } from '../lib/fault.ts'
 import { LIMITS } from '../lib/limits.ts'
 import { sha256 } from '../lib/sha256.ts'
-import { FrameReader } from './cut-frames.ts'
+import { FrameReader, frameBytesFault } from './cut-frames.ts'
 import { FrameTally } from './frame-tally.ts'
 
 /** Pieces of a body, of any size: where frames begin and end is up to their format. */
@@ -124,6 +124,8 @@ export function streamOf(
   { method, contentType, frameBytes = LIMITS.frameBytesMax }: StreamedHead,
 ): OutgoingFrames {
   const malformed = (detail: string): AgentError => new AgentError('REQUEST_MALFORMED', detail)
+  const fault = frameBytesFault(frameBytes)
+  if (fault !== null) throw malformed(fault)
   if (!streamedMethods.has(method)) throw malformed(`a ${method} has no stream`)
   const format = frameFormatOf(contentType)
   if (format === null) {

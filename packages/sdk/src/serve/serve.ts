@@ -28,6 +28,7 @@ import {
 import { readAll } from '../connection/body.ts'
 import { type BodyAccount, BodyMemory } from '../connection/body-memory.ts'
 import { describeNetworkFault } from '../connection/network-fault.ts'
+import { frameBytesFault } from '../frames/cut-frames.ts'
 import type { Identity } from '../identity/identity.ts'
 import { type Clock, monotonicOf } from '../lib/clock.ts'
 import { AgentError } from '../lib/fault.ts'
@@ -79,7 +80,10 @@ export interface ServeOptions {
   readonly protocol?: EndpointProtocol
   /** Of a request, and of a response that is not an event stream. */
   readonly bodyBytesMax?: number
-  /** `streams.frameBytes` of the agent's route, where it is less than 64 KiB, as in a call. */
+  /**
+   * `streams.frameBytes` of the agent's route, where it is less than 64 KiB, as in a call. Throws
+   * RangeError for a number that no route has.
+   */
   readonly frameBytes?: number
   /**
    * Milliseconds in which a request that is not a stream has to arrive; 60 seconds by default.
@@ -135,11 +139,14 @@ export async function serve(
   world: { identity: Identity; clock: Clock; onFault: (error: Error) => void },
 ): Promise<Served> {
   const { identity, clock } = world
+  const { frameBytes = LIMITS.frameBytesMax } = options
+  const fault = frameBytesFault(frameBytes)
+  if (fault !== null) throw new RangeError(fault)
   const site: Site = {
     identity,
     clock,
     bodyBytesMax: options.bodyBytesMax ?? LIMITS.bodyBytesMax,
-    frameBytesMax: options.frameBytes ?? LIMITS.frameBytesMax,
+    frameBytesMax: frameBytes,
     memory: new BodyMemory(),
     nonces: new NonceMemory(nonceWindowMs, LIMITS.noncesMax, monotonicOf(clock)),
     certified: new CertifiedKeys(identity.trust, clock, nonceWindowMs),

@@ -53,7 +53,8 @@ test('another process cannot take the lock, and a killed one does not keep it', 
     lockFile(${JSON.stringify(path)})
     process.stdout.write('locked')
     setInterval(() => undefined, 1000)`
-  const holder = spawn(process.execPath, ['--input-type=module', '-e', script])
+  const sources = '--conditions=countersign-source'
+  const holder = spawn(process.execPath, [sources, '--input-type=module', '-e', script])
   const ended = once(holder, 'exit')
   const words = await Promise.race([once(holder.stdout, 'data'), ended])
   expect(String(words[0])).toBe('locked')

@@ -17,7 +17,7 @@ async function records(store: LedgerStore): Promise<readonly { at: number; text:
 /** Entries up to `first + count`, under the head that the store then promises. */
 async function commit(store: LedgerStore, first: number, count: number, body: readonly string[]) {
   const previousSize = first
-  if (first === 0) await store.heads.swap(null, head(0))
+  if (first === 0) await store.heads.replace(null, head(0))
   await store.commit({
     firstIndex: first,
     count,
@@ -43,18 +43,23 @@ export function ledgerStoreContract(engine: string, createPlace: () => Promise<O
     test('the newest head comes back, and a place without one has none', async () => {
       const store = await reopened(await createPlace(), async (first) => {
         expect(await first.heads.load()).toBeNull()
-        await first.heads.swap(null, head(0))
-        for (let size = 1; size <= 5; size++) await first.heads.swap(size - 1, head(size))
+        for (let size = 0; size < 5; size++) await commit(first, size, 1, ['x'])
+        expect(await first.heads.load()).toEqual({ head: head(5), intact: true })
+        await first.heads.sync()
       })
       expect(await store.heads.load()).toEqual({ head: head(5), intact: true })
+      await store.heads.replace(5, head(5))
+      await commit(store, 5, 2, ['y'])
+      await store.heads.sync()
+      expect((await store.heads.load())?.head).toEqual(head(7))
       await store.close()
     })
 
     test('a head is replaced only by who knows it', async () => {
       const store = await (await createPlace())()
-      await store.heads.swap(null, head(0))
-      await expect(store.heads.swap(null, head(1))).rejects.toThrow()
-      await expect(store.heads.swap(7, head(8))).rejects.toThrow()
+      await store.heads.replace(null, head(0))
+      await expect(store.heads.replace(null, head(1))).rejects.toThrow()
+      await expect(store.heads.replace(7, head(8))).rejects.toThrow()
       expect((await store.heads.load())?.head).toEqual(head(0))
       await store.close()
     })
@@ -72,6 +77,8 @@ export function ledgerStoreContract(engine: string, createPlace: () => Promise<O
         { at: 2, text: 'record 2' },
       ])
       expect((await second.heads.load())?.head).toEqual(head(4))
+      await second.wal.rewrite()
+      expect((await records(second)).map(({ at }) => at)).toEqual([0, 2])
       await append(second, 4)
       await second.close()
       const third = await open()

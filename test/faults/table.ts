@@ -450,6 +450,19 @@ export const runFaults: readonly Fault[] = [
     repair: (lab) => lab.failCalls(),
   },
   {
+    fault: 'a sync of the stored head fails (EIO)',
+    ends: 74,
+    within: twoSeconds,
+    says: /the ledger cannot record: the disk reports an error/,
+    message: 'the ledger cannot record: the disk reports an error',
+    next: 'look at the disk',
+    inject(lab) {
+      lab.failCalls(`sync ${errno.EIO} /ledger/a/head`)
+      lab.writeEntry()
+    },
+    repair: (lab) => lab.failCalls(),
+  },
+  {
     fault: 'a checkpoint cannot be published (EIO)',
     ends: 74,
     within: twoSeconds,

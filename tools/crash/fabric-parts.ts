@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { runFirstStarts } from './fabric-first-starts.ts'
 import { createPower, loseWithoutSync } from './fabric-power.ts'
 import { type Round, type RoundsReport, runFabricRounds } from './fabric-rounds.ts'
+import { forgetHandedOut } from './lossy-damage.ts'
 import { crashQueueStore } from './queue-store.ts'
 import { createSeededRandom } from './seeded-random.ts'
 import { crashLedgerStore, loseLedgerWithoutSync } from './verdict-stores.ts'
@@ -58,6 +59,7 @@ async function killUnderLoad({ root, rounds, seed, step }: PartOptions): Promise
 async function ledgerStore({ rounds, seed }: PartOptions): Promise<Part> {
   const violations = [...(await crashLedgerStore(rounds, createSeededRandom(seed)))]
   if (!(await loseLedgerWithoutSync())) violations.push(blind('a ledger store'))
+  if (!(await forgetHandedOut())) violations.push(blind('a head that is handed out'))
   return { violations, figures: { rounds } }
 }
 

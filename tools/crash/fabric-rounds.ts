@@ -31,6 +31,8 @@ export interface RoundsReport {
   readonly indeterminate: number
   readonly entries: number
   readonly deadLetters: number
+  /** Different checkpoints that left the fabric; the log leads through each of them. */
+  readonly heads: number
   /** The failures that clients received in place of an answer, and how often. */
   readonly unanswered: Readonly<Record<string, number>>
   readonly violations: readonly string[]
@@ -123,6 +125,7 @@ export async function runFabricRounds(options: RoundsOptions): Promise<RoundsRep
     ...sum,
     acknowledged: observer.totals,
     messages: observer.messages,
+    heads: observer.heads.count,
     unanswered: Object.fromEntries([...load.faults].toSorted(([, a], [, b]) => b - a)),
     violations,
   }

@@ -7,6 +7,7 @@ import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { channelOf } from '../../packages/sdk/src/channel/agent-channel.ts'
 import type { Channel } from '../../packages/sdk/src/channel/channel.ts'
+import { readAll } from '../../packages/sdk/src/connection/body.ts'
 import {
   type Agent,
   askControl,
@@ -26,6 +27,8 @@ export interface Parties {
   readonly sending: Channel
   readonly receiving: Channel
   admin<T>(operation: string, args?: object): Promise<T>
+  /** Returns a public resource of the log, as any auditor reads it; null where there is none. */
+  readLog(path: string): Promise<Uint8Array | null>
   close(): Promise<void>
 }
 
@@ -63,6 +66,14 @@ export async function openParties(
     })
     return (answer as { result: T }).result
   }
+  const readLog = async (path: string): Promise<Uint8Array | null> => {
+    const response = await operator.connection.request({
+      ...{ method: 'GET', path: `/log/${path}`, headers: [], body: new Uint8Array(0) },
+      repeatable: true,
+    })
+    const bytes = await readAll(response.body, resourceBytesMax, 'ANSWER_TOO_LARGE')
+    return response.status === 200 ? bytes : null
+  }
   const echo = await openEcho('gateway', observer)
   const meshEcho = await openEcho('mesh', observer)
   await admin('route.put', { name: 'echo', upstream: echo.url, protocol: 'http' })
@@ -90,6 +101,7 @@ export async function openParties(
     sending: channelOf(sender, CHANNEL, systemClock),
     receiving: channelOf(receiver, CHANNEL, systemClock),
     admin,
+    readLog,
     async close() {
       await Promise.all([connectors.caller.close(), connectors.callee.close(), caller.close()])
       for (const each of [operator, meshCaller, meshCallee, sender, receiver]) each.close()
@@ -123,6 +135,8 @@ function connect(identity: Identity, host: FabricHost, expose: string | null): P
 }
 
 const bodyBytesMax = 64 * 1024
+/** Of a tile or a checkpoint. */
+const resourceBytesMax = 64 * 1024
 
 /** An agent that writes down which exchange it was handed before it does anything else. */
 async function openEcho(transport: Transport, observer: Observer) {
@@ -189,7 +203,7 @@ function watched(identity: Identity, observer: Observer): Identity {
   }
   return new Proxy(identity, {
     get: (target, name) => {
-      if (name === 'line') return line
+      if (name === 'connection') return line
       const value: unknown = Reflect.get(target, name, target)
       return typeof value === 'function' ? (value as () => unknown).bind(target) : value
     },

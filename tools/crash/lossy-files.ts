@@ -31,6 +31,8 @@ interface FileNode {
   durable: Buffer
   /** Writes and truncations since the last sync, in order. */
   pending: { readonly position: number; readonly bytes: Buffer; readonly truncate: boolean }[]
+  /** True after a failed sync: the cache shows bytes that no sync will write. */
+  hasGivenUp: boolean
 }
 
 interface DirectoryNode {
@@ -150,6 +152,7 @@ export class LossyDisk implements FileLayer {
     node.cached = Buffer.from(bytes)
     node.durable = Buffer.from(bytes)
     node.pending = []
+    node.hasGivenUp = false
   }
 
   /** A second disk in the same state, for tests that try many faults on one state. */
@@ -231,7 +234,7 @@ export class LossyDisk implements FileLayer {
       return
     }
     const empty = Buffer.alloc(0)
-    const node: FileNode = { kind: 'file', cached: empty, durable: empty, pending: [] }
+    const node: FileNode = fileNode(empty)
     this.#change([{ ...this.#parent(path), node }])
   }
 
@@ -259,12 +262,13 @@ export class LossyDisk implements FileLayer {
         await this.#step(
           'sync',
           () => {
-            node.durable = node.cached
+            node.durable = node.hasGivenUp ? applied(node, () => true) : node.cached
             node.pending = []
           },
           // The kernel marks the pages clean: no later sync writes them either.
           () => {
             node.pending = []
+            node.hasGivenUp = true
           },
         )
       },
@@ -350,18 +354,35 @@ function settle(directory: DirectoryNode, survives: () => boolean, seen: Set<Nod
 }
 
 function settleFile(node: FileNode, survives: () => boolean): void {
-  for (const { position, bytes, truncate } of node.pending) {
-    if (truncate) {
-      if (survives()) node.durable = Buffer.alloc(0)
-      continue
+  node.durable = applied(node, survives)
+  node.pending = []
+  node.hasGivenUp = false
+  node.cached = node.durable
+}
+
+/** The durable content after those of the pending writes, sector by sector, that survive. */
+function applied({ durable, pending }: FileNode, survives: () => boolean): Buffer {
+  const ends = pending.map(({ position, bytes }) => position + bytes.length)
+  const content = Buffer.alloc(Math.max(durable.length, ...ends))
+  content.set(durable)
+  let { length } = durable
+  for (const { position, bytes, truncate } of pending) {
+    if (truncate && survives()) {
+      content.fill(0)
+      length = 0
     }
     for (let at = 0; at < bytes.length; at += sectorBytes) {
       if (!survives()) continue
-      node.durable = place(node.durable, position + at, bytes.subarray(at, at + sectorBytes))
+      const sector = bytes.subarray(at, at + sectorBytes)
+      content.set(sector, position + at)
+      length = Math.max(length, position + at + sector.length)
     }
   }
-  node.pending = []
-  node.cached = node.durable
+  return content.subarray(0, length)
+}
+
+function fileNode(bytes: Buffer): FileNode {
+  return { kind: 'file', cached: bytes, durable: bytes, pending: [], hasGivenUp: false }
 }
 
 function place(content: Buffer, position: number, bytes: Buffer): Buffer {
@@ -380,7 +401,7 @@ function copyInto(from: DirectoryNode, to: DirectoryNode): void {
       copyInto(node, twin)
     } else {
       const bytes = Buffer.from(node.cached)
-      twin = { kind: 'file', cached: bytes, durable: bytes, pending: [] }
+      twin = fileNode(bytes)
     }
     to.cached.set(name, twin)
     to.durable.set(name, twin)

@@ -3,6 +3,7 @@ import { openFileLedgerStore } from '../../packages/fabric/src/adapters/file/led
 import { rawPublicKey } from '../../packages/fabric/src/ledger/checkpoint.ts'
 import type { Ledger } from '../../packages/fabric/src/ledger/ledger.ts'
 import { type LedgerOptions, openLedger } from '../../packages/fabric/src/ledger/open-ledger.ts'
+import type { HeadStore } from '../../packages/fabric/src/ledger/store.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import {
@@ -43,9 +44,13 @@ export function trustOf(ledger: Ledger): Trust {
 export async function openLossyLedger(
   disk: LossyDisk,
   keys: LedgerKeys,
-  options: Partial<LedgerOptions> & { readonly headDirectory?: string } = {},
+  options: Partial<LedgerOptions> & {
+    readonly headDirectory?: string
+    /** Puts another store in front of that of the heads. */
+    readonly heads?: (heads: HeadStore) => HeadStore
+  } = {},
 ): Promise<Ledger> {
-  const { headDirectory, ...rest } = options
+  const { headDirectory, heads = (store) => store, ...rest } = options
   const directory = '/ledger'
   const store = await openFileLedgerStore({
     directory,
@@ -54,7 +59,7 @@ export async function openLossyLedger(
     ...(headDirectory === undefined ? {} : { headDirectory }),
   })
   return openLedger({
-    store,
+    store: { ...store, heads: heads(store.heads) },
     lease: heldLease,
     origin: testOrigin,
     clock: systemClock,
@@ -64,11 +69,18 @@ export async function openLossyLedger(
   })
 }
 
-/** The records of a segment of the write-ahead log, without the zeros that it grew by. */
-export function recordsOf(segment: Buffer): Buffer {
+/** The offsets between the records of a segment of the write-ahead log, both ends included. */
+export function recordBounds(segment: Buffer): readonly number[] {
+  const bounds = [0]
   let end = 0
   while (segment.toString('latin1', end, end + 4) === 'CSWR') {
     end += 16 + segment.readUInt32BE(end + 4) + 4
+    bounds.push(end)
   }
-  return segment.subarray(0, end)
+  return bounds
+}
+
+/** The records of such a segment, without the zeros that it grew by. */
+export function recordsOf(segment: Buffer): Buffer {
+  return segment.subarray(0, recordBounds(segment).at(-1))
 }

@@ -82,6 +82,7 @@ export class FabricVerdict {
       }
       if (entries < this.#entries) fault(`the ledger went back: ${this.#entries} to ${entries}`)
       this.#entries = entries
+      await this.#observer.heads.follow((path) => this.#parties.readLog(path))
     } catch (error) {
       fault(`ledger check: ${String(error)}`)
     }
@@ -111,7 +112,8 @@ export class FabricVerdict {
   ): Promise<void> {
     const lost = `${exchange} (${what}) was acknowledged`
     try {
-      const { entries } = await this.#receiptOf(transport, exchange, what)
+      const { entries, bytes } = await this.#receiptOf(transport, exchange, what)
+      this.#observer.receiveReceipt(bytes)
       const kinds = entries.map(({ kind }) => kind).join(' ')
       if (kinds !== 'intent outcome') fault(`${lost}, and its receipt holds: ${kinds}`)
       const result = entries.at(-1)?.facts['result']

@@ -1,3 +1,5 @@
+import { SeenHeads } from './seen-heads.ts'
+
 export const TRANSPORTS = ['gateway', 'mesh', 'queue'] as const
 export type Transport = (typeof TRANSPORTS)[number]
 
@@ -30,6 +32,8 @@ export class Observer {
   #handed: HandedExchange[] = []
   /** Contradictions that show at once, without asking the fabric. */
   readonly violations: string[] = []
+  /** The checkpoints of every receipt and every publication, over all lives. */
+  readonly heads = new SeenHeads()
 
   /**
    * By call: how often a receiver was handed it. A call is made once, so it arrives once at most.
@@ -60,6 +64,14 @@ export class Observer {
     }
     this.totals[transport] += 1
     this.#acknowledged.push({ transport, exchange, what })
+  }
+
+  receiveReceipt(receipt: Uint8Array): void {
+    try {
+      this.heads.seeReceipt(receipt)
+    } catch (cause) {
+      this.violations.push(String(cause))
+    }
   }
 
   hand(transport: Transport, exchange: string | undefined, call: string): void {

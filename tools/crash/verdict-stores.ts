@@ -4,6 +4,7 @@ import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import type { FileLayer } from '../../packages/fabric/src/lib/durable-file.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { heldLease } from './held-lease.ts'
+import { damageLastRecord } from './lossy-damage.ts'
 import { LossyDisk } from './lossy-files.ts'
 import { createLedgerKeys, type LedgerKeys, testOrigin } from './lossy-ledger.ts'
 import { countOperations, crashesAt, crashLedger, createBase, newExchange } from './lossy-matrix.ts'
@@ -11,14 +12,18 @@ import type { SeededRandom } from './seeded-random.ts'
 
 /**
  * The ledger store on a modelled disk: a script of appends runs into a fault at a random operation,
- * everything unsynced is lost, and again during recovery. Gives what was lost, nothing when all is
- * well.
+ * everything unsynced is lost, and again during recovery. Then the last record of logs that lost
+ * power is damaged. Gives what was lost, nothing when all is well.
  */
 export async function crashLedgerStore(
   rounds: number,
   seeded: SeededRandom,
 ): Promise<readonly string[]> {
-  const bases = [await createBase(0), await createBase(entriesBefore)]
+  const bases = [
+    await createBase(0),
+    await createBase(entriesBefore),
+    await createBase(entriesBefore, 'publishes nothing'),
+  ]
   for (let round = 0; round < rounds; round++) {
     const base = bases[round % bases.length]
     if (base === undefined) break
@@ -31,8 +36,15 @@ export async function crashLedgerStore(
       }
     }
   }
+  for (let round = 0; round < rounds * damagesPerRound; round++) {
+    const fault = await damageLastRecord(seeded).catch(String)
+    if (fault !== null) return [`last record: ${fault}`]
+  }
   return []
 }
+
+/** Each takes a few milliseconds. */
+const damagesPerRound = 20
 
 /** Just below the width of a tile, so that the script crosses it. */
 const entriesBefore = 252

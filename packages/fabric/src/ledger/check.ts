@@ -1,6 +1,6 @@
 import { equalBytes, type Leaf, parseUtf8, toBase64 } from '@countersign/protocol'
 import { checkOlderBundles, checkTiles } from './check-tiles.ts'
-import type { CheckpointKey } from './checkpoint.ts'
+import type { CheckpointVerifier } from './checkpoint.ts'
 import type { DetailVault } from './details.ts'
 import { readLeaf } from './entry-reader.ts'
 import { closesExchange, openSince, segmentPath } from './exchange-index.ts'
@@ -9,17 +9,18 @@ import { openFacts } from './facts.ts'
 import { leafHash } from './hash.ts'
 import type { LedgerLimits } from './limits.ts'
 import { findPublicResource } from './resources.ts'
-import { LedgerDamage, type LedgerStore, type StoredHead } from './store.ts'
+import { LedgerDamage, type LedgerStore } from './store.ts'
+import type { SyncedHead } from './synced-heads.ts'
 import { parseBundle, parseDetails, tilePath, tileWidth } from './tiles.ts'
 import { Tree } from './tree.ts'
 
 export interface CheckParts {
   readonly store: LedgerStore
-  readonly key: CheckpointKey
+  readonly key: CheckpointVerifier
   readonly vault: DetailVault
   readonly limits: LedgerLimits
   /** Everything up to here is in files. */
-  readonly published: StoredHead
+  readonly published: SyncedHead
 }
 
 export interface Checked {

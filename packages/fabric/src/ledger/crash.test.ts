@@ -11,6 +11,10 @@ test('a first start survives the failure of its operations', async () => {
   expect(await sweep(await createBase(0), sample(6))).toBeGreaterThan(100)
 })
 
+test('entries of which nothing is published survive the failure of its operations', async () => {
+  expect(await sweep(await createBase(5, 'publishes nothing'), sample(6))).toBeGreaterThan(50)
+})
+
 test('a crossing into a full tile survives the failure of its operations [record:acknowledged-survives]', async () => {
   expect(await sweep(await createBase(252), sample(25))).toBeGreaterThan(100)
 })

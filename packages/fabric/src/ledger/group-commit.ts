@@ -5,6 +5,7 @@ import type { WrittenEntry } from './leaf-writer.ts'
 import type { LedgerLimits } from './limits.ts'
 import { encodeRecord } from './record.ts'
 import type { LedgerStore, StoredHead } from './store.ts'
+import type { SyncedHeads } from './synced-heads.ts'
 import type { Tree } from './tree.ts'
 
 interface Waiting {
@@ -26,8 +27,10 @@ export interface GroupCommitParts {
   readonly headTime: () => number
   /** Resolves when the backlog of unpublished entries has room for a group. */
   readonly room: () => Promise<void>
-  /** Called between durability and acknowledgement. */
-  readonly committed: (group: readonly WrittenEntry[], head: StoredHead) => void
+  /** Receives the heads that are acknowledged; no other part of the ledger has their signatures. */
+  readonly heads: Pick<SyncedHeads, 'wrote'>
+  /** Called between durability and acknowledgement, with the size that the group leads to. */
+  readonly committed: (group: readonly WrittenEntry[], size: number) => void
   readonly fatal: (cause: unknown) => void
 }
 
@@ -49,8 +52,14 @@ export class GroupCommit {
     this.#head = parts.head
   }
 
-  get head(): StoredHead {
-    return this.#head
+  /** Acknowledged entries. */
+  get size(): number {
+    return this.#head.size
+  }
+
+  /** Unix milliseconds of their head. */
+  get headAt(): number {
+    return this.#head.at
   }
 
   get lastCommitMs(): number | null {
@@ -107,14 +116,14 @@ export class GroupCommit {
 
   /**
    * 1. The record, entries and signed head together, is durable in the write-ahead log.
-   * 2. The head is durable in the head store.
-   * 3. The callers receive the result, and only now may the signature leave this process.
+   * 2. The head is written to the head store, and not synced.
+   * 3. The callers receive the result. `SyncedHeads` syncs the head before the signature leaves.
    *
    * A crash before 1 leaves a torn tail at worst: callers received nothing, it is discarded. A
-   * crash between 1 and 2 leaves one record beyond the head: start-up moves the head on to that
-   * same signature, so no second head of its size is ever signed. A head stored first would, after
-   * such a crash, promise entries that are not stored anywhere, and that looks the same as an
-   * attacker who cut them off.
+   * crash after 1 leaves records beyond the durable head: start-up moves the head on to the same
+   * signatures, so no second head of their sizes is ever signed. A head that is written before 1
+   * would, after a crash, promise entries that are not stored anywhere, and that looks the same as
+   * an attacker who cut them off.
    *
    * The lease is held before the signature and again before 3: a process that was paused finds that
    * another may append to this log. In between it may have written a record. A store that several
@@ -124,7 +133,7 @@ export class GroupCommit {
     const first = group[0]
     if (first === undefined) return
     try {
-      const { store, lease, tree, key, clock, committed, headTime } = this.#parts
+      const { store, lease, tree, key, clock, heads, committed, headTime } = this.#parts
       await lease.regain()
       if (first.index !== tree.size) throw new Error('the group does not continue the tree')
       for (const { entry } of group) tree.append(entry.leafHash)
@@ -147,7 +156,8 @@ export class GroupCommit {
       await lease.regain()
       if (this.#stopped !== null) throw this.#stopped.cause
       this.#head = head
-      committed(entries, head)
+      heads.wrote(head)
+      committed(entries, head.size)
     } catch (cause) {
       for (const { reject } of group) reject(cause)
       throw cause

@@ -46,8 +46,13 @@ function readOnly(store: LedgerStore): LedgerStore {
   const { heads, wal, resources } = store
   const nothing = () => Promise.resolve()
   return {
-    heads: { load: () => heads.load(), swap: nothing },
-    wal: { replay: (visit) => wal.replay(visit), trim: nothing, reset: nothing },
+    heads: { load: () => heads.load(), replace: nothing, sync: nothing },
+    wal: {
+      replay: (visit) => wal.replay(visit),
+      rewrite: nothing,
+      trim: nothing,
+      reset: nothing,
+    },
     resources: {
       read: (path) => resources.read(path),
       readPart: (path, position, length) => resources.readPart(path, position, length),

@@ -2,7 +2,7 @@
  * Every bound of the ledger module. Tests make them small; operators have no reason to change most.
  */
 export interface LedgerLimits {
-  /** Entries and bytes of one write-ahead record: what one group shares its two syncs with. */
+  /** Entries and bytes of one write-ahead record: what one group shares its sync with. */
   readonly groupEntriesMax: number
   readonly groupBytesMax: number
   /** Entries and bytes that wait for their group. Further callers wait until there is room. */
@@ -29,6 +29,11 @@ export interface LedgerLimits {
    */
   readonly publishDelayMs: number
   readonly publishEntries: number
+  /**
+   * The sync of a head begins this long after its commit, unless a receipt or the publication asks
+   * for it before: that of a commit which no client asks about.
+   */
+  readonly headSyncMs: number
   /** Facts with salts of one entry, encoded: a bundle holds 256 of them. */
   readonly detailBytesMax: number
   /** Below this much free space nothing begins any more, long before a write could fail. */
@@ -76,6 +81,7 @@ export const ledgerLimits: LedgerLimits = {
   windowBytesMax: 4 * 1024 * 1024,
   publishDelayMs: 250,
   publishEntries: 4096,
+  headSyncMs: 500,
   detailBytesMax: 512 * 1024,
   freeBytesMin: 256 * 1024 * 1024,
   freeBytesRead: 128 * 1024 * 1024,

@@ -1,7 +1,8 @@
 import { utf8 } from '@countersign/protocol'
 import type { Lease } from '../state/lease.ts'
 import type { LedgerLimits } from './limits.ts'
-import type { LedgerStore, Resource, StoredHead } from './store.ts'
+import type { LedgerStore, Resource } from './store.ts'
+import type { SyncedHead, SyncedHeads } from './synced-heads.ts'
 import {
   encodeBundle,
   encodeDetails,
@@ -20,7 +21,7 @@ export interface PublisherParts {
   readonly tree: Tree
   readonly window: Window
   readonly limits: LedgerLimits
-  readonly published: StoredHead
+  readonly heads: Pick<SyncedHeads, 'published' | 'release'>
   /** Called after a checkpoint is out; what it does delays the next one. */
   readonly after: (size: number) => Promise<void>
   readonly fatal: (cause: unknown) => void
@@ -35,28 +36,28 @@ const filesPerWrite = 16
  */
 export class Publisher {
   readonly #parts: PublisherParts
-  #published: StoredHead
-  #latest: StoredHead
+  #published: SyncedHead
+  #latestSize: number
   #running: Promise<void> | null = null
   #timer: ReturnType<typeof setTimeout> | null = null
   #stopped = false
 
   constructor(parts: PublisherParts) {
     this.#parts = parts
-    this.#published = parts.published
-    this.#latest = parts.published
+    this.#published = parts.heads.published
+    this.#latestSize = parts.heads.published.size
   }
 
-  get published(): StoredHead {
+  get published(): SyncedHead {
     return this.#published
   }
 
-  /** The head was acknowledged; it appears within the configured delay. */
-  announce(head: StoredHead): void {
-    this.#latest = head
+  /** The first `size` entries were acknowledged; they appear within the configured delay. */
+  announce(size: number): void {
+    this.#latestSize = size
     if (this.#running !== null || this.#stopped) return
     const { publishEntries, publishDelayMs } = this.#parts.limits
-    if (head.size - this.#published.size >= publishEntries) return this.#start()
+    if (size - this.#published.size >= publishEntries) return this.#start()
     // A process may end with this timer pending: the write-ahead log has everything.
     this.#timer ??= setTimeout(() => this.#start(), publishDelayMs).unref()
   }
@@ -72,7 +73,7 @@ export class Publisher {
 
   /** Resolves when everything announced so far is in tiles. */
   async flush(): Promise<void> {
-    const target = this.#latest.size
+    const target = this.#latestSize
     while (this.#published.size < target && !this.#stopped) {
       this.#start()
       await this.#running
@@ -95,26 +96,27 @@ export class Publisher {
 
   async #run(): Promise<void> {
     try {
-      await this.#publish(this.#latest)
+      await this.#publish(this.#latestSize)
     } catch (cause) {
       this.#stopped = true
       this.#parts.fatal(cause)
     } finally {
       this.#running = null
     }
-    if (this.#latest.size > this.#published.size) this.announce(this.#latest)
+    if (this.#latestSize > this.#published.size) this.announce(this.#latestSize)
   }
 
   /**
-   * Tiles and bundles first, then the checkpoint, then the write-ahead log is trimmed. A crash in
-   * between leaves files beyond the checkpoint, which are never requested and which the next round
-   * writes over, or records that are in tiles already, which start-up skips.
+   * The head is synced, then come tiles and bundles, then the checkpoint, then the write-ahead log
+   * is trimmed. A crash in between leaves files beyond the checkpoint, which are never requested
+   * and which the next round writes over, or records that are in tiles already, which start-up
+   * skips.
    */
-  async #publish(head: StoredHead): Promise<void> {
-    const { store, lease, tree, window, after } = this.#parts
+  async #publish(size: number): Promise<void> {
+    const { store, lease, tree, window, heads, after } = this.#parts
     const before = this.#published.size
-    if (head.size === before) return
-    await lease.regain()
+    if (size === before) return
+    const head = await heads.release(size)
     let batch: Resource[] = []
     for (const resource of this.#resources(before, head.size)) {
       batch.push(resource)

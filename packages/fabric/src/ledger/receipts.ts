@@ -7,14 +7,14 @@ import {
 } from '@countersign/protocol'
 import type { EntryReader, ReadEntry } from './entry-reader.ts'
 import { closesExchange } from './exchange-index.ts'
-import type { StoredHead } from './store.ts'
+import type { SyncedHead } from './synced-heads.ts'
 import type { Tree } from './tree.ts'
 
 export interface ReceiptParts {
   readonly origin: string
   readonly tree: Tree
-  /** Acknowledged, so its signature may leave. */
-  readonly head: StoredHead
+  /** Resolves to a head over at least `size` entries, whose checkpoint may leave. */
+  readonly release: (size: number) => Promise<SyncedHead>
 }
 
 /**
@@ -38,11 +38,12 @@ export async function findReceipt(
   const intent = entries.find(({ leaf }) => leaf.kind === 'intent')
   const chosen = intent === undefined ? [closing] : [intent, closing]
   const shown: ReceiptEntry[] = []
-  for (const entry of chosen) shown.push(await receiptEntry(entry, parts))
+  const head = await parts.release(closing.index + 1)
+  for (const entry of chosen) shown.push(await receiptEntry(entry, parts.tree, head))
   return createReceipt({ exchange, origin: parts.origin, entries: shown })
 }
 
-async function receiptEntry(entry: ReadEntry, { tree, head }: ReceiptParts): Promise<ReceiptEntry> {
+async function receiptEntry(entry: ReadEntry, tree: Tree, head: SyncedHead): Promise<ReceiptEntry> {
   const path = await tree.inclusionPath(entry.index, head.size)
   const facts: Record<string, DisclosedFact> = {}
   for (const { name, salt, value } of entry.facts) {

@@ -31,27 +31,31 @@ export interface Recovered {
 }
 
 /**
- * Brings back the one state that every acknowledged entry is in, or refuses. The head store states
- * how far the log was promised; tiles and write-ahead records must lead exactly there, or one
- * record beyond, which was never acknowledged to its callers.
+ * Brings back the one state that every acknowledged entry is in, or refuses. The stored head is the
+ * lower bound: no checkpoint that left the process is of a larger size. Tiles and write-ahead
+ * records lead there, or the log is damaged. Whole records beyond it are kept, as many as the log
+ * may hold: their heads were written, and lost before their sync. A torn record beyond it was not
+ * acknowledged, and `replay` leaves it out.
  */
 export async function recover(parts: RecoveryParts): Promise<Recovered> {
   const { store, key, limits } = parts
   const { head, intact } = await loadHead(parts)
-  const clockStep = checkClock(head, { ...parts, clockBehindMaxMs: limits.clockBehindMaxMs })
   const published = await loadPublished(parts, head)
   const tree = await restoreTree(parts, published)
   const window = new Window(published.size, limits.windowBytesMax)
   for (const entry of await loadPartialBundle(parts, tree)) window.add(entry.index, entry)
 
-  const replay = new Replay({ tree, window, key, published, promised: head })
+  const replay = new Replay({ tree, window, key, published, bound: head })
   await store.wal.replay((record) => replay.visit(record))
   const reached = replay.finish()
 
   if (reached.size === head.size && !intact) {
     throw new LedgerDamage('one copy of the stored head is damaged')
   }
-  if (reached.size > head.size) await store.heads.swap(head.size, reached)
+  const clockStep = checkClock(reached, { ...parts, clockBehindMaxMs: limits.clockBehindMaxMs })
+  if (reached.size > published.size) await store.wal.rewrite()
+  // Also where it is the same: after a failed sync, the system still shows what the disk has lost.
+  await store.heads.replace(head.size, reached)
   // From here on heads are of the accepted time.
   const newest = clockStep === null ? reached : { ...reached, at: clockStep.after }
   return { tree, window, published, head: newest, clockStep }
@@ -67,7 +71,7 @@ async function loadHead({ store, clock }: RecoveryParts) {
   }
   // Before the first entry, so that from then on a missing head store is never taken for a new log.
   const head: StoredHead = { size: 0, at: clock.now(), checkpoint: '' }
-  await store.heads.swap(null, head)
+  await store.heads.replace(null, head)
   return { head, intact: true }
 }
 
@@ -136,30 +140,30 @@ interface ReplayParts {
   readonly window: Window
   readonly key: CheckpointVerifier
   readonly published: StoredHead
-  readonly promised: StoredHead
+  /** No larger head left the process. */
+  readonly bound: StoredHead
 }
 
 /** Grows the tree by what is in no tile yet. */
 class Replay {
   readonly #parts: ReplayParts
   #reached: StoredHead
-  #beyond = 0
+  /** True once the log led to the size of the bound, with its root. */
+  #hasMet = false
 
   constructor(parts: ReplayParts) {
     this.#parts = parts
     this.#reached = parts.published
-    this.#checkPromise(parts.published)
+    this.#compare(parts.published)
   }
 
   visit({ firstIndex, body }: WalRecord): void {
-    const { tree, window, key, published, promised } = this.#parts
+    const { tree, window, key, published } = this.#parts
     const { entries, head } = parseRecord(body)
     const size = firstIndex + entries.length
     // In tiles already: a crash came between the checkpoint and the trimming of the log.
     if (size <= published.size) return
     if (firstIndex !== tree.size) throw new LedgerDamage('the write-ahead log has a gap')
-    if (tree.size >= promised.size) this.#beyond += 1
-    if (this.#beyond > 1) throw new LedgerDamage('the storage is ahead of the stored head')
     for (const [i, entry] of entries.entries()) {
       tree.append(leafHash(entry.leaf))
       window.add(firstIndex + i, entry)
@@ -169,25 +173,27 @@ class Replay {
       throw new LedgerDamage('a write-ahead record does not lead to its own checkpoint')
     }
     this.#reached = { size, at: head.at, checkpoint: head.checkpoint }
-    this.#checkPromise(this.#reached)
+    this.#compare(this.#reached)
   }
 
   finish(): StoredHead {
-    if (this.#reached.size < this.#parts.promised.size) {
+    if (!this.#hasMet) {
       throw new LedgerDamage('the stored head is ahead of the storage: entries are missing')
     }
     return this.#reached
   }
 
-  /** At the promised size there is one root, and no record may leap over it. */
-  #checkPromise(head: StoredHead): void {
-    const { key, promised } = this.#parts
-    if (head.size < promised.size || promised.size === 0) return
-    if (head.size > promised.size && this.#beyond === 1) return
-    if (head.size > promised.size) throw new LedgerDamage('the stored head was never committed')
-    const { root } = key.parseSigned(promised.checkpoint)
-    if (!equalBytes(root, key.parseSigned(head.checkpoint).root)) {
-      throw new LedgerDamage('another root was promised at this size')
+  /** At the size of the bound there is one root, and no record may leap over it. */
+  #compare(head: StoredHead): void {
+    const { key, bound } = this.#parts
+    if (this.#hasMet || head.size < bound.size) return
+    if (head.size > bound.size) throw new LedgerDamage('the stored head was never committed')
+    if (bound.size > 0) {
+      const { root } = key.parseSigned(bound.checkpoint)
+      if (!equalBytes(root, key.parseSigned(head.checkpoint).root)) {
+        throw new LedgerDamage('another root was promised at this size')
+      }
     }
+    this.#hasMet = true
   }
 }

@@ -1,4 +1,4 @@
-/** The newest tree head that the ledger ever promised to anyone. */
+/** A signed tree head. */
 export interface StoredHead {
   /** Leaves of the tree; 0 before the genesis entry. */
   readonly size: number
@@ -11,14 +11,16 @@ export interface StoredHead {
 export interface LoadedHead {
   readonly head: StoredHead
   /**
-   * False when one copy of two is unreadable. Only a crash between a write-ahead record and its
-   * head explains that, so it is damage wherever no record lies beyond the head.
+   * False when one copy of two is unreadable. Only a crash while a commit wrote its head explains
+   * that, and its record is durable before, so it is damage wherever no record lies beyond the
+   * head.
    */
   readonly intact: boolean
 }
 
 /**
- * The store of the state that the ledger must never sign twice. Best on another disk than the rest.
+ * The store of the head that the log must never fall behind: no checkpoint of a larger size has
+ * left the process. Best on another disk than the rest.
  */
 export interface HeadStore {
   /**
@@ -27,10 +29,17 @@ export interface HeadStore {
    */
   load(): Promise<LoadedHead | null>
   /**
-   * Replaces the head of `previousSize` (null: none was ever stored), durable on resolve. Rejects,
-   * with nothing changed, when the stored head is another one: a second writer is at work.
+   * Begins anew with `next`, which is durable on resolve even where the system lost what it still
+   * shows, as after a failed sync. A crash leaves everything as it was, or `next`. Rejects, with
+   * nothing changed, when the newest head is not of `previousSize` (null: none was ever stored): a
+   * second writer is at work.
    */
-  swap(previousSize: number | null, next: StoredHead): Promise<void>
+  replace(previousSize: number | null, next: StoredHead): Promise<void>
+  /**
+   * On resolve, the head of every commit that resolved before the call is durable, or a larger one
+   * in its place. At any time, a crash leaves the head that was durable last, or a larger one.
+   */
+  sync(): Promise<void>
 }
 
 export interface WalRecord {
@@ -41,11 +50,16 @@ export interface WalRecord {
 /** Entries on their way into tiles. One caller at a time. */
 export interface WriteAheadLog {
   /**
-   * Every whole record, oldest first, durable from here on even where the process that wrote it
-   * died before its sync. Stops at a torn tail, which was never acknowledged; rejects on damage
-   * anywhere else.
+   * Every whole record, oldest first. Stops at a torn tail, which was never acknowledged; rejects
+   * on damage anywhere else.
    */
   replay(visit: (record: WalRecord) => void): Promise<void>
+  /**
+   * On resolve, what `replay` shows is durable, even where the process that wrote it died before
+   * its sync, or the sync failed and the system still shows what it has lost. A crash leaves every
+   * record as it was.
+   */
+  rewrite(): Promise<void>
   /** May forget records whose entries all lie below `size`. */
   trim(size: number): Promise<void>
   /** Forgets every record and any torn tail. */
@@ -96,10 +110,10 @@ export interface LedgerStore {
   readonly wal: WriteAheadLog
   readonly resources: ResourceStore
   /**
-   * Appends the record to the write-ahead log, then swaps the head: on resolve both are durable. A
-   * crash leaves neither, a torn record that `replay` leaves out, or the record without its head;
-   * never the head without its record. One caller at a time; after a rejection the outcome is
-   * unknown.
+   * Appends the record to the write-ahead log, and writes the head once the record is durable: on
+   * resolve, the record is durable and the head is not, until `heads.sync`. A crash leaves neither,
+   * a torn record that `replay` leaves out, the record without its head, or both; never the head
+   * without its record. One caller at a time; after a rejection the outcome is unknown.
    */
   commit(commit: LedgerCommit): Promise<void>
   /** On the fullest of the volumes. */

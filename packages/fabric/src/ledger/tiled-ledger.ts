@@ -31,6 +31,7 @@ import type { Recovered } from './recovery.ts'
 import { findPublicResource } from './resources.ts'
 import type { SpaceGuard, SpacePurpose, SpaceState } from './space-guard.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
+import { SyncedHeads } from './synced-heads.ts'
 import type { TermIndex } from './term-index.ts'
 import { ExchangeNotOpen, LedgerUnavailable } from './unavailable.ts'
 
@@ -57,6 +58,7 @@ export interface TiledLedgerParts {
 export class TiledLedger implements Ledger {
   readonly #parts: TiledLedgerParts
   readonly #commit: GroupCommit
+  readonly #heads: SyncedHeads
   readonly #publisher: Publisher
   readonly #queue: AppendQueue
   readonly #intents: OpenIntentTable
@@ -88,36 +90,25 @@ export class TiledLedger implements Ledger {
     this.#lines = new ExchangeLines({ ...serving, index, terms })
     const fatal = (cause: unknown) => this.#fail(cause)
     lease.onLost(fatal)
+    const heads = new SyncedHeads({ store: store.heads, lease, limits, head, published, fatal })
+    this.#heads = heads
     this.#publisher = new Publisher({
-      store,
-      lease,
-      tree,
-      window,
-      limits,
-      published,
-      fatal,
+      ...{ store, lease, tree, window, limits, heads, fatal },
       after: (size) => {
         terms.store(size)
         return index.store(size)
       },
     })
     this.#commit = new GroupCommit({
-      store,
-      lease,
-      tree,
-      key,
-      clock,
-      limits,
-      head,
+      ...{ store, lease, tree, key, clock, limits, head, heads, fatal },
       headTime: () => this.#watch.headTime(),
-      fatal,
       room: () => this.#publisher.room(),
-      committed: (group, reached) => {
-        const first = reached.size - group.length
+      committed: (group, size) => {
+        const first = size - group.length
         for (const [i, { leaf, detail }] of group.entries()) {
           window.add(first + i, { leaf, detail })
         }
-        this.#publisher.announce(reached)
+        this.#publisher.announce(size)
         this.#reads.announce()
       },
     })
@@ -136,7 +127,7 @@ export class TiledLedger implements Ledger {
   }
 
   get size(): number {
-    return this.#commit.head.size
+    return this.#commit.size
   }
 
   get state(): LedgerState {
@@ -150,7 +141,7 @@ export class TiledLedger implements Ledger {
       lastCommitMs: this.#commit.lastCommitMs,
       unpublishedBytes: recovered.window.unpublishedBytes,
       space: space.space,
-      headAt: this.#commit.head.at,
+      headAt: this.#commit.headAt,
     }
   }
 
@@ -165,7 +156,7 @@ export class TiledLedger implements Ledger {
   /** Called once, by `openLedger`. */
   async start(): Promise<void> {
     const { store, clock, index, key, origin } = this.#parts
-    this.#publisher.announce(this.#commit.head)
+    this.#publisher.announce(this.#commit.size)
     await this.#publisher.flush()
     this.#assertServing()
     await this.#confirmPublished()
@@ -325,13 +316,12 @@ export class TiledLedger implements Ledger {
   }
 
   async findReceipt(exchange: string): Promise<Uint8Array | null> {
-    const { lease, origin, recovered } = this.#parts
-    // A receipt carries the signature of the head.
-    const regained = lease.regain()
-    if (regained !== null) await this.#regained(regained)
-    const { head } = this.#commit
+    const { origin, recovered } = this.#parts
     const entries = await this.#entriesOf(exchange)
-    return findReceipt(exchange, entries, { origin, tree: recovered.tree, head })
+    return findReceipt(exchange, entries, {
+      ...{ origin, tree: recovered.tree },
+      release: (size) => this.#regained(this.#heads.release(size)),
+    })
   }
 
   async explain(exchange: string): Promise<readonly OpenedEntry[]> {
@@ -387,10 +377,14 @@ export class TiledLedger implements Ledger {
       await this.#publisher.flush()
       await this.#publisher.stop()
       await this.#parts.terms.stop()
-      if (this.#stopped === null) await store.wal.reset()
+      if (this.#stopped === null) {
+        await this.#heads.flush()
+        await store.wal.reset()
+      }
     } finally {
       this.#stopped ??= new LedgerUnavailable('the ledger is closed')
       this.#reads.close()
+      await this.#heads.stop(this.#stopped)
       await store.close()
     }
   }
@@ -415,10 +409,11 @@ export class TiledLedger implements Ledger {
   }
 
   /** Another process may append to the log now, so that what is known here may be old. */
-  async #regained(regained: Promise<void>): Promise<void> {
+  async #regained<Result>(regained: Promise<Result>): Promise<Result> {
     try {
-      await regained
+      return await regained
     } catch (cause) {
+      this.#assertServing()
       throw new LedgerUnavailable('the lease of the log slot is lost', { cause })
     }
   }
@@ -437,6 +432,7 @@ export class TiledLedger implements Ledger {
     this.#commit.stop(this.#stopped)
     this.#queue.stop(this.#stopped)
     void this.#publisher.stop()
+    void this.#heads.stop(this.#stopped)
     void this.#expiry.stop()
     void this.#parts.terms.stop()
     this.#parts.space.stop()

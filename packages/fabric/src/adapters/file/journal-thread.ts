@@ -5,8 +5,8 @@ import type { JournalPlaces, LedgerJournal } from './ledger-journal.ts'
 
 /** Main thread to worker. The body of a commit is one part, which changes hands. */
 export type JournalCall =
-  | { readonly name: 'load' | 'replay' | 'reset' | 'close' }
-  | { readonly name: 'swap'; readonly previousSize: number | null; readonly next: StoredHead }
+  | { readonly name: 'load' | 'sync' | 'replay' | 'rewrite' | 'reset' | 'close' }
+  | { readonly name: 'replace'; readonly previousSize: number | null; readonly next: StoredHead }
   | { readonly name: 'trim'; readonly size: number }
   | { readonly name: 'commit'; readonly commit: LedgerCommit }
 
@@ -19,7 +19,7 @@ interface Waiting {
 }
 
 /**
- * The journal in a thread of its own, where a commit is four system calls in a row. In the thread
+ * The journal in a thread of its own, where a commit is three system calls in a row. In the thread
  * pool each of them would wait for the event loop to ask for the next one, twice as long as the
  * disk needs on a busy server.
  */
@@ -34,13 +34,15 @@ export function startJournalThread(
       async replay(visit) {
         for (const record of (await thread.ask({ name: 'replay' })) as WalRecord[]) visit(record)
       },
+      rewrite: async () => void (await thread.ask({ name: 'rewrite' })),
       trim: async (size) => void (await thread.ask({ name: 'trim', size })),
       reset: async () => void (await thread.ask({ name: 'reset' })),
     },
     heads: {
       load: async () => (await thread.ask({ name: 'load' })) as LoadedHead | null,
-      swap: async (previousSize, next) =>
-        void (await thread.ask({ name: 'swap', previousSize, next })),
+      replace: async (previousSize, next) =>
+        void (await thread.ask({ name: 'replace', previousSize, next })),
+      sync: async () => void (await thread.ask({ name: 'sync' })),
     },
     async commit(commit) {
       const body = joined(commit.body)

@@ -10,10 +10,14 @@ async function carryOut(journal: LedgerJournal, call: JournalCall): Promise<unkn
       return journal.commit(call.commit)
     case 'load':
       return journal.heads.load()
-    case 'swap':
-      return journal.heads.swap(call.previousSize, call.next)
+    case 'replace':
+      return journal.heads.replace(call.previousSize, call.next)
+    case 'sync':
+      return journal.heads.sync()
     case 'trim':
       return journal.wal.trim(call.size)
+    case 'rewrite':
+      return journal.wal.rewrite()
     case 'reset':
       return journal.wal.reset()
     case 'close':

@@ -1,12 +1,15 @@
+import { Serializer } from '../../concurrency/serializer.ts'
 import type { HeadStore, LoadedHead, StoredHead } from '../../ledger/store.ts'
 import { crc32c } from '../../lib/crc32c.ts'
 import type { DurableFile, FileLayer } from '../../lib/durable-file.ts'
 import { otherFormat } from '../data-format.ts'
 
 /**
- * Two slots of a page each, written in turn and in place: no metadata changes, so the sync costs
- * one write, and no disk tears two pages with one. A slot is `magic(4) ‖ uint64 sequence ‖ uint64
- * size ‖ uint64 time ‖ uint16 length ‖ checkpoint ‖ zeros ‖ CRC-32C(4)`.
+ * Two slots of a page each, written in place: no metadata changes, so the sync costs one write, and
+ * no disk tears two pages with one. A head goes to the slot that the last sync did not cover, again
+ * and again until the next sync: a crash may tear that slot, and leaves the other one whole. A slot
+ * is `magic(4) ‖ uint64 sequence ‖ uint64 size ‖ uint64 time ‖ uint16 length ‖ checkpoint ‖
+ * zeros ‖ CRC-32C(4)`.
  */
 const slotBytes = 4096
 const magic = 0x43_53_48_34
@@ -19,6 +22,8 @@ const formerFormats: ReadonlyMap<number, number> = new Map([
 const fixedBytes = 30
 const checkpointBytesMax = slotBytes - fixedBytes - 4
 
+type Place = 0 | 1
+
 interface Slot {
   readonly sequence: number
   readonly head: StoredHead
@@ -27,53 +32,84 @@ interface Slot {
 export class FileHeadStore implements HeadStore {
   readonly #files: FileLayer
   readonly #directory: string
+  /** A write during a sync would leave open which of the two heads that sync has covered. */
+  readonly #turns = new Serializer()
   #file: DurableFile | null = null
-  /** The newest valid slot and where it stands; the next goes to the other place. */
-  #newest: (Slot & { readonly place: 0 | 1 }) | null = null
+  /** The newest head and where it stands. */
+  #newest: (Slot & { readonly place: Place }) | null = null
+  /** The slot that the last sync covered: never written. */
+  #synced: Place = 0
 
   constructor(files: FileLayer, directory: string) {
     this.#files = files
     this.#directory = directory
   }
 
-  async load(): Promise<LoadedHead | null> {
-    this.#file ??= await this.#files.open(this.#path, 'update')
-    if (this.#file === null) return null
-    await this.#file.sync()
-    await this.#files.syncDirectory(this.#directory)
-    const slots = [await readSlot(this.#file, 0), await readSlot(this.#file, 1)] as const
-    const [first, second] = slots
-    const place = (second?.sequence ?? -1) > (first?.sequence ?? -1) ? 1 : 0
-    const newest = slots[place]
-    if (newest === null) throw new Error('no copy of the stored head is readable')
-    this.#newest = { ...newest, place }
-    return { head: newest.head, intact: first !== null && second !== null }
+  load(): Promise<LoadedHead | null> {
+    return this.#turns.run(async () => {
+      this.#file ??= await this.#files.open(this.#path, 'update')
+      if (this.#file === null) return null
+      await this.#file.sync()
+      await this.#files.syncDirectory(this.#directory)
+      const slots = [await readSlot(this.#file, 0), await readSlot(this.#file, 1)] as const
+      const [first, second] = slots
+      const place = (second?.sequence ?? -1) > (first?.sequence ?? -1) ? 1 : 0
+      const newest = slots[place]
+      if (newest === null) throw new Error('no copy of the stored head is readable')
+      this.#newest = { ...newest, place }
+      this.#synced = place
+      return { head: newest.head, intact: first !== null && second !== null }
+    })
   }
 
-  async swap(previousSize: number | null, next: StoredHead): Promise<void> {
-    const current = this.#newest
-    if ((current?.head.size ?? null) !== previousSize) {
-      throw new Error('the stored head is not the one to be replaced')
-    }
-    if (current === null || this.#file === null) return this.#create(next)
-    const place = current.place === 0 ? 1 : 0
-    const slot = { sequence: current.sequence + 1, head: next }
-    await this.#file.write(place * slotBytes, encodeSlot(slot))
-    await this.#file.sync()
-    this.#newest = { ...slot, place }
+  replace(previousSize: number | null, next: StoredHead): Promise<void> {
+    return this.#turns.run(async () => {
+      this.#assertNewest(previousSize)
+      await this.#create(next)
+    })
   }
 
-  async close(): Promise<void> {
-    const file = this.#file
-    this.#file = null
-    await file?.close()
+  /** Replaces the head of `previousSize`; it may be lost until `sync` resolves. */
+  write(previousSize: number, next: StoredHead): Promise<void> {
+    return this.#turns.run(async () => {
+      const { newest, file } = this.#assertNewest(previousSize)
+      if (newest === null || file === null) throw new Error('there is no stored head')
+      const place = this.#synced === 0 ? 1 : 0
+      const slot = { sequence: newest.sequence + 1, head: next }
+      await file.write(place * slotBytes, encodeSlot(slot))
+      this.#newest = { ...slot, place }
+    })
+  }
+
+  sync(): Promise<void> {
+    return this.#turns.run(async () => {
+      if (this.#newest === null || this.#newest.place === this.#synced) return
+      await this.#file?.sync()
+      this.#synced = this.#newest.place
+    })
+  }
+
+  close(): Promise<void> {
+    return this.#turns.run(async () => {
+      const file = this.#file
+      this.#file = null
+      await file?.close()
+    })
   }
 
   get #path(): string {
     return `${this.#directory}/head`
   }
 
-  /** Under another name first: a crash leaves no head store, or a whole one. */
+  #assertNewest(size: number | null) {
+    const newest = this.#newest
+    if ((newest?.head.size ?? null) !== size) {
+      throw new Error('the stored head is not the one to be replaced')
+    }
+    return { newest, file: this.#file }
+  }
+
+  /** Under another name first: a crash leaves the head store as it was, or a whole one. */
   async #create(head: StoredHead): Promise<void> {
     const temporary = `${this.#path}.new`
     const file = await this.#files.open(temporary, 'create')
@@ -82,8 +118,10 @@ export class FileHeadStore implements HeadStore {
     await file.sync()
     await this.#files.rename(temporary, this.#path)
     await this.#files.syncDirectory(this.#directory)
+    await this.#file?.close()
     this.#file = file
     this.#newest = { sequence: 1, head, place: 1 }
+    this.#synced = 1
   }
 }
 
@@ -101,7 +139,7 @@ function encodeSlot({ sequence, head }: Slot): Buffer {
   return bytes
 }
 
-async function readSlot(file: DurableFile, place: 0 | 1): Promise<Slot | null> {
+async function readSlot(file: DurableFile, place: Place): Promise<Slot | null> {
   const read = await file.read(place * slotBytes, slotBytes)
   if (read.length !== slotBytes) return null
   const bytes = Buffer.from(read)

@@ -3,10 +3,7 @@ import type { FileLayer } from '../../lib/durable-file.ts'
 import { FileHeadStore } from './ledger-heads.ts'
 import { FileWriteAheadLog } from './ledger-wal.ts'
 
-/**
- * The two stores that every entry passes before it is acknowledged: the write-ahead log, then the
- * stored head.
- */
+/** The two stores that every entry passes: the write-ahead log, then the stored head. */
 export interface LedgerJournal {
   readonly wal: WriteAheadLog
   readonly heads: HeadStore
@@ -29,7 +26,7 @@ export function openJournal(files: FileLayer, places: JournalPlaces): LedgerJour
     heads,
     async commit({ firstIndex, count, body, previousSize, head }) {
       await wal.append(firstIndex, count, body)
-      await heads.swap(previousSize, head)
+      await heads.write(previousSize, head)
     },
     async close() {
       await wal.close()

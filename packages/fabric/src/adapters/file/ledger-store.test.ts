@@ -3,13 +3,16 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import * as fc from 'fast-check'
+import { afterAll, expect, test, vi } from 'vitest'
 import { ledgerStoreContract } from '../../../../../test/contracts/ledger-store.ts'
+import { deadline } from '../../../../../test/harness/deadline.ts'
 import { LossyDisk } from '../../../../../tools/crash/lossy-files.ts'
 import { recordsOf } from '../../../../../tools/crash/lossy-ledger.ts'
 import { crc32c } from '../../lib/crc32c.ts'
-import { systemFiles } from '../../lib/durable-file.ts'
+import { type DurableFile, type FileLayer, systemFiles } from '../../lib/durable-file.ts'
 import { lockFile } from './file-lock.ts'
+import { FileHeadStore } from './ledger-heads.ts'
 import { openFileLedgerStore } from './ledger-store.ts'
 import { FileWriteAheadLog, WalDamage } from './ledger-wal.ts'
 
@@ -79,7 +82,7 @@ test('the second store of one head directory is refused and lets go of its own l
 test('a failed write of the thread is reported; a write after its end is refused', async () => {
   const directory = await temporaryDirectory()
   const store = await openFileLedgerStore({ directory })
-  await store.heads.swap(null, { size: 0, at: 0, checkpoint: '' })
+  await store.heads.replace(null, { size: 0, at: 0, checkpoint: '' })
   await rm(`${directory}/wal`, { recursive: true })
   const head = { size: 1, at: 1, checkpoint: 'one' }
   const commit = {
@@ -154,7 +157,7 @@ test('a head of an earlier format is refused in either copy, and never overwritt
   const files = new LossyDisk()
   const open = () => openFileLedgerStore({ directory: '/ledger', files, lock: files.lock })
   const store = await open()
-  await store.heads.swap(null, { size: 0, at: 0, checkpoint: 'head 0' })
+  await store.heads.replace(null, { size: 0, at: 0, checkpoint: 'head 0' })
   await store.close()
   const whole = files.readWhole('/ledger/head')
   for (const start of [0, 4096]) {
@@ -169,14 +172,23 @@ test('a head of an earlier format is refused in either copy, and never overwritt
   }
 })
 
+const headOf = (size: number) => ({ size, at: size, checkpoint: `head ${size}` })
+
+function commitOf(size: number) {
+  const body = [Buffer.from(`record ${size}`)]
+  const previousSize = size - 1
+  return { firstIndex: previousSize, count: 1, body, previousSize, head: headOf(size), fence: 1 }
+}
+
 test('one readable copy of the head is enough, and the unreadable one is reported', async () => {
   const files = new LossyDisk()
   const open = () => openFileLedgerStore({ directory: '/ledger', files, lock: files.lock })
   const store = await open()
-  const head = (size: number) => ({ size, at: size, checkpoint: `head ${size}` })
-  await store.heads.swap(null, head(0))
-  await store.heads.swap(0, head(1))
-  await store.heads.swap(1, head(2))
+  await store.heads.replace(null, headOf(0))
+  for (const size of [1, 2]) {
+    await store.commit(commitOf(size))
+    await store.heads.sync()
+  }
   await store.close()
   const whole = files.readWhole('/ledger/head')
   const sizes = new Set<number>()
@@ -191,4 +203,112 @@ test('one readable copy of the head is enough, and the unreadable one is reporte
     await again.close()
   }
   expect(sizes).toEqual(new Set([1, 2]))
+})
+
+test('a loss of power leaves the head that was synced last, or a larger one, whatever it tears', async () => {
+  const steps = fc.array(fc.constantFrom('commit', 'sync'), { maxLength: 30 })
+  await fc.assert(
+    fc.asyncProperty(steps, fc.infiniteStream(fc.boolean()), async (taken, coins) => {
+      const disk = new LossyDisk()
+      const open = () =>
+        openFileLedgerStore({ directory: '/ledger', files: disk.mount(), lock: disk.lock })
+      let store = await open()
+      await store.heads.replace(null, headOf(0))
+      let size = 0
+      let synced = 0
+      // Two lives: the second one goes on with what the first loss left.
+      for (let life = 0; life < 2; life++) {
+        for (const step of taken) {
+          if (step === 'commit') await store.commit(commitOf(++size))
+          else {
+            await store.heads.sync()
+            synced = size
+          }
+        }
+        disk.powerLoss(() => coins.next().value)
+        store = await open()
+        const head = (await store.heads.load())?.head
+        expect(head?.size).toBeGreaterThanOrEqual(synced)
+        expect(head).toEqual(headOf(head?.size ?? -1))
+        size = synced = head?.size ?? 0
+      }
+    }),
+  )
+})
+
+test('a head that is written while a sync is under way does not count as synced', async () => {
+  const disk = new LossyDisk()
+  await disk.makeDirectory('/heads')
+  await disk.syncDirectory('')
+  const answers: (() => void)[] = []
+  const hold = { isDue: false }
+  /** A sync covers what was written before it, and its answer may come any time later. */
+  const slow = (file: DurableFile): DurableFile => ({
+    ...file,
+    async sync() {
+      await file.sync()
+      if (hold.isDue) await new Promise<void>((answer) => answers.push(answer))
+    },
+  })
+  const open = async (path: string, mode: 'create') => slow(await disk.open(path, mode))
+  const files: FileLayer = {
+    open: open as FileLayer['open'],
+    rename: (from, to) => disk.rename(from, to),
+    remove: (path) => disk.remove(path),
+    list: (directory) => disk.list(directory),
+    makeDirectory: (path) => disk.makeDirectory(path),
+    syncDirectory: (path) => disk.syncDirectory(path),
+    freeBytes: () => disk.freeBytes(),
+  }
+  const heads = new FileHeadStore(files, '/heads')
+  await heads.replace(null, headOf(0))
+  await heads.write(0, headOf(1))
+  hold.isDue = true
+  const syncing = heads.sync()
+  await vi.waitFor(() => expect(answers).toHaveLength(1), deadline)
+  const writing = heads.write(1, headOf(2))
+  await new Promise(setImmediate)
+  for (const answer of answers) answer()
+  await Promise.all([syncing, writing])
+  await heads.write(2, headOf(3))
+  let sector = 0
+  // Of every write, every other sector reaches the disk.
+  disk.powerLoss(() => sector++ % 2 === 0)
+  const loaded = await new FileHeadStore(disk, '/heads').load()
+  expect(loaded?.head).toEqual(headOf(1))
+})
+
+test('a sync that failed is not taken for done by the next process', async () => {
+  const disk = new LossyDisk()
+  const open = () =>
+    openFileLedgerStore({ directory: '/ledger', files: disk.mount(), lock: disk.lock })
+  const store = await open()
+  await store.heads.replace(null, headOf(0))
+  await store.commit(commitOf(1))
+  disk.failNext('sync')
+  await expect(store.heads.sync()).rejects.toThrow('EIO')
+  disk.restart()
+  const again = await open()
+  expect((await again.heads.load())?.head).toEqual(headOf(1))
+  await again.heads.replace(1, headOf(1))
+  disk.powerLoss('synced')
+  expect((await (await open()).heads.load())?.head).toEqual(headOf(1))
+})
+
+test('a record whose sync failed is kept by the next process, once it has written it anew', async () => {
+  const disk = new LossyDisk()
+  const open = () =>
+    openFileLedgerStore({ directory: '/ledger', files: disk.mount(), lock: disk.lock })
+  const store = await open()
+  await store.heads.replace(null, headOf(0))
+  await store.commit(commitOf(1))
+  disk.failNext('sync')
+  await expect(store.commit(commitOf(2))).rejects.toThrow('EIO')
+  disk.restart()
+  const again = await open()
+  await again.wal.rewrite()
+  disk.powerLoss('synced')
+  const found: number[] = []
+  await (await open()).wal.replay(({ firstIndex }) => void found.push(firstIndex))
+  expect(found).toEqual([0, 1])
 })

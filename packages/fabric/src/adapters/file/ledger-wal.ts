@@ -16,6 +16,8 @@ const segmentBytesMax = 16 * 1024 * 1024
  */
 const extentBytes = 256 * 1024
 const zeros = Buffer.alloc(extentBytes)
+/** A crash during a rewrite leaves a file of such a name, until the next reset. */
+const temporary = '.new'
 
 interface Segment {
   readonly path: string
@@ -66,7 +68,6 @@ export class FileWriteAheadLog implements WriteAheadLog {
 
   async replay(visit: (record: WalRecord) => void): Promise<void> {
     const names = await this.#names()
-    await this.#files.syncDirectory(this.#directory)
     for (const [i, name] of names.entries()) {
       const bytes = await readFile(this.#files, `${this.#directory}/${name}`)
       const end = replaySegment(bytes, visit)
@@ -77,6 +78,23 @@ export class FileWriteAheadLog implements WriteAheadLog {
         throw new WalDamage('the write-ahead log is damaged before its end')
       }
     }
+  }
+
+  /** Into new files: a sync of the old ones would write nothing of what a failed one gave up. */
+  async rewrite(): Promise<void> {
+    for (const name of await this.#names()) {
+      const path = `${this.#directory}/${name}`
+      const bytes = await readFile(this.#files, path)
+      const file = await this.#files.open(path + temporary, 'create')
+      try {
+        await file.write(0, bytes)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await this.#files.rename(path + temporary, path)
+    }
+    await this.#files.syncDirectory(this.#directory)
   }
 
   async trim(size: number): Promise<void> {
@@ -98,6 +116,9 @@ export class FileWriteAheadLog implements WriteAheadLog {
     this.#old.length = 0
     // Oldest first: a crash in between must not leave a gap before records.
     for (const name of await this.#names()) await this.#files.remove(`${this.#directory}/${name}`)
+    for (const name of await this.#files.list(this.#directory)) {
+      if (name.endsWith(temporary)) await this.#files.remove(`${this.#directory}/${name}`)
+    }
     await this.#files.syncDirectory(this.#directory)
   }
 
@@ -185,10 +206,9 @@ function isBlank(bytes: Buffer): boolean {
 }
 
 async function readFile(files: FileLayer, path: string): Promise<Buffer> {
-  const file = await files.open(path, 'update')
+  const file = await files.open(path, 'read')
   if (file === null) throw new WalDamage('a segment of the write-ahead log vanished')
   try {
-    await file.sync()
     const bytes = await file.read(0, await file.size())
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   } finally {

@@ -177,7 +177,7 @@ export class TermIndex {
     return found
   }
 
-  /** Positions are null where there are no terms: any entry may match. */
+  /** Positions are null without a term: any entry may match. */
   async #lookup(segment: number, terms: readonly Term[]) {
     let tail = this.#tails.get(segment)
     if (tail === undefined && segment >= this.#filesEnd) tail = this.#tail(segment)

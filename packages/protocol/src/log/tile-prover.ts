@@ -50,7 +50,7 @@ export async function proveInclusion(
   readTile: ReadLogTile,
 ): Promise<InclusionProof> {
   if (!isSize(size) || !isSize(index) || index >= size)
-    throw new RangeError('there is no such leaf')
+    throw new RangeError('the index is beyond the tree')
   const tiles = await VerifiedTiles.open(size, root, readTile)
   const leafHash = await tiles.root([index, index + 1])
   return { leafHash, index, size, root, path: await tiles.path(inclusionRanges(index, size)) }

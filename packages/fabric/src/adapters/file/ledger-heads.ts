@@ -73,7 +73,7 @@ export class FileHeadStore implements HeadStore {
   write(previousSize: number, next: StoredHead): Promise<void> {
     return this.#turns.run(async () => {
       const { newest, file } = this.#assertNewest(previousSize)
-      if (newest === null || file === null) throw new Error('there is no stored head')
+      if (newest === null || file === null) throw new Error('no head was stored yet')
       const place = this.#synced === 0 ? 1 : 0
       const slot = { sequence: newest.sequence + 1, head: next }
       await file.write(place * slotBytes, encodeSlot(slot))

@@ -48,9 +48,9 @@ export class IssuerKeys {
   }
 
   /**
-   * Asked for with each use of a token, so that old keys are read again behind it. NaN where they
-   * have to be read first, and once they are worth nothing: what they verified is no longer good
-   * either.
+   * Asked for with each use of a token, so that old keys are read again behind it. NaN when they
+   * are so old that they must be read before the next decision: a token that they verified is
+   * verified again.
    */
   get version(): number {
     if (this.#keys === null) return this.#version

@@ -68,6 +68,40 @@ export function verifyConsistencyWith(hash: Hash, proof: ConsistencyProof): bool
   return run(consistency(proof), hash)
 }
 
+/** RFC 6962 root over leaves of these hashes, of which there is at least one (section 2.1). */
+export function treeRootWith(hash: Hash, leafHashes: readonly Uint8Array[]): Uint8Array {
+  const [first] = leafHashes
+  if (first === undefined) throw new RangeError('an empty tree has no leaf')
+  if (leafHashes.length === 1) return first
+  const middle = leftSize(leafHashes.length)
+  return hashNodeWith(
+    hash,
+    treeRootWith(hash, leafHashes.slice(0, middle)),
+    treeRootWith(hash, leafHashes.slice(middle)),
+  )
+}
+
+/** Sibling hashes of the leaf at `index`, from the leaf to that root (section 2.1.1). */
+export function treePathWith(
+  hash: Hash,
+  leafHashes: readonly Uint8Array[],
+  index: number,
+): readonly Uint8Array[] {
+  if (leafHashes.length <= 1) return []
+  const middle = leftSize(leafHashes.length)
+  const [left, right] = [leafHashes.slice(0, middle), leafHashes.slice(middle)]
+  return index < middle
+    ? [...treePathWith(hash, left, index), treeRootWith(hash, right)]
+    : [...treePathWith(hash, right, index - middle), treeRootWith(hash, left)]
+}
+
+/** The largest power of two below `size`. */
+function leftSize(size: number): number {
+  let left = 1
+  while (left * 2 < size) left *= 2
+  return left
+}
+
 /** A verification written once: it yields what to hash and is handed the hash. */
 type Verification = Generator<Uint8Array, boolean, Uint8Array>
 

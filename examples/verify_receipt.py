@@ -85,6 +85,7 @@ def verify_entry(entry, exchange, slot):
     check(encode(leaf) == data, "a leaf in another encoding")
     version, leaf_exchange, kind, at, commitments = leaf
     check(version == 2 and leaf_exchange == exchange, "a leaf of another exchange")
+    check(type(at) is int and 0 <= at < 2**53, "a time that is not in milliseconds")
     facts = {}
     for name, opened in entry["facts"].items():
         check(opened.keys() == {"salt", "value"}, "a fact with other members")

@@ -173,6 +173,24 @@ const changes: Readonly<Record<string, (receipt: Receipt) => void>> = {
   },
 }
 
+/** A log of one entry, whatever it is, by a key that the trust certifies. */
+function forgedLog() {
+  const key = signingKey()
+  const { origin = '' } = world.caller.trust.slots[0] ?? {}
+  const noteKey = { name: origin, type: noteKeyType.ed25519, publicKey: key.publicKey }
+  const keyId = noteKeyIdWith(sha256, noteKey)
+  const trust = otherFabric(world.caller.trust, { vkey: formatVkey({ ...noteKey, keyId }) })
+  const receiptOfLeaf = (leaf: Uint8Array) => {
+    const text = formatCheckpoint({ origin, size: 1, root: hashLeafWith(sha256, leaf) })
+    const signature = key.sign(utf8(text))
+    const checkpoint = formatNote(text, [{ name: origin, keyId, signature }])
+    const proof = formatTlogProof({ index: 0, path: [], checkpoint })
+    const entries = [{ leaf, proof, facts: {} }]
+    return createReceipt({ exchange: exchange as ExchangeId, origin, entries })
+  }
+  return { trust, receiptOfLeaf }
+}
+
 describe('the verifier in Python', () => {
   test('accepts the receipt of a running fabric, and shows its facts', () => {
     const { status, stdout, stderr } = verify(receipt)
@@ -213,19 +231,7 @@ describe('the verifier in Python', () => {
   })
 
   test('refuses a leaf in another encoding, also where the log holds it', () => {
-    const key = signingKey()
-    const { origin = '' } = world.caller.trust.slots[0] ?? {}
-    const noteKey = { name: origin, type: noteKeyType.ed25519, publicKey: key.publicKey }
-    const keyId = noteKeyIdWith(sha256, noteKey)
-    const trust = otherFabric(world.caller.trust, { vkey: formatVkey({ ...noteKey, keyId }) })
-    const receiptOfLeaf = (leaf: Uint8Array) => {
-      const text = formatCheckpoint({ origin, size: 1, root: hashLeafWith(sha256, leaf) })
-      const signature = key.sign(utf8(text))
-      const checkpoint = formatNote(text, [{ name: origin, keyId, signature }])
-      const proof = formatTlogProof({ index: 0, path: [], checkpoint })
-      const entries = [{ leaf, proof, facts: {} }]
-      return createReceipt({ exchange: exchange as ExchangeId, origin, entries })
-    }
+    const { trust, receiptOfLeaf } = forgedLog()
     const facts = new Map([['code', new Uint8Array(32)]])
     const leaf = encodeLeaf({ exchange, kind: 'refusal', at: 1, facts })
     expect(verify(receiptOfLeaf(leaf), formatTrust(trust)).status).toBe(0)
@@ -233,6 +239,20 @@ describe('the verifier in Python', () => {
     for (const other of [longer, Uint8Array.of(...leaf, 0), leaf.with(1, 1)]) {
       expect(verify(receiptOfLeaf(other), formatTrust(trust)).status).toBe(1)
     }
+  })
+
+  test.each([
+    ['before 1970', Uint8Array.of(0x20)],
+    ['that no number holds exactly', Uint8Array.of(0x1b, 0, 0x20, 0, 0, 0, 0, 0, 0)],
+    ['in text', Uint8Array.of(0x61, 0x41)],
+  ])('refuses a leaf with a time %s, also where the log holds it', (_, time) => {
+    const facts = new Map([['code', new Uint8Array(32)]])
+    const leaf = encodeLeaf({ exchange, kind: 'refusal', at: 1, facts })
+    const at = Buffer.from(leaf).indexOf('refusal') + 'refusal'.length
+    const other = Uint8Array.of(...leaf.subarray(0, at), ...time, ...leaf.subarray(at + 1))
+    const { trust, receiptOfLeaf } = forgedLog()
+    expect(verify(receiptOfLeaf(leaf), formatTrust(trust)).status).toBe(0)
+    expect(verify(receiptOfLeaf(other), formatTrust(trust)).status).toBe(1)
   })
 
   test('refuses a log that is certified under the name of another trust domain', () => {

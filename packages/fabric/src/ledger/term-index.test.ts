@@ -174,6 +174,32 @@ test('a lost, torn or damaged file is made again from the entries, with the same
   }
 })
 
+test('an entry that cannot be read does not add rows with each search for it', async () => {
+  const disk = new LossyDisk()
+  const own = { ...limits, termSegmentEntries: 512 }
+  const first = await openLossyLedger(disk, keys, { limits: own })
+  await fill(first, 170)
+  await first.close()
+  // A bundle of the segment that the first start had in memory.
+  const details = '/ledger/log/detail/000'
+  const whole = disk.readWhole(details)
+  disk.overwrite(details, Buffer.from(whole.with(-1, (whole.at(-1) ?? 0) ^ 1)))
+  const second = await openLossyLedger(disk, keys, { limits: own })
+  const terms = [termOf('code', 'RARE')]
+  for (let n = 0; n < 5; n++) await expect(find(second, { terms })).rejects.toThrow()
+  disk.overwrite(details, whole)
+  await fill(second, 60)
+  expect(await find(second, { terms })).toEqual([])
+  await second.close()
+  const path = `/ledger/log/${termPath(0)}`
+  const stored = disk.readWhole(path)
+  await disk.remove(path)
+  const third = await openLossyLedger(disk, keys, { limits: own })
+  expect(await find(third, { terms })).toEqual([])
+  await third.close()
+  expect(stored).toEqual(disk.readWhole(path))
+})
+
 test('an orderly stop leaves a file of each whole segment, which the next start reads', async () => {
   const disk = new LossyDisk()
   const own = { ...limits, publishEntries: 1_000_000, publishDelayMs: 3_600_000 }

@@ -45,7 +45,7 @@ interface Tail {
   readonly rows: TermRows
   readonly times: BlockTimes
   /** Entries that have to be read before it is whole, as ranges of indexes: of an earlier start. */
-  missing: readonly (readonly [from: number, end: number])[]
+  missing: [from: number, end: number][]
   /** Set while they are read. */
   filling: Promise<void> | null
   /** Set until its file is written, or cannot be. */
@@ -118,8 +118,7 @@ export class TermIndex {
     this.#open.delete(exchange)
     if (intent === undefined && kind !== 'refusal') {
       // Of an earlier start: its intent is read when it is needed.
-      tail.missing = [...tail.missing, [index, index + 1]]
-      return
+      return addMissing(tail, index)
     }
     addRows(tail, index % segmentEntries, entry, this.#joined(intent?.keys, keys))
   }
@@ -296,6 +295,8 @@ export class TermIndex {
     const { reader, segmentEntries, clock, log } = this.#parts
     const ranges = tail.missing
     tail.missing = []
+    /** Entries that have their rows; also in ranges before the one that is read. */
+    let done = -1
     const intents = new Map<string, readonly number[]>()
     const total = ranges.reduce((sum, [from, end]) => sum + end - from, 0)
     let read = 0
@@ -314,6 +315,7 @@ export class TermIndex {
           }
           if (kind === 'intent') {
             intents.set(exchange, keys)
+            done = entry.index
             continue
           }
           const intent = closesExchange(kind)
@@ -321,11 +323,14 @@ export class TermIndex {
             : undefined
           intents.delete(exchange)
           addRows(tail, entry.index % segmentEntries, plain(entry), this.#joined(intent, keys))
+          done = entry.index
         }
       }
     } catch (cause) {
-      // Rows that are there twice do no harm.
-      tail.missing = [...ranges, ...tail.missing]
+      // Each entry has its rows once, however often its neighbours cannot be read.
+      const rest = ranges.filter(([, end]) => end > done + 1)
+      const left = rest.map(([from, end]): [number, number] => [Math.max(from, done + 1), end])
+      tail.missing = [...left, ...tail.missing]
       throw cause
     }
   }
@@ -396,6 +401,13 @@ function addRows(
 ): void {
   for (const key of keys) rows.add(key, position)
   times.add(position, beganAt(entry))
+}
+
+/** A start closes tens of thousands of exchanges, whose entries are next to each other. */
+function addMissing({ missing }: Tail, index: number): void {
+  const last = missing.at(-1)
+  if (last?.[1] === index) last[1] = index + 1
+  else missing.push([index, index + 1])
 }
 
 function plain({ leaf, facts }: ReadEntry): IndexedEntry {

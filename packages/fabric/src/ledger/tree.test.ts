@@ -176,3 +176,19 @@ test('two sizes of a restored tree are consistent, and no bit of the proof is fr
     { numRuns: 20 },
   )
 })
+
+test('a tile that another reader pushes out is still there for the one that has found it', async () => {
+  const { tree } = grow(200 * tileWidth)
+  tree.release(200 * tileWidth)
+  const read = async (tile: number) => {
+    const index = tile * tileWidth + (tile % 7)
+    expect(await tree.leafHash(index)).toEqual(leaf(index))
+  }
+  // Loads that end any number of steps after the others have found their tile, the oldest included.
+  for (let steps = 0; steps < 40; steps++) {
+    for (let tile = 136; tile < 200; tile++) await read(tile)
+    const loading = read(steps)
+    for (let step = 0; step < steps; step++) await Promise.resolve()
+    await Promise.all([loading, read(136)])
+  }
+})

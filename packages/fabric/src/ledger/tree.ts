@@ -114,15 +114,16 @@ export class Tree {
   }
 
   async #path(ranges: readonly LeafRange[], size: number): Promise<readonly Uint8Array[]> {
-    await this.#hold(ranges.flatMap(subtreesOf))
-    return ranges.map(([low, high]) =>
-      high === size ? this.#edgeRange(low, size) : Buffer.from(this.#rangeHash(low, high)),
+    return this.#holding(ranges.flatMap(subtreesOf), () =>
+      ranges.map(([low, high]) =>
+        high === size ? this.#edgeRange(low, size) : Buffer.from(this.#rangeHash(low, high)),
+      ),
     )
   }
 
   async leafHash(index: number): Promise<Buffer> {
-    await this.#hold([{ level: 0, index }])
-    return Buffer.from(this.#node({ level: 0, index }))
+    const subtree = { level: 0, index }
+    return this.#holding([subtree], () => Buffer.from(this.#node(subtree)))
   }
 
   /** A copy that lasts, made once for all proofs against this size. */
@@ -158,13 +159,16 @@ export class Tree {
     return this.#unpublished.get(key) ?? this.#cache.get(key)
   }
 
-  async #hold(subtrees: readonly Subtree[]): Promise<void> {
-    // Another proof's tiles may push out one of ours while we wait for the next: look again.
+  /**
+   * Calls `use` in the very step in which all of the tiles are found: another proof's tiles may
+   * push one of ours out in any later one, and also while we wait for the next.
+   */
+  async #holding<Result>(subtrees: readonly Subtree[], use: () => Result): Promise<Result> {
     for (let loads = 0; loads < loadsMax; loads++) {
       const missing = subtrees
         .map(locateSubtree)
         .find((at) => this.#held(at.tileLevel, at.tile) === undefined)
-      if (missing === undefined) return
+      if (missing === undefined) return use()
       await this.#load(missing.tileLevel, missing.tile)
     }
     throw new Error('the tiles of one proof do not fit the cache')
@@ -177,8 +181,8 @@ export class Tree {
   async #load(level: number, tile: number): Promise<void> {
     const nodes = TileNodes.parse(await this.#readTile(level, tile, tileWidth))
     const above = { level: (level + 1) * tileHeight, index: tile }
-    await this.#hold([above])
-    if (!this.#node(above).equals(nodes.node(tileHeight, 0))) {
+    const root = nodes.node(tileHeight, 0)
+    if (!(await this.#holding([above], () => this.#node(above).equals(root)))) {
       throw new LedgerDamage(`tile ${level}/${tile} is not the one that was hashed`)
     }
     this.#remember(tileKey(level, tile), nodes)

@@ -149,12 +149,15 @@ class VerifiedTiles {
     const path = width === tileWidth ? tilePath(level, tile) : `${tilePath(level, tile)}.p/${width}`
     this.#reads += 1
     if (this.#reads > proofTilesMax) throw new TileError(path, 'a proof reads fewer tiles')
-    const bytes = await this.#readTile(path, width * hashBytes)
-    if (bytes.length !== width * hashBytes) {
-      throw new TileError(path, `the tile has ${bytes.length} bytes, not ${width * hashBytes}`)
+    const read: unknown = await this.#readTile(path, width * hashBytes)
+    if (!(read instanceof Uint8Array)) throw new TileError(path, 'the tile is not a byte array')
+    if (read.length !== width * hashBytes) {
+      throw new TileError(path, `the tile has ${read.length} bytes, not ${width * hashBytes}`)
     }
+    // A copy, because a reader may put the next tile into the same memory after this one verified.
+    const bytes = new Uint8Array(read)
     let row: readonly Uint8Array[] = Array.from({ length: width }, (_, i) =>
-      bytes.slice(i * hashBytes, (i + 1) * hashBytes),
+      bytes.subarray(i * hashBytes, (i + 1) * hashBytes),
     )
     const rows: Rows[number][] = [row]
     for (let height = 1; height <= tileHeight; height++) {

@@ -1,9 +1,11 @@
 import { FINDABLE_RESULTS, type LedgerFindArgs, REFUSALS } from '@countersign/protocol'
+import { RefusedError } from '@countersign/sdk'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { nearest } from '../../lib/nearest.ts'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { collectPages, showExchanges } from '../exchange-pages.ts'
 import { withFabric } from '../fabric-client.ts'
+import { Failure, toFailure } from '../failure.ts'
 import { parseCount, parsePrincipalName, parseSeconds, parseTime } from '../option-values.ts'
 
 type Conditions = Omit<LedgerFindArgs, 'countMax' | 'before' | 'after' | 'since' | 'until'>
@@ -49,11 +51,23 @@ async function findExchanges(context: CliContext, options: FindOptions): Promise
   await withFabric(context, options, async (fabric) => {
     const progress = output.progress('Searching the ledger')
     const page = await collectPages(options.limit, { before: options.cursor }, (part) =>
-      fabric.admin('ledger.find', { ...conditions, ...part }),
+      fabric.admin('ledger.find', { ...conditions, ...part }).catch(explained(conditions)),
     ).finally(() => progress.stop())
     showExchanges(output, page, '--cursor')
   })
 }
+
+/** The code is that of every name that is not in the directory; here none of them is a receiver. */
+const explained =
+  ({ caller, user }: Conditions) =>
+  (error: unknown): Promise<never> => {
+    if (!(error instanceof RefusedError) || error.code !== 'RECEIVER_UNKNOWN') {
+      return Promise.reject(error)
+    }
+    const { exit, next } = toFailure(error)
+    const names = [caller, user].filter((name) => name !== undefined).join(' or ')
+    return Promise.reject(new Failure(exit, `no agent or user is named ${names}`, next))
+  }
 
 function momentOf(moment: MomentOption | undefined, now: number): number | undefined {
   if (moment === undefined) return undefined

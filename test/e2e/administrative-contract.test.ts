@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   type AdminArgs,
@@ -132,6 +133,13 @@ const checks: { readonly [Name in AdminOperation]: () => Promise<void> } = {
   },
   async 'key.rotate'() {
     expect(await ask('key.rotate', { key: 'tokens' })).toMatchObject({ key: 'tokens' })
+  },
+  async 'backup.make'() {
+    const made = await ask('backup.make', { slot: world.fabric.slot })
+    expect(made).toMatchObject({ slot: world.fabric.slot, channels: true })
+    const folder = join(world.dir, 'data', 'backup', world.fabric.slot)
+    expect(readdirSync(folder).toSorted()).toEqual(['channel-records.sqlite', 'channels.sqlite'])
+    await expect(ask('backup.make', { slot: 'z' })).rejects.toThrow('RECEIVER_UNKNOWN')
   },
   async 'policy.show'() {
     expect((await ask('policy.show', {})).sources).not.toEqual([])

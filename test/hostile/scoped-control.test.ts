@@ -12,6 +12,7 @@ import { verifies } from '../requirements.ts'
 /** Every administrative operation. One that is added does not compile until it has its row here. */
 const operations: Readonly<Record<keyof typeof OPERATIONS | typeof WATCH_OPERATION, 'refused'>> = {
   status: 'refused',
+  'backup.make': 'refused',
   'agent.list': 'refused',
   'agent.show': 'refused',
   'agent.enroll': 'refused',

@@ -17,6 +17,10 @@ export const VENDORS: Readonly<Record<string, Exceptions>> = {
     { where: 'packages/fabric/src/admin/', reason: 'arguments of operations are parsed strictly' },
     { where: 'packages/fabric/src/identity/', reason: 'stored rows are parsed strictly when read' },
     { where: 'packages/fabric/src/routes/stored-routes.ts', reason: 'as those of identity' },
+    {
+      where: 'packages/fabric/src/backup/backup-document.ts',
+      reason: 'the document of a backup is parsed strictly',
+    },
     { where: 'packages/fabric/src/policy/policy-rows.ts', reason: 'as those of identity' },
     {
       where: 'packages/fabric/src/policy/policy-mirror.ts',

@@ -30,6 +30,7 @@ const FABRIC: Readonly<Record<string, readonly string[]>> = {
   ],
   'transports/mesh': ['pipeline', 'budgets', 'protocols', 'routes', 'transports/http'],
   admin: MODULES,
+  backup: ['ledger'],
   adapters: [],
   config: [],
   observe: [],

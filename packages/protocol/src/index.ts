@@ -111,7 +111,7 @@ export type {
 } from './control/admin-agents.ts'
 export type { ApprovalView, DecidedApproval } from './control/admin-approvals.ts'
 export type { ChannelChange, ChannelView, DeadLetterView } from './control/admin-channels.ts'
-export type { FabricStatus, RouteView } from './control/admin-fabric.ts'
+export type { BackupMade, FabricStatus, RouteView } from './control/admin-fabric.ts'
 export type * from './control/admin-ledger.ts'
 export { FINDABLE_RESULTS } from './control/admin-ledger.ts'
 export type {

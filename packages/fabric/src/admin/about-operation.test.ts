@@ -23,6 +23,7 @@ const samples: {
   'key.create': [{ agent: 'pay' }, 'pay'],
   'key.list': [{}, undefined],
   'key.revoke': [{ prefix: 'abcd1234' }, 'abcd1234'],
+  'backup.make': [{ slot: 'b' }, 'b'],
   'key.rotate': [{ key: 'tokens' }, 'tokens'],
   'policy.show': [{}, undefined],
   'policy.put': [{ name: 'a.cedar', text: 'secret' }, 'a.cedar'],

@@ -14,6 +14,7 @@ import {
   isRefusalCode,
   isReservedName,
   isRouteSettings,
+  isSlotName,
   type RouteSettings,
 } from '@countersign/protocol'
 import { z } from 'zod'
@@ -83,6 +84,12 @@ export const OPERATIONS = {
     args: z.strictObject({}),
     object: [],
     run: (deps) => deps.status(),
+  }),
+  'backup.make': operation({
+    action: 'administer',
+    args: z.strictObject({ slot: z.string().refine(isSlotName, 'not a log slot') }),
+    object: ['slot'],
+    run: (deps, { slot }) => deps.makeBackup(slot),
   }),
   'agent.list': operation({
     action: 'read',

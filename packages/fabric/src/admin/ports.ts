@@ -1,5 +1,6 @@
 import type {
   ApprovalView,
+  BackupMade,
   ChannelChange,
   ChannelView,
   CreatedKey,
@@ -35,6 +36,11 @@ export interface AdminDeps {
   readonly ledger: LedgerAdmin
   readonly routes: RouteAdmin
   status(): Promise<FabricStatus>
+  /**
+   * Makes the snapshots of a backup. Refused where the disk has no room for them, and if this
+   * process has another log slot.
+   */
+  makeBackup(slot: string): Promise<BackupMade | Refusal>
 }
 
 export interface AgentAdmin {

@@ -65,5 +65,7 @@ export interface ChannelRecords {
    * kept any more, and without the keys no copy of one can be opened again.
    */
   shred(channel: string, endedBefore: number): Promise<void>
+  /** Writes all of it to a new file; not synced. Rejects with a SnapshotFault. */
+  snapshot(path: string): Promise<void>
   close(): Promise<void>
 }

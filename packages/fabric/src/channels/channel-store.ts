@@ -113,5 +113,10 @@ export interface ChannelStore {
   /** Puts a dead letter back with its attempts at zero; false when there is none. */
   redrive(channel: string, group: string, offset: number, now: number): Promise<boolean>
   stats(): Promise<readonly ChannelStats[]>
+  /**
+   * Writes all of it to a new file, as it is between two commits; not synced. Other
+   * calls wait. Rejects with a SnapshotFault, and goes on serving, where that failed.
+   */
+  snapshot(path: string): Promise<void>
   close(): Promise<void>
 }

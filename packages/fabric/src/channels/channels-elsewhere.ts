@@ -16,6 +16,7 @@ export const noChannelRecords: ChannelRecords = {
   keyBytes: served,
   keys: served,
   shred: served,
+  snapshot: served,
   close: async () => undefined,
 }
 
@@ -27,5 +28,6 @@ export const noChannelStore: ChannelStore = {
   find: served,
   redrive: served,
   stats: async () => [],
+  snapshot: served,
   close: async () => undefined,
 }

@@ -59,7 +59,7 @@ export async function withFabric<T>(
   const next =
     dataDir === null
       ? 'name the folder of an enrolled identity: an SDK keeps it in `dir`, a connector in `agents/<name>` of its data folder'
-      : 'the first `countersign up` makes the operator; it writes this folder when it is ready'
+      : operatorMissing
   // Of several replicas on one data folder, the operator may have enrolled with another one.
   const at = running === null ? {} : { url: running.origin }
   const identity = await openStored(context, { dir, ...at }, next)
@@ -69,6 +69,24 @@ export async function withFabric<T>(
     identity.close()
   }
 }
+
+/** The operator of a data folder, at one of the fabrics that run on it. */
+export async function withOperatorAt<T>(
+  context: CliContext,
+  { dataDir, origin: url }: { readonly dataDir: string; readonly origin: string },
+  use: (client: FabricClient) => Promise<T>,
+): Promise<T> {
+  const dir = join(dataDir, DATA_FILES.operator)
+  const identity = await openStored(context, { dir, url }, operatorMissing)
+  try {
+    return await use(clientOf(identity, url, dataDir))
+  } finally {
+    identity.close()
+  }
+}
+
+const operatorMissing =
+  'the first `countersign up` makes the operator; it writes this folder when it is ready'
 
 async function openStored(
   { clock }: CliContext,

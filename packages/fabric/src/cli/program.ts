@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { addAgentCommands } from './commands/agent.ts'
 import { addApprovalCommands } from './commands/approval.ts'
+import { addBackupCommand } from './commands/backup.ts'
 import { addChannelCommands } from './commands/channel.ts'
 import { addConnectCommand } from './commands/connect.ts'
 import { addConsoleCommand } from './commands/console.ts'
@@ -52,6 +53,7 @@ export function createProgram(context: CliContext): Command {
   addChannelCommands(program, context)
   addLedgerCommands(program, context)
   program.commandsGroup('Prove and look after')
+  addBackupCommand(program, context)
   addReceiptCommand(program, context)
   addVerifyCommand(program, context)
   addTokenCommand(program, context)

@@ -13,6 +13,7 @@ import type { PutFile } from '../policy/policy-change.ts'
 import { readPolicyRequest } from '../policy/policy-request.ts'
 import type { StoredRoutes } from '../routes/stored-routes.ts'
 import { approvalAdmin } from './approvals.ts'
+import { composeSnapshots } from './backup-snapshots.ts'
 import type { Environment, Stores } from './stores.ts'
 import { fingerprintOf, listSlotHolders } from './trust.ts'
 
@@ -49,6 +50,7 @@ export function composeAdminDeps(options: AdminOptions): AdminDeps {
     },
     routes: options.routes,
     status: () => status(options),
+    makeBackup: composeSnapshots(options.environment, stores),
   }
 }
 

@@ -1,12 +1,11 @@
-import { createPublicKey } from 'node:crypto'
-import { parseTrust, parseVkey, toBase64Url } from '@countersign/protocol'
+import { parseTrust } from '@countersign/protocol'
 import { openFileLedgerStore } from '../adapters/file/ledger-store.ts'
 import type { Config } from '../config/config.ts'
-import { CheckpointVerifier } from '../ledger/checkpoint.ts'
 import { inspectLedger, type LedgerOutlook } from '../ledger/inspect-ledger.ts'
 import { ledgerLimits } from '../ledger/limits.ts'
 import type { Clock } from '../lib/clock.ts'
 import { slotFolders } from './log-slot.ts'
+import { verifierOf } from './stopped-logs.ts'
 
 export interface InspectedLog {
   readonly slot: string
@@ -23,11 +22,8 @@ export async function inspectLedgerFolder(
   config: Pick<Config, 'dataDir' | 'ledger'>,
   { slot: name, trust, clock }: InspectedLog,
 ): Promise<(LedgerOutlook & { readonly refuseBytes: number; readonly warnBytes: number }) | null> {
-  const slot = parseTrust(trust).slots.find((each) => each.slot === name)
-  if (slot === undefined) return null
-  const { origin, vkey } = slot
-  const jwk = { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(parseVkey(vkey).publicKey) }
-  const key = new CheckpointVerifier(origin, createPublicKey({ key: jwk, format: 'jwk' }))
+  const key = verifierOf(parseTrust(trust), name)
+  if (key === null) return null
   const store = await openFileLedgerStore(slotFolders(config, name))
   try {
     const outlook = await inspectLedger({ store, key, clock, limits: ledgerLimits })

@@ -16,6 +16,12 @@ import type { StateStream } from '../state/state-stream.ts'
 import type { FabricKeys } from './keys.ts'
 import type { Environment } from './stores.ts'
 
+/** The files of the folder `channels`. */
+export const CHANNEL_FILES = {
+  messages: 'channels.sqlite',
+  records: 'channel-records.sqlite',
+} as const
+
 /** The channels of this process, which serves them or refuses every operation on them. */
 interface QueueParts {
   readonly channels: Channels
@@ -23,6 +29,8 @@ interface QueueParts {
   readonly channelStore: ChannelStore
   /** The refusal of every operation on channels where another process serves them. */
   readonly channelsElsewhere: () => Refusal | null
+  /** Copies the files of the channels into an empty folder; false where others have them. */
+  readonly snapshot: (folder: string) => Promise<boolean>
 }
 
 export interface Queue {
@@ -228,6 +236,13 @@ async function openParts(
     channelAuthority: authority,
     channelStore: store,
     channelsElsewhere: elsewhere,
+    async snapshot(folder) {
+      if (elsewhere() !== null) return false
+      // Messages first: each is of an epoch that the records, which are newer, have.
+      await store.snapshot(join(folder, CHANNEL_FILES.messages))
+      await records.snapshot(join(folder, CHANNEL_FILES.records))
+      return true
+    },
     async close() {
       stop()
       channels.close()

@@ -23,7 +23,7 @@ import { targetOfState } from './state-engine.ts'
 export const SECRETS_FOLDER = 'secrets'
 
 /** Held by a process of the data folder while it starts, and for each change of a secret. */
-const lockName = 'secrets.lock'
+export const SECRETS_LOCK = 'secrets.lock'
 
 /** Each of them is made after the secrets, so that it proves that there were some. */
 async function tracesOf(dataDir: string): Promise<readonly string[]> {
@@ -47,7 +47,7 @@ export async function openSecrets(
   { config: { dataDir, masterKey: place }, random }: Owner,
   database: PostgresDatabase | null,
 ): Promise<SecretStore> {
-  const lock = () => lockWhenFree(join(dataDir, lockName))
+  const lock = () => lockWhenFree(join(dataDir, SECRETS_LOCK))
   const unlock = await lock()
   try {
     if (database === null) {

@@ -91,8 +91,8 @@ async function loadBundle(store: LedgerStore, tile: number, width: number): Prom
 /** The publisher replaces a partial detail bundle with a wider one; each look may come too late. */
 const looksMax = 16
 
-async function loadDetails(
-  { resources }: LedgerStore,
+export async function loadDetails(
+  { resources }: Pick<LedgerStore, 'resources'>,
   tile: number,
   width: number,
 ): Promise<readonly Uint8Array[]> {

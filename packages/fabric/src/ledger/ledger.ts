@@ -63,6 +63,10 @@ export interface Ledger extends LedgerReads {
    * Re-derives everything from the files; resolves to what it checked, rejects on the first fault.
    */
   check(): Promise<LedgerCheck>
+  /**
+   * Resolves once the public checkpoint covers every entry that was acknowledged before the call.
+   */
+  flush(): Promise<FlushedLog>
   readonly size: number
   /** Costs little, at any time. */
   readonly state: LedgerState
@@ -72,6 +76,13 @@ export interface Ledger extends LedgerReads {
   openIntent(exchange: string): OpenIntent | null
   /** Waits for everything acknowledged to be in tiles, then releases files and lock. */
   close(): Promise<void>
+}
+
+/** Everything below `size` is in tiles, and under the public checkpoint. */
+export interface FlushedLog {
+  readonly size: number
+  /** Unix milliseconds of the newest head. */
+  readonly headAt: number
 }
 
 /** An intent that nothing has closed yet. */

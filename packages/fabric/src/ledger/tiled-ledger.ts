@@ -16,6 +16,7 @@ import type {
   Committed,
   EntryDraft,
   EntryPurpose,
+  FlushedLog,
   Ledger,
   LedgerCheck,
   LedgerState,
@@ -345,6 +346,15 @@ export class TiledLedger implements Ledger {
     if (regained !== null) await this.#regained(regained)
     this.#assertServing()
     return findPublicResource(this.#parts.store.resources, path)
+  }
+
+  async flush(): Promise<FlushedLog> {
+    const regained = this.#parts.lease.regain()
+    if (regained !== null) await this.#regained(regained)
+    this.#assertServing()
+    await this.#publisher.flush()
+    this.#assertServing()
+    return { size: this.#publisher.published.size, headAt: this.#commit.headAt }
   }
 
   async check(): Promise<LedgerCheck> {

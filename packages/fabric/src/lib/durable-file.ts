@@ -223,3 +223,8 @@ function isAbsence(error: unknown): boolean {
 function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : null
 }
+
+/** A copy of a store could not be made: too little room on the disk, or a fault of the place. */
+export class SnapshotFault extends Error {
+  override readonly name = 'SnapshotFault'
+}

@@ -33,6 +33,18 @@ export interface FabricStatus {
   readonly uptimeMs: number
 }
 
+/** The snapshots that a process made of what it alone can read, and the part of its log to copy. */
+export interface BackupMade {
+  /** The log of this process; the snapshots are in `backup/<slot>` of its data folder. */
+  readonly slot: string
+  /** The public checkpoint covers at least so many entries. */
+  readonly size: number
+  /** Unix milliseconds of the newest head. */
+  readonly headAt: number
+  /** False where another process serves the channels, or none does. */
+  readonly channels: boolean
+}
+
 const protocols = ['a2a', 'mcp', 'http', 'auto'] as const
 
 export interface RouteView {
@@ -63,6 +75,13 @@ export interface StoredRoute {
 export interface RemovedRoute {
   readonly removed: boolean
 }
+
+export const readBackupMade: Reader<BackupMade> = readObject<BackupMade>({
+  slot: readText,
+  size: readWhole,
+  headAt: readWhole,
+  channels: readFlag,
+})
 
 export const readFabricStatus: Reader<FabricStatus> = readObject<FabricStatus>({
   version: readText,

@@ -67,6 +67,7 @@ const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
     ...{ ledger: { slot: 'a', size: 9, vkey: 'key' }, trustFingerprint: 'f', policyVersion: 'v' },
     ...{ agents: 2, memoryBytes: 3, uptimeMs: 4 },
   },
+  'backup.make': { slot: 'a', size: 9, headAt: 8, channels: true },
   'agent.list': [agent],
   'agent.show': agent,
   'agent.enroll': { join: 'https://…', expiresAt: 8 },

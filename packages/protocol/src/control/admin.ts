@@ -37,10 +37,12 @@ import {
   readRedriven,
 } from './admin-channels.ts'
 import {
+  type BackupMade,
   type FabricStatus,
   type RemovedRoute,
   type RoutePutArgs,
   type RouteView,
+  readBackupMade,
   readFabricStatus,
   readRemovedRoute,
   readRouteView,
@@ -78,6 +80,7 @@ import { type Reader, readList, readObject } from './admin-reader.ts'
  */
 export interface AdminContract {
   readonly status: Operation<NoArgs, FabricStatus>
+  readonly 'backup.make': Operation<Pick<BackupMade, 'slot'>, BackupMade>
   readonly 'agent.list': Operation<NoArgs, readonly AgentView[]>
   readonly 'agent.show': Operation<Named, AgentView>
   readonly 'agent.enroll': Operation<EnrollArgs, Invitation>
@@ -131,6 +134,7 @@ export const WATCH_OPERATION = 'decisions.watch'
 
 const readers: { readonly [Name in AdminOperation]: Reader<AdminResult<Name>> } = {
   status: readFabricStatus,
+  'backup.make': readBackupMade,
   'agent.list': readList(readAgentView),
   'agent.show': readAgentView,
   'agent.enroll': readInvitation,

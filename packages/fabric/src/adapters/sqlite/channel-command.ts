@@ -61,6 +61,7 @@ export type Command =
       readonly now: number
     }
   | { readonly kind: 'stats' }
+  | { readonly kind: 'snapshot'; readonly path: string }
   | { readonly kind: 'sweep'; readonly now: number; readonly deadRetentionMs: number }
   | { readonly kind: 'close' }
 
@@ -73,6 +74,8 @@ export interface Answers {
   readonly find: Omit<LeasedItem, 'attempt' | 'place'> | null
   readonly redrive: boolean
   readonly stats: readonly ChannelStats[]
+  /** The fault, or null. */
+  readonly snapshot: string | null
   readonly sweep: SweepReport
   readonly close: null
 }

@@ -3,9 +3,11 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type SignedDescriptor, toHex } from '@countersign/protocol'
 import type { ChannelRecord, ChannelRecords } from '../../channels/channel-records.ts'
+import { SnapshotFault } from '../../lib/durable-file.ts'
 import { makeFolder } from '../../lib/named-path.ts'
 import { type Random, systemRandom } from '../../lib/random.ts'
 import { dataFormat, otherFormat } from '../data-format.ts'
+import { vacuumInto } from './snapshot.ts'
 
 const schema = `
   CREATE TABLE folder (id TEXT NOT NULL) STRICT;
@@ -115,6 +117,11 @@ function createRecords(database: DatabaseSync): ChannelRecords {
       })
       // Deleted rows would live on in the log until it is copied over.
       database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    },
+
+    async snapshot(path) {
+      const fault = vacuumInto(database, path)
+      if (fault !== null) throw new SnapshotFault(fault)
     },
 
     async close() {

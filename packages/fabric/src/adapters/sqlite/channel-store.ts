@@ -4,6 +4,7 @@ import type { Worker } from 'node:worker_threads'
 import type { ChannelStore, PublishCommand, StoredMessage } from '../../channels/channel-store.ts'
 import { startWorker } from '../../concurrency/start-worker.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { SnapshotFault } from '../../lib/durable-file.ts'
 import { makeFolder } from '../../lib/named-path.ts'
 import type { Random } from '../../lib/random.ts'
 import type {
@@ -92,12 +93,8 @@ function createStore(writer: WriterThread, options: SqliteChannelStoreOptions): 
   const limitsOf = options.limitsOf ?? (() => CHANNEL_LIMITS_DEFAULT)
   const deadRetentionMs = options.deadRetentionMs ?? deadRetentionMsDefault
   const sweep = async () => {
-    const { answer } = await writer.ask('sweep', {
-      kind: 'sweep',
-      now: options.clock.now(),
-      deadRetentionMs,
-    })
-    return answer
+    const command = { kind: 'sweep', now: options.clock.now(), deadRetentionMs } as const
+    return (await writer.ask('sweep', command)).answer
   }
   let sweeping = false
   const sweepAll = async () => {
@@ -152,6 +149,7 @@ function createStore(writer: WriterThread, options: SqliteChannelStoreOptions): 
     redrive: async (channel, group, offset, now) =>
       (await writer.ask('redrive', { kind: 'redrive', channel, group, offset, now })).answer,
     stats: async () => (await writer.ask('stats', { kind: 'stats' })).answer,
+    snapshot: (path) => writer.snapshot(path),
     sweep,
     async close() {
       clearInterval(timer)
@@ -223,6 +221,11 @@ class WriterThread {
       // One post for everything that this turn asks: fewer messages, larger transactions.
       if (this.#outbox.length === 1) setImmediate(() => this.#post())
     })
+  }
+
+  async snapshot(path: string): Promise<void> {
+    const { answer } = await this.ask('snapshot', { kind: 'snapshot', path })
+    if (answer !== null) throw new SnapshotFault(answer)
   }
 
   async close(): Promise<void> {

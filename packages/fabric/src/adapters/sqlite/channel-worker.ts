@@ -4,6 +4,7 @@ import type { Answers, Batch, Command, Reply, Span, WorkerSettings } from './cha
 import { ChannelLog, type LeasedMessage } from './channel-log.ts'
 import { closeChannelDatabase, openChannelDatabase } from './channel-schema.ts'
 import { ChannelSweep } from './channel-sweep.ts'
+import { vacuumInto } from './snapshot.ts'
 
 /** Batches that one transaction takes: it bounds how long the first one waits for the others. */
 const batchesMax = 64
@@ -45,6 +46,7 @@ class ChannelWriter {
       batches.push(next.message as Batch)
     }
     const answers: Answers[keyof Answers][] = []
+    const snapshots: { readonly at: number; readonly path: string }[] = []
     let swept = false
     this.#database.exec('BEGIN IMMEDIATE')
     for (const { commands, blob } of batches) {
@@ -52,6 +54,9 @@ class ChannelWriter {
       for (const command of commands) {
         answers.push(this.#carryOut(command, blob))
         swept ||= command.kind === 'sweep'
+        if (command.kind === 'snapshot') {
+          snapshots.push({ at: answers.length - 1, path: command.path })
+        }
       }
     }
     this.#log.flush()
@@ -59,6 +64,8 @@ class ChannelWriter {
     const changes = Number(this.#totalChanges.get()?.['changes'])
     if (changes !== this.#changes) this.#commits++
     this.#changes = changes
+    // Between two transactions, so that a copy has all of this one and nothing of the next.
+    for (const { at, path } of snapshots) answers[at] = vacuumInto(this.#database, path)
     // Nothing is answered before this line, and everything answered after it is on the disk.
     const blob = this.#packer.take()
     if (this.#closing) closeChannelDatabase(this.#database)
@@ -94,6 +101,9 @@ class ChannelWriter {
         const removed = this.#sweep.run(command)
         return { removed, commits: this.#commits, checkpoints: this.#checkpoints }
       }
+      case 'snapshot':
+        // Made after the commit.
+        return null
       case 'close':
         this.#closing = true
         return null

@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto'
+import { type Dirent } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { systemFiles } from '../lib/durable-file.ts'
+import { makeFolder } from '../lib/named-path.ts'
+import type { CopiedFile } from './backup-document.ts'
+
+/** Bounds the memory of a copy. */
+const chunkBytes = 1024 * 1024
+
+/** The bytes and the sum of a file; null where there is none. */
+export type FileSum = Omit<CopiedFile, 'path'>
+
+/**
+ * Copies one file, for this user alone, and syncs it; the folder is made. Null where `from` does
+ * not exist. Without `to`, it only reads.
+ */
+export async function copyFile(from: string, to: string | null): Promise<FileSum | null> {
+  const source = await systemFiles.open(from, 'read')
+  if (source === null) return null
+  if (to !== null) makeFolder(dirname(to))
+  const target = to === null ? null : await systemFiles.open(to, 'create')
+  try {
+    const sum = createHash('sha256')
+    let bytes = 0
+    for (;;) {
+      const chunk = await source.read(bytes, chunkBytes)
+      if (chunk.length === 0) break
+      sum.update(chunk)
+      await target?.write(bytes, chunk)
+      bytes += chunk.length
+    }
+    await target?.sync()
+    return { bytes, sha256: sum.digest('hex') }
+  } finally {
+    await source.close()
+    await target?.close()
+  }
+}
+
+export function sumFile(path: string): Promise<FileSum | null> {
+  return copyFile(path, null)
+}
+
+/** Writes a new file, and syncs it. */
+export async function writeSynced(path: string, bytes: Uint8Array): Promise<FileSum> {
+  makeFolder(dirname(path))
+  const file = await systemFiles.open(path, 'create')
+  try {
+    await file.write(0, bytes)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  return { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
+}
+
+/** On resolve, the file is the old one or the new one, after any crash. */
+export async function replaceSynced(path: string, bytes: Uint8Array): Promise<void> {
+  await writeSynced(`${path}.new`, bytes)
+  await systemFiles.rename(`${path}.new`, path)
+  await systemFiles.syncDirectory(dirname(path))
+}
+
+/** Folders within folders that a walk enters; a fabric makes four. */
+const depthMax = 16
+
+/** Every file at a path or below it, relative to it; empty where there is none. */
+export async function filesBelow(root: string, depth = 0): Promise<readonly string[]> {
+  if (depth > depthMax) throw new Error(`${root} is too deep`)
+  const found: string[] = []
+  for (const each of await entriesOf(root)) {
+    if (each.isFile()) found.push(each.name)
+    if (!each.isDirectory()) continue
+    for (const below of await filesBelow(join(root, each.name), depth + 1)) {
+      found.push(`${each.name}/${below}`)
+    }
+  }
+  return found.toSorted()
+}
+
+/** Makes the names durable of everything in a folder and below it. */
+export async function syncFolders(root: string, depth = 0): Promise<void> {
+  if (depth > depthMax) throw new Error(`${root} is too deep`)
+  for (const each of await entriesOf(root)) {
+    if (each.isDirectory()) await syncFolders(join(root, each.name), depth + 1)
+  }
+  await systemFiles.syncDirectory(root)
+}
+
+async function entriesOf(folder: string): Promise<readonly Dirent[]> {
+  return readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
+    if (isAbsence(error)) return []
+    throw error
+  })
+}
+
+function isAbsence(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
+}

@@ -43,6 +43,19 @@ export function sumFile(path: string): Promise<FileSum | null> {
   return copyFile(path, null)
 }
 
+/** Reads a file whole; null unless it is what was copied. */
+export async function readCopied(path: string, copied: FileSum): Promise<Uint8Array | null> {
+  const file = await systemFiles.open(path, 'read')
+  if (file === null) return null
+  try {
+    if ((await file.size()) !== copied.bytes) return null
+    const bytes = await file.read(0, copied.bytes)
+    return createHash('sha256').update(bytes).digest('hex') === copied.sha256 ? bytes : null
+  } finally {
+    await file.close()
+  }
+}
+
 /** Writes a new file, and syncs it. */
 export async function writeSynced(path: string, bytes: Uint8Array): Promise<FileSum> {
   makeFolder(dirname(path))

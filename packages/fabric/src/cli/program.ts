@@ -13,6 +13,7 @@ import { addLedgerCommands } from './commands/ledger.ts'
 import { addPolicyCommands } from './commands/policy.ts'
 import { addProtectCommand } from './commands/protect.ts'
 import { addReceiptCommand } from './commands/receipt.ts'
+import { addRestoreCommand } from './commands/restore.ts'
 import { addRouteCommands } from './commands/route.ts'
 import { addStatusCommand } from './commands/status.ts'
 import { addTokenCommand } from './commands/token.ts'
@@ -54,6 +55,7 @@ export function createProgram(context: CliContext): Command {
   addLedgerCommands(program, context)
   program.commandsGroup('Prove and look after')
   addBackupCommand(program, context)
+  addRestoreCommand(program, context)
   addReceiptCommand(program, context)
   addVerifyCommand(program, context)
   addTokenCommand(program, context)

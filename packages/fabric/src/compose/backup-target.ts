@@ -1,7 +1,8 @@
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { utf8 } from '@countersign/protocol'
 import { lockFile, type Unlock } from '../adapters/file/file-lock.ts'
+import { FileResourceStore } from '../adapters/file/ledger-resources.ts'
 import {
   BACKUP_FILE,
   BackupDamage,
@@ -10,8 +11,14 @@ import {
   formatBackup,
   parseBackup,
 } from '../backup/backup-document.ts'
-import { filesOfLog, type KnownPart, nothingKnown } from '../backup/log-files.ts'
-import { copyFile, replaceSynced, syncFolders, writeSynced } from '../backup/plain-files.ts'
+import { filesOfLog, type KnownPart, type LogFolder, nothingKnown } from '../backup/log-files.ts'
+import {
+  copyFile,
+  readCopied,
+  replaceSynced,
+  syncFolders,
+  writeSynced,
+} from '../backup/plain-files.ts'
 import { tilePath } from '../ledger/tiles.ts'
 import { systemFiles } from '../lib/durable-file.ts'
 import { makeFolder, UnusableFile } from '../lib/named-path.ts'
@@ -23,6 +30,17 @@ const lockName = 'lock'
 /** The folder of the tiles of a log, in the target. */
 export function copiedLogFolder(target: string, slot: string): string {
   return join(target, 'log', 'ledger', slot)
+}
+
+/** The files of a log, in a folder of its own. */
+export function logFolder(root: string): LogFolder {
+  return {
+    resources: new FileResourceStore(systemFiles, root),
+    async sizeOf(path) {
+      const found = await stat(join(root, path)).catch(() => null)
+      return found?.size ?? null
+    },
+  }
 }
 
 /** The sums of the detail bundles of a log, among the files of one backup. */
@@ -117,11 +135,9 @@ export class BackupTarget {
 
   async #readFormer(path: string): Promise<Uint8Array> {
     const stated = this.former?.files.find((each) => each.path === path)
-    const found = await copyFile(join(this.folder, path), null)
-    if (stated === undefined || found?.sha256 !== stated.sha256) {
-      throw new BackupDamage(`${path} is not what the backup before has written`)
-    }
-    return readFile(join(this.folder, path))
+    const found = stated && (await readCopied(join(this.folder, path), stated))
+    if (found) return found
+    throw new BackupDamage(`${path} is not what the backup before has written`)
   }
 
   pathOf(part: 'log' | 'keys', path: string): string {

@@ -11,7 +11,6 @@ import {
   trustFingerprint,
 } from '@countersign/protocol'
 import { LockHeld, lockFile, whileLocked } from '../adapters/file/file-lock.ts'
-import { FileResourceStore } from '../adapters/file/ledger-resources.ts'
 import { openSqliteChannelRecords } from '../adapters/sqlite/channel-records.ts'
 import { copyDatabase } from '../adapters/sqlite/snapshot.ts'
 import type { BackupDocument, CopiedLog } from '../backup/backup-document.ts'
@@ -21,17 +20,16 @@ import {
   kindOf,
   SLOT_FOLDER_KINDS,
 } from '../backup/folder-kinds.ts'
-import { copyLog, deriveLog, type LogFolder } from '../backup/log-files.ts'
+import { copyLog, deriveLog } from '../backup/log-files.ts'
 import { filesBelow, sumFile } from '../backup/plain-files.ts'
 import type { Config } from '../config/config.ts'
 import type { FlushedLog } from '../ledger/ledger.ts'
 import { tileWidth } from '../ledger/tiles.ts'
 import type { Clock } from '../lib/clock.ts'
-import { systemFiles } from '../lib/durable-file.ts'
 import { isInside, makeFolder, UnusableFile } from '../lib/named-path.ts'
 import type { Random } from '../lib/random.ts'
 import { SNAPSHOTS_FOLDER } from './backup-snapshots.ts'
-import { BackupTarget, copiedLogFolder, sumsPath } from './backup-target.ts'
+import { BackupTarget, copiedLogFolder, logFolder, sumsPath } from './backup-target.ts'
 import { CHANNEL_FILES } from './queue.ts'
 import { SECRETS_FOLDER, SECRETS_LOCK } from './secrets.ts'
 import { settleStoppedLog } from './stopped-logs.ts'
@@ -312,15 +310,5 @@ function openAlone(folder: string) {
   } catch (error) {
     if (!(error instanceof Error) || !error.message.includes('database is locked')) throw error
     throw new LockHeld('a process that takes no orders holds the channels: try again, or stop it')
-  }
-}
-
-function logFolder(root: string): LogFolder {
-  return {
-    resources: new FileResourceStore(systemFiles, root),
-    async sizeOf(path) {
-      const found = await stat(join(root, path)).catch(() => null)
-      return found?.size ?? null
-    },
   }
 }

@@ -155,7 +155,7 @@ export function recordLifecycle(
   return appendLifecycle(environment, feed, { facts, purpose })
 }
 
-async function appendLifecycle(
+export async function appendLifecycle(
   { clock, random }: Pick<Environment, 'clock' | 'random'>,
   feed: Pick<EntryFeed, 'append' | 'slot'>,
   { facts, purpose }: Pick<EntryDraft, 'facts'> & { readonly purpose: EntryPurpose | null },

@@ -34,6 +34,7 @@ import { OPERATION_NAMES } from './operation-names.ts'
 import { policyFolder } from './policy-folder.ts'
 import { openQueue, type Queue } from './queue.ts'
 import { type Owners, openRecords } from './records.ts'
+import { recordRestored } from './restored-log.ts'
 import { openSecrets } from './secrets.ts'
 import { openState } from './state.ts'
 import { openSharedDatabase } from './state-engine.ts'
@@ -121,6 +122,7 @@ export async function openStores(environment: Environment, origin: () => string)
     const ledger = await openRecord(environment, keys, slot)
     closers.push({ name: 'ledger', close: () => ledger.close() })
     const feed = createEntryFeed(ledger)
+    await recordRestored(environment, feed)
     const identity = await openIdentity({
       trustDomain: config.trustDomain,
       ...{ state, secrets, clock, random },

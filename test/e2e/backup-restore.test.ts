@@ -1,0 +1,313 @@
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { formatTrust, parseTrust, verifyReceipt } from '@countersign/protocol'
+import { askControl, type Identity } from '@countersign/sdk'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { parseBackup } from '../../packages/fabric/src/backup/backup-document.ts'
+import { makeBackup } from '../../packages/fabric/src/compose/backup.ts'
+import type { Fabric } from '../../packages/fabric/src/compose/compose.ts'
+import { restoreBackup } from '../../packages/fabric/src/compose/restore.ts'
+import { parseConfig } from '../../packages/fabric/src/config/config.ts'
+import { readEnvironment } from '../../packages/fabric/src/config/read.ts'
+import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { parseTrustDocument } from '../../packages/sdk/src/identity/trust.ts'
+import { lease, openHall, openSealer, orderOf, publish, publishedIn } from '../harness/channels.ts'
+import { type Door, send } from '../harness/doors.ts'
+import { exchangeOf } from '../harness/refusals.ts'
+import { type ExplainedEntry, openTestFabric, openWorld, type World } from '../harness/world.ts'
+
+let world: World
+/** The folder of the backups, and of the data folders that are made from them. */
+const dir = mkdtempSync(join(inject('worldsDir'), 'backup-'))
+
+beforeAll(async () => {
+  world = await openWorld({ receivers: ['echo'] })
+  const data = join(world.dir, 'data')
+  // `countersign up` writes them.
+  const trust = formatTrust(parseTrustDocument(JSON.parse(world.fabric.trust)))
+  writeFileSync(join(data, 'trust.json'), trust)
+  writeFileSync(join(data, 'ca.pem'), world.fabric.rootPem)
+  mkdirSync(join(data, 'operator'))
+  copyFileSync(join(world.dir, 'operator', 'agent.json'), join(data, 'operator', 'agent.json'))
+})
+afterAll(async () => {
+  await world.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+const configOf = (home: string, ledger: object = {}) =>
+  parseConfig(
+    {
+      path: 'countersign.yaml',
+      text: JSON.stringify({
+        masterKey: { from: 'key-file', path: join(home, 'master.key') },
+        ledger,
+      }),
+    },
+    readEnvironment(),
+    { dataDir: join(home, 'data'), port: 0 },
+  )
+
+const backUp = (folder: string, checkAll = false) =>
+  makeBackup({
+    ...{ config: configOf(world.dir), folder, checkAll, clock: world.clock, random: systemRandom },
+    running: [world.fabric.slot],
+    ask: async (slot) => (await world.admin('backup.make', { slot })) as never,
+    onStep: () => undefined,
+  })
+
+interface Shown {
+  readonly newest?: readonly Uint8Array[]
+  readonly entriesLost?: boolean
+  readonly ledger?: object
+}
+
+function restore(
+  folder: string,
+  home: string,
+  { newest = [], entriesLost = false, ledger }: Shown,
+) {
+  return restoreBackup({
+    ...{ config: configOf(home, ledger), folder, entriesLost, clock: world.clock },
+    newest: newest.map((bytes, at) => ({ name: `shown ${at}`, bytes })),
+    onStep: () => undefined,
+  })
+}
+
+function newHome(name: string): string {
+  const home = join(dir, name)
+  mkdirSync(home)
+  copyFileSync(join(world.dir, 'master.key'), join(home, 'master.key'))
+  return home
+}
+
+const doorTo = ({ origin }: Fabric, path: (to: string, rest: string) => string): Door => ({
+  ...{ transport: 'gateway', credential: () => world.caller.credential() },
+  place: async (to, rest) => {
+    const { host: authority, port } = new URL(origin)
+    return { authority, port: Number(port), path: path(to, rest) }
+  },
+})
+
+async function adminAt(fabric: Fabric, operation: string, args: object): Promise<unknown> {
+  const connection = world.operator.connectionTo(fabric.origin)
+  const request = { method: 'POST', path: '/v1/admin', value: { operation, args } } as const
+  const answer = await askControl(connection, request).finally(() => connection.close())
+  return (answer as { result: unknown }).result
+}
+
+async function receiptOf(door: Door, exchange: string): Promise<Uint8Array> {
+  const path = `/v1/receipts/${exchange}`
+  const heard = await send(door, { method: 'GET', body: null, path })
+  if (heard.status !== 200) throw new Error(heard.body.toString())
+  return heard.body
+}
+
+const checkpoint = () =>
+  new Uint8Array(readFileSync(join(world.dir, 'data', 'ledger', 'a', 'log', 'checkpoint')))
+
+/** Calls and messages until `stop`; resolves to those that were acknowledged. */
+function load(work: () => Promise<string>) {
+  const acknowledged: string[] = []
+  let goesOn = true
+  const running = (async () => {
+    while (goesOn) acknowledged.push(await work())
+  })()
+  return {
+    acknowledged,
+    stop: () => {
+      goesOn = false
+      return running
+    },
+  }
+}
+
+const callBy = (door: Door) => async (): Promise<string> => {
+  const heard = await send(door, { to: 'echo' })
+  expect(heard.status).toBe(200)
+  return exchangeOf(heard)
+}
+
+async function untilSome(loads: readonly { readonly acknowledged: readonly string[] }[]) {
+  await expect
+    .poll(() => Math.min(...loads.map((each) => each.acknowledged.length)))
+    .toBeGreaterThan(20)
+}
+
+test('under load, a backup has everything that was acknowledged before it began', async () => {
+  const { name: channel, members } = await openHall(world)
+  const sealer = await openSealer(world, channel, world.caller)
+  const publishOne = async (): Promise<string> => {
+    const heard = await publish(world, channel, [sealer.seal(orderOf()).bytes])
+    return String(publishedIn(heard).results[0]?.state)
+  }
+  const loads = [callBy(world.gateway), callBy(world.mesh), publishOne].map(load)
+  await untilSome(loads)
+  const [called = [], met = [], published = []] = loads.map(({ acknowledged }) => [...acknowledged])
+  const folder = join(dir, 'under-load')
+  await backUp(folder)
+  await Promise.all(loads.map(({ stop }) => stop()))
+  const trust = parseTrust(readFileSync(join(world.dir, 'data', 'trust.json'), 'utf8'))
+  const early = await receiptOf(world.control, called[0] ?? '')
+  await verifyReceipt(early, trust)
+
+  const home = newHome('restored')
+  await expect(restore(folder, home, { newest: [checkpoint()] })).rejects.toThrow(
+    /lacks \d+ entries/,
+  )
+  const shown = parseBackup(readFileSync(join(folder, 'backup.json'), 'utf8'))
+  const own = readFileSync(join(folder, 'log', shown.id, 'ledger', 'a', 'log', 'checkpoint'))
+  const restored = await restore(folder, home, { newest: [new Uint8Array(own)] })
+  expect(restored.logs).toEqual([{ slot: 'a', size: shown.logs[0]?.size, missing: 0 }])
+  const fabric = await openTestFabric(home, world.clock, { requestsPerMinute: 100_000 })
+  try {
+    await checkRestored(fabric, { exchanges: [...called, ...met], trust })
+    const control = doorTo(fabric, (_, path) => path)
+    const there = { ...world, fabric, control } as World
+    const leased = await lease(there, channel, present(members[1]))
+    expect(leased.length).toBe(Math.min(10, published.length))
+    expect(new Set(published)).toEqual(new Set(['stored']))
+    const gateway = doorTo(fabric, (to, path) => `/agents/${to}${path}`)
+    const again = await callBy(gateway)()
+    await verifyReceipt(await receiptOf(control, again), trust)
+  } finally {
+    await fabric.close(0)
+  }
+})
+
+function present(identity: Identity | undefined): Identity {
+  if (identity === undefined) throw new Error('the channel has no such member')
+  return identity
+}
+
+interface Expected {
+  readonly exchanges: readonly string[]
+  readonly trust: ReturnType<typeof parseTrust>
+}
+
+async function checkRestored(fabric: Fabric, { exchanges, trust }: Expected): Promise<void> {
+  await adminAt(fabric, 'ledger.check', {})
+  const control = doorTo(fabric, (_, path) => path)
+  for (const exchange of exchanges) {
+    await verifyReceipt(await receiptOf(control, exchange), trust)
+  }
+  const page = (await adminAt(fabric, 'ledger.find', { operation: 'log-restored' })) as {
+    readonly exchanges: readonly ExplainedEntry[]
+  }
+  expect(page.exchanges.map(({ facts }) => facts)).toEqual([
+    expect.objectContaining({ event: 'log-restored', 'entries-lost': 0 }),
+  ])
+  const policies = (await adminAt(fabric, 'policy.show', {})) as { readonly version: string }
+  expect(policies).toEqual(await world.admin('policy.show'))
+}
+
+describe('a restore is refused', () => {
+  const folder = join(dir, 'kept')
+  beforeAll(async () => {
+    await backUp(folder)
+  })
+
+  test('into a folder that is not empty', async () => {
+    const home = newHome('not-empty')
+    mkdirSync(join(home, 'data'))
+    writeFileSync(join(home, 'data', 'mine'), '')
+    await expect(restore(folder, home, { entriesLost: true })).rejects.toThrow('is not empty')
+    expect(readdirSync(join(home, 'data'))).toEqual(['mine'])
+  })
+
+  test('while nothing shows the newest size', async () => {
+    const home = newHome('unknown')
+    await expect(restore(folder, home, {})).rejects.toThrow('--newest')
+    expect(readdirSync(home)).toEqual(['master.key'])
+    const { logs } = await restore(folder, home, { entriesLost: true })
+    expect(logs[0]?.missing).toBe(null)
+  })
+
+  test('where a receipt is of a later entry, until the loss is accepted, which is recorded', async () => {
+    const later = await receiptOf(world.control, await callBy(world.gateway)())
+    const home = newHome('later')
+    await expect(restore(folder, home, { newest: [later] })).rejects.toThrow(/lacks \d+ entries/)
+    const { logs } = await restore(folder, home, { newest: [later], entriesLost: true })
+    const missing = logs[0]?.missing ?? 0
+    expect(missing).toBeGreaterThan(0)
+    const fabric = await openTestFabric(home, world.clock, {})
+    const page = (await adminAt(fabric, 'ledger.find', { operation: 'log-restored' })) as {
+      readonly exchanges: readonly ExplainedEntry[]
+    }
+    expect(page.exchanges[0]?.facts).toMatchObject({ 'entries-lost': missing })
+    await fabric.close(0)
+    expect(readdirSync(join(home, 'data', 'ledger', 'a'))).not.toContain('restored.json')
+    // Two histories now: a backup of the one is never restored where the other is known.
+    const forked = new Uint8Array(
+      readFileSync(join(home, 'data', 'ledger', 'a', 'log', 'checkpoint')),
+    )
+    await callBy(world.gateway)()
+    const other = join(dir, 'other-history')
+    await backUp(other)
+    const lost = { newest: [forked], entriesLost: true }
+    await expect(restore(other, newHome('forked'), lost)).rejects.toThrow('two histories')
+  })
+
+  test('where the head store apart from the log shows more, whatever is accepted', async () => {
+    const home = newHome('head')
+    const headDir = join(home, 'heads')
+    mkdirSync(join(headDir, 'a'), { recursive: true })
+    copyFileSync(join(world.dir, 'data', 'ledger', 'a', 'head'), join(headDir, 'a', 'head'))
+    const ledger = { headDir }
+    const refused = restore(folder, home, { entriesLost: true, ledger })
+    await expect(refused).rejects.toThrow('that the backup lacks')
+    rmSync(join(headDir, 'a', 'head'))
+    await restore(folder, home, { entriesLost: true, ledger })
+    expect(readdirSync(join(headDir, 'a'))).toContain('head')
+    expect(readdirSync(join(home, 'data', 'ledger', 'a'))).not.toContain('head')
+  })
+
+  test('for a flipped byte in any file', async () => {
+    const files = readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((each) => each.isFile() && each.name !== 'lock')
+      .map((each) => join(each.parentPath, each.name))
+    expect(files.length).toBeGreaterThan(15)
+    for (const [at, file] of files.entries()) {
+      const bytes = readFileSync(file)
+      const flipped = Buffer.from(bytes)
+      const place = Math.floor(bytes.length / 2)
+      flipped[place] = (flipped[place] ?? 0) ^ 1
+      writeFileSync(file, flipped)
+      const home = newHome(`flipped-${at}`)
+      await expect(restore(folder, home, { entriesLost: true }), file).rejects.toThrow()
+      expect(readdirSync(home), file).not.toContain('data')
+      writeFileSync(file, bytes)
+    }
+  })
+})
+
+describe('a backup', () => {
+  test('is not made into a folder of something else, or of another fabric', async () => {
+    const folder = join(dir, 'foreign')
+    mkdirSync(folder)
+    writeFileSync(join(folder, 'mine'), 'mine')
+    await expect(backUp(folder)).rejects.toThrow('is not a backup')
+    expect(readFileSync(join(folder, 'mine'), 'utf8')).toBe('mine')
+    await expect(backUp(join(world.dir, 'data', 'inside'))).rejects.toThrow('contain')
+  })
+
+  test('is not continued on a copy whose tiles were altered', async () => {
+    const folder = join(dir, 'altered')
+    await backUp(folder)
+    const tile = join(folder, 'log', 'ledger', 'a', 'tile', 'entries', '000')
+    for (let made = 0; made < 90; made++) await callBy(world.gateway)()
+    await backUp(folder)
+    const bytes = readFileSync(tile)
+    bytes[100] = (bytes[100] ?? 0) ^ 1
+    writeFileSync(tile, bytes)
+    await expect(backUp(folder, true)).rejects.toThrow()
+  })
+})

@@ -5,6 +5,7 @@ import type { LedgerJournal } from '../packages/fabric/src/adapters/file/ledger-
 import { openFileLedgerStore } from '../packages/fabric/src/adapters/file/ledger-store.ts'
 import type { EntryDraft, Ledger } from '../packages/fabric/src/ledger/ledger.ts'
 import { openLedger } from '../packages/fabric/src/ledger/open-ledger.ts'
+import type { LedgerStore } from '../packages/fabric/src/ledger/store.ts'
 import { systemClock } from '../packages/fabric/src/lib/clock.ts'
 import {
   type DurableFile,
@@ -45,7 +46,12 @@ export async function measureLedger(dir: string): Promise<readonly LedgerFigures
 
 async function measureLoad(directory: string, inFlight: number, entries: number) {
   const counted = { syncs: 0 }
-  const ledger = await openBenchLedger(directory, counted)
+  const store = await openFileLedgerStore({
+    directory,
+    files: countSyncs(systemFiles, counted),
+    journal: (places) => countCommits(startJournalThread(places), counted),
+  })
+  const ledger = await openBenchLedger(store)
   await appendMany(ledger, inFlight, Math.min(entries, 4000))
   counted.syncs = 0
   const cpu = process.cpuUsage()
@@ -66,12 +72,7 @@ async function measureLoad(directory: string, inFlight: number, entries: number)
   }
 }
 
-async function openBenchLedger(directory: string, counted: { syncs: number }): Promise<Ledger> {
-  const store = await openFileLedgerStore({
-    directory,
-    files: countSyncs(systemFiles, counted),
-    journal: (places) => countCommits(startJournalThread(places), counted),
-  })
+export function openBenchLedger(store: LedgerStore): Promise<Ledger> {
   return openLedger({
     store,
     lease: heldLease,

@@ -7,6 +7,7 @@ import { measureMesh } from './mesh.ts'
 import { type Options, parseOptions } from './options.ts'
 import { measurePolicy } from './policy.ts'
 import { measureQueueRows } from './queue-rows.ts'
+import { measureReceipts } from './receipts.ts'
 import { measureRedaction, measureWorstText } from './redaction.ts'
 import { type Row, row, tableOf } from './row.ts'
 import { measureStart } from './start.ts'
@@ -21,6 +22,7 @@ const groups: Readonly<Record<string, Group>> = {
   policy: policyRows,
   redaction: redactionRows,
   ledger: ledgerRows,
+  receipts: receiptRows,
   queue: measureQueueRows,
   gateway: measureGateway,
   controls: measureControls,
@@ -75,6 +77,15 @@ async function ledgerRows(dir: string): Promise<readonly Row[]> {
       row(name('cpu-us-per-entry'), figure.cpuUsPerEntry, 'µs', { note: at }),
     ]
   })
+}
+
+async function receiptRows(dir: string): Promise<readonly Row[]> {
+  const figures = await measureReceipts(dir)
+  return figures.map(({ entries, meanMs, p99Ms, cpuUs }) =>
+    row(`ledger.receipt-ms at ${entries.toLocaleString('en')} entries`, meanMs, 'ms', {
+      note: `of any age, p99 ${p99Ms.toFixed(2)} ms, ${Math.round(cpuUs)} µs CPU`,
+    }),
+  )
 }
 
 function optionsOrExit(): Options {

@@ -5,6 +5,7 @@ import { leafHash } from './hash.ts'
 import type { OpenedEntry } from './ledger-reads.ts'
 import type { LoggedEntry } from './record.ts'
 import { LedgerDamage, type ResourceStore } from './store.ts'
+import { type GroupIndex, groupEntries } from './tile-groups.ts'
 import { findDetail, parseBundle, tilePath, tileWidth } from './tiles.ts'
 import type { Tree } from './tree.ts'
 import type { Window } from './window.ts'
@@ -40,7 +41,11 @@ export interface EntryReaderParts {
   readonly window: Window
   readonly tree: Tree
   readonly vault: DetailVault
+  readonly groups: GroupIndex
 }
+
+/** Entries of one exchange that are read at once. */
+const readsAtOnce = 8
 
 /** Reads entries from memory, or from full bundles; a partial bundle is always in the window. */
 export class EntryReader {
@@ -58,9 +63,60 @@ export class EntryReader {
     throw new LedgerDamage(`entry ${index} is missing`)
   }
 
+  /** Reads entries that are far from each other: of each, its group and not the whole bundle. */
+  async readFew(indexes: readonly number[]): Promise<readonly ReadEntry[]> {
+    const entries: ReadEntry[] = []
+    for (let at = 0; at < indexes.length; at += readsAtOnce) {
+      const some = indexes.slice(at, at + readsAtOnce).map((index) => this.#readOne(index))
+      entries.push(...(await Promise.all(some)))
+    }
+    return entries
+  }
+
+  async #readOne(index: number): Promise<ReadEntry> {
+    const logged = this.#parts.window.find(index) ?? (await this.#loadFromGroup(index))
+    return logged === null ? this.read(index) : this.#opened(index, logged)
+  }
+
+  /** Null where there is no index of groups, or it is wrong: the whole bundle answers. */
+  async #loadFromGroup(index: number): Promise<LoggedEntry | null> {
+    const { groups, resources, tree } = this.#parts
+    const tile = Math.floor(index / tileWidth)
+    const found = await groups.find(tile)
+    if (found === null) return null
+    const within = index % tileWidth
+    const [start, end] = found.range(Math.floor(within / groupEntries))
+    if (end <= start || end - start > groupBytesMax) return null
+    const [part, expected, detail] = await Promise.all([
+      resources.readPart(tilePath('entries', tile), start, end - start),
+      tree.leafHash(index),
+      this.#detailOf(tile, within),
+    ])
+    const leaf = part === null ? undefined : leafIn(part, within % groupEntries)
+    if (leaf === undefined || !leafHash(leaf).equals(expected)) return null
+    return { leaf, detail }
+  }
+
+  async #detailOf(tile: number, within: number): Promise<Uint8Array> {
+    const { resources } = this.#parts
+    const path = tilePath('detail', tile)
+    const table = await resources.readPart(path, 0, tileWidth * 4)
+    if (table === null) throw new LedgerDamage(`detail bundle ${tile} is missing`)
+    const { start, length } = findDetail(table, within, tileWidth)
+    const bytes = await resources.readPart(path, start, length)
+    if (bytes?.length !== length) throw new LedgerDamage(`detail bundle ${tile} ends early`)
+    return bytes
+  }
+
+  #opened(index: number, { leaf: encoded, detail }: LoggedEntry): ReadEntry {
+    const leaf = readLeaf(encoded, index)
+    const facts = openFacts(this.#parts.vault.unseal(index, detail), leaf.facts)
+    return { index, encoded, leaf, facts, bytes: encoded.length + detail.length }
+  }
+
   /** Reads entries in the given order. Neighbours share the reads of their bundle. */
   async *readMany(indexes: Iterable<number>): AsyncGenerator<ReadEntry> {
-    const { window, vault } = this.#parts
+    const { window } = this.#parts
     let bundle: OpenBundle | null = null
     for (const index of indexes) {
       let logged = window.find(index)
@@ -69,10 +125,7 @@ export class EntryReader {
         if (bundle?.tile !== tile) bundle = await this.#open(tile)
         logged = await this.#load(index, bundle)
       }
-      const { leaf: encoded, detail } = logged
-      const leaf = readLeaf(encoded, index)
-      const facts = openFacts(vault.unseal(index, detail), leaf.facts)
-      yield { index, encoded, leaf, facts, bytes: encoded.length + detail.length }
+      yield this.#opened(index, logged)
     }
   }
 
@@ -114,6 +167,20 @@ export class EntryReader {
       return bytes.subarray(0, length)
     }
     return bundle.ahead.bytes.subarray(from, from + length)
+  }
+}
+
+/** An entry is at most 65,535 bytes, and its length has two. */
+const groupBytesMax = groupEntries * 65_537
+
+/** The entry at position `at`; undefined where the lengths lead beyond the bytes. */
+function leafIn(part: Uint8Array, at: number): Uint8Array | undefined {
+  let start = 0
+  for (let i = 0; ; i++) {
+    const end = start + 2 + (((part[start] ?? 0) << 8) | (part[start + 1] ?? 0))
+    if (end > part.length) return undefined
+    if (i === at) return part.subarray(start + 2, end)
+    start = end
   }
 }
 

@@ -1,12 +1,16 @@
+import { mayHaveKey } from './exchange-filter.ts'
 import {
   applyChanges,
   begunAt,
+  changesAt,
   encodeSegment,
   exchangeKey,
   OpenChanges,
   type OpenIntents,
   pageBytes,
+  pagesAt,
   parseSegmentHeader,
+  parseSummed,
   type SegmentHeader,
   searchPage,
   segmentEntriesMax,
@@ -45,8 +49,15 @@ export function closesExchange(kind: EntryKind): boolean {
   return closingKinds.has(kind)
 }
 
-/** Segments that are asked at once; each is one small read. */
-const lookupsAtOnce = 8
+/** Segments whose headers and filters are read at once. */
+const readsAtOnce = 8
+/** Filters in memory: of about 26 million entries. Those of further segments are read again. */
+const filterBytesMax = 16 * 1024 * 1024
+
+interface Sought {
+  readonly key: number
+  readonly begun: number
+}
 
 /**
  * Finds the entries that belong to an exchange, and the intents that are open. Memory for the
@@ -60,6 +71,8 @@ export class ExchangeIndex {
   /** By segment number, oldest first. */
   readonly #tails = new Map<number, Tail>()
   readonly #headers = new Map<number, SegmentHeader>()
+  readonly #filters = new Map<number, Uint8Array>()
+  #filterBytes = 0
   #stored = 0
 
   constructor(resources: ResourceStore, segmentEntries: number) {
@@ -144,13 +157,29 @@ export class ExchangeIndex {
       for (const index of recent?.indexes ?? []) found.add(index)
       if (recent?.closed === true) return ascending(found)
     }
-    const sought = { key: exchangeKey(exchange), begun: begunAt(exchange) ?? 0 }
-    for (let end = this.#stored; end > 0; end -= lookupsAtOnce) {
-      const count = Math.min(lookupsAtOnce, end)
-      const segments = Array.from({ length: count }, (_, i) => this.#search(end - 1 - i, sought))
-      for (const index of (await Promise.all(segments)).flat()) found.add(index)
+    const sought = soughtOf(exchange)
+    const candidates = this.#candidates(sought)
+    for (let at = 0; at < candidates.length; at += readsAtOnce) {
+      const some = candidates.slice(at, at + readsAtOnce)
+      const rows = await Promise.all(some.map((segment) => this.#search(segment, sought)))
+      for (const index of rows.flat()) found.add(index)
     }
     return ascending(found)
+  }
+
+  /**
+   * Segments that neither their times nor their filter exclude. Times alone do not find the one: a
+   * clock may have gone back, and the entry of a connector may be late by hours.
+   */
+  #candidates(sought: Sought): readonly number[] {
+    const candidates: number[] = []
+    for (let segment = 0; segment < this.#stored; segment++) {
+      const header = this.#headers.get(segment)
+      if (header !== undefined && !mayHaveBegun(header, sought)) continue
+      const filter = this.#filters.get(segment)
+      if (filter === undefined || mayHaveKey(filter, sought.key)) candidates.push(segment)
+    }
+    return candidates
   }
 
   /**
@@ -163,7 +192,7 @@ export class ExchangeIndex {
       for (const index of tail.exchanges.get(exchange)?.indexes ?? []) found.add(index)
     }
     const segment = Math.floor(at / this.#segmentEntries)
-    const sought = { key: exchangeKey(exchange), begun: begunAt(exchange) ?? 0 }
+    const sought = soughtOf(exchange)
     const first = await this.#firstAfter(sought.begun, Math.min(segment, this.#stored))
     const near = new Set([first, first + 1, segment, segment + 1])
     const searches = [...near].filter((each) => each < this.#stored)
@@ -209,17 +238,18 @@ export class ExchangeIndex {
     return tail
   }
 
-  /** Only those of a new exchange are few: what lies before it is passed over without reading. */
-  async #search(
-    segment: number,
-    { key, begun }: { readonly key: number; readonly begun: number },
-  ): Promise<readonly number[]> {
-    const { pages, begunLast } = await this.#knownHeader(segment)
-    if (begunLast < begun) return []
+  /** Reads pages only of a segment whose times and filter do not exclude the exchange. */
+  async #search(segment: number, sought: Sought): Promise<readonly number[]> {
+    const header = await this.#knownHeader(segment)
+    if (!mayHaveBegun(header, sought)) return []
+    const { key } = sought
+    const known = this.#filters.get(segment)
+    if (!mayHaveKey(known ?? (await this.#readFilter(segment, header)), key)) return []
+    const { pages } = header
     const first = Math.min(pages - 1, Math.floor((key / 2 ** 48) * pages))
     const found: number[] = []
     const look = async (page: number) => {
-      const position = segmentHeaderBytes + page * pageBytes
+      const position = pagesAt(header) + page * pageBytes
       const bytes = await this.#resources.readPart(segmentPath(segment), position, pageBytes)
       const answer = searchPage(bytes, key)
       for (const at of answer.positions) found.push(segment * this.#segmentEntries + at)
@@ -245,6 +275,21 @@ export class ExchangeIndex {
     return header
   }
 
+  async #readFilter(segment: number, { filterBytes }: SegmentHeader): Promise<Uint8Array> {
+    const path = segmentPath(segment)
+    const bytes = await this.#resources.readPart(path, segmentHeaderBytes, filterBytes + 4)
+    const filter = parseSummed(bytes, filterBytes)
+    if (filter === null) throw new LedgerDamage(`the filter of segment ${segment} is damaged`)
+    if (!this.#filters.has(segment)) this.#filterBytes += filterBytes
+    this.#filters.set(segment, filter)
+    for (const [oldest, { length }] of this.#filters) {
+      if (this.#filterBytes <= filterBytesMax) break
+      this.#filters.delete(oldest)
+      this.#filterBytes -= length
+    }
+    return filter
+  }
+
   async #header(segment: number) {
     const path = segmentPath(segment)
     return parseSegmentHeader(await this.#resources.readPart(path, 0, segmentHeaderBytes))
@@ -253,8 +298,7 @@ export class ExchangeIndex {
   async #applyChanges(segment: number, open: Map<number, string>): Promise<boolean> {
     const header = await this.#header(segment)
     if (header === null) return false
-    const position = segmentHeaderBytes + header.pages * pageBytes
-    const length = header.changesBytes + 4
+    const { position, length } = changesAt(header)
     const bytes = await this.#resources.readPart(segmentPath(segment), position, length)
     return applyChanges(bytes, header, open)
   }
@@ -268,6 +312,14 @@ export function openSince(open: OpenIntents, end: number): number {
 
 export function segmentPath(segment: number): string {
   return `index/${segment}`
+}
+
+function soughtOf(exchange: string): Sought {
+  return { key: exchangeKey(exchange), begun: begunAt(exchange) }
+}
+
+function mayHaveBegun({ begunFirst, begunLast }: SegmentHeader, { begun }: Sought): boolean {
+  return begun >= begunFirst && begun <= begunLast
 }
 
 function push(map: Map<string, number[]>, exchange: string, position: number): void {

@@ -1,16 +1,22 @@
 import { hash } from 'node:crypto'
 import { timeOfExchange } from '@countersign/protocol'
 import { crc32c } from '../lib/crc32c.ts'
+import { encodeFilter } from './exchange-filter.ts'
 import { LedgerDamage } from './store.ts'
 
 /**
- * One file of the exchange index, rebuildable from the entries:
- * `header ‖ pages of (key48, position16) in ascending order ‖ changes of the open intents`.
+ * One file of the exchange index, rebuildable from the entries: `header ‖ filter of the keys ‖
+ * pages of (key48, position16) in ascending order ‖ changes of the open intents`.
  */
 export interface SegmentHeader {
+  readonly filterBytes: number
   readonly pages: number
   readonly changesBytes: number
-  /** No exchange in it began later, as far as its id shows. Unix milliseconds. */
+  /**
+   * The earliest and the latest start of an exchange in it, as its id shows; 0 for an id that shows
+   * none. Unix milliseconds.
+   */
+  readonly begunFirst: number
   readonly begunLast: number
   /**
    * Every intent that was open at its end has this index or a higher one; the index after its last
@@ -41,8 +47,9 @@ export class OpenChanges {
   }
 }
 
-const magic = 0x43_53_49_32
-export const segmentHeaderBytes = 32
+const magic = 0x43_53_49_33
+export const segmentHeaderBytes = 44
+const sumBytes = 4
 export const pageBytes = 4096
 const rowBytes = 8
 const pageTrailerBytes = 8
@@ -55,9 +62,20 @@ export function exchangeKey(exchange: string): number {
   return hash('sha256', exchange, 'buffer').readUIntBE(0, 6)
 }
 
-/** Returns when an exchange began, as far as its id shows; null if it does not. */
-export function begunAt(exchange: string): number | null {
-  return timeOfExchange(exchange)
+/** Returns when an exchange began, as its id shows; 0 for an id that shows no time. */
+export function begunAt(exchange: string): number {
+  return timeOfExchange(exchange) ?? 0
+}
+
+/** The position of the first page in the file. */
+export function pagesAt({ filterBytes }: SegmentHeader): number {
+  return segmentHeaderBytes + filterBytes + sumBytes
+}
+
+/** The position of the changes in the file, and their length with the checksum. */
+export function changesAt(header: SegmentHeader): { position: number; length: number } {
+  const position = pagesAt(header) + header.pages * pageBytes
+  return { position, length: header.changesBytes + sumBytes }
 }
 
 export interface Segment {
@@ -69,29 +87,60 @@ export interface Segment {
 
 export function encodeSegment({ positions, changes, openSince }: Segment): Buffer {
   const rows = sortedRows(positions)
-  let begunLast = 0
-  for (const exchange of positions.keys()) begunLast = Math.max(begunLast, begunAt(exchange) ?? 0)
+  const [begunFirst, begunLast] = timesOf(positions.keys())
+  const filter = encodeFilter([...positions.keys()].map(exchangeKey))
   const pages = Math.ceil(rows.length / rowsPerPage)
   const lines = encodeChanges(changes)
-  const bytes = Buffer.alloc(segmentHeaderBytes + pages * pageBytes + lines.length + 4)
+  const filterBytes = filter.length
+  const header = {
+    filterBytes,
+    pages,
+    changesBytes: lines.length,
+    begunFirst,
+    begunLast,
+    openSince,
+  }
+  const { position, length } = changesAt(header)
+  const bytes = Buffer.alloc(position + length)
   let at = bytes.writeUInt32BE(magic, 0)
+  at = bytes.writeUInt32BE(filterBytes, at)
   at = bytes.writeUInt32BE(pages, at)
   at = bytes.writeUInt32BE(lines.length, at)
+  at = bytes.writeBigUInt64BE(BigInt(begunFirst), at)
   at = bytes.writeBigUInt64BE(BigInt(begunLast), at)
   at = bytes.writeBigUInt64BE(BigInt(openSince), at)
   bytes.writeUInt32BE(crc32c(bytes.subarray(0, at)), at)
+  writeSummed(bytes, segmentHeaderBytes, filter)
   for (let page = 0; page < pages; page++) {
     const first = page * rowsPerPage
-    writePage(
-      bytes,
-      segmentHeaderBytes + page * pageBytes,
-      rows.subarray(first, first + rowsPerPage),
-    )
+    const start = pagesAt(header) + page * pageBytes
+    writePage(bytes, start, rows.subarray(first, first + rowsPerPage))
   }
-  at = segmentHeaderBytes + pages * pageBytes
-  bytes.set(lines, at)
-  bytes.writeUInt32BE(crc32c(lines), at + lines.length)
+  writeSummed(bytes, position, lines)
   return bytes
+}
+
+function timesOf(exchanges: Iterable<string>): readonly [first: number, last: number] {
+  let [first, last] = [Number.MAX_SAFE_INTEGER, 0]
+  for (const exchange of exchanges) {
+    const at = begunAt(exchange)
+    first = Math.min(first, at)
+    last = Math.max(last, at)
+  }
+  return [first, last]
+}
+
+function writeSummed(bytes: Buffer, at: number, part: Uint8Array): void {
+  bytes.set(part, at)
+  bytes.writeUInt32BE(crc32c(part), at + part.length)
+}
+
+/** The part before its checksum; null when the bytes are damaged, or missing. */
+export function parseSummed(bytes: Uint8Array | null, length: number): Uint8Array | null {
+  if (bytes?.length !== length + sumBytes) return null
+  const part = bytes.subarray(0, length)
+  const sum = new DataView(bytes.buffer, bytes.byteOffset).getUint32(length)
+  return sum === crc32c(part) ? part : null
 }
 
 /** `+<index> <exchange>` for each intent that it opens, `-<index>` for each that it closes. */
@@ -128,13 +177,15 @@ export function parseSegmentHeader(bytes: Uint8Array | null): SegmentHeader | nu
   if (bytes === null || bytes.length < segmentHeaderBytes) return null
   const buffer = Buffer.from(bytes)
   if (buffer.readUInt32BE(0) !== magic) return null
-  const sumAt = segmentHeaderBytes - 4
+  const sumAt = segmentHeaderBytes - sumBytes
   if (buffer.readUInt32BE(sumAt) !== crc32c(buffer.subarray(0, sumAt))) return null
   return {
-    pages: buffer.readUInt32BE(4),
-    changesBytes: buffer.readUInt32BE(8),
-    begunLast: Number(buffer.readBigUInt64BE(12)),
-    openSince: Number(buffer.readBigUInt64BE(20)),
+    filterBytes: buffer.readUInt32BE(4),
+    pages: buffer.readUInt32BE(8),
+    changesBytes: buffer.readUInt32BE(12),
+    begunFirst: Number(buffer.readBigUInt64BE(16)),
+    begunLast: Number(buffer.readBigUInt64BE(24)),
+    openSince: Number(buffer.readBigUInt64BE(32)),
   }
 }
 
@@ -147,11 +198,9 @@ export function applyChanges(
   { changesBytes }: SegmentHeader,
   open: Map<number, string>,
 ): boolean {
-  if (bytes?.length !== changesBytes + 4) return false
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-  const sum = crc32c(buffer.subarray(0, changesBytes))
-  if (buffer.readUInt32BE(changesBytes) !== sum) return false
-  for (const line of buffer.toString('latin1', 0, changesBytes).split('\n')) {
+  const part = parseSummed(bytes, changesBytes)
+  if (part === null) return false
+  for (const line of Buffer.from(part).toString('latin1').split('\n')) {
     const space = line.indexOf(' ')
     if (line.startsWith('+')) open.set(Number(line.slice(1, space)), line.slice(space + 1))
     else if (line.startsWith('-')) open.delete(Number(line.slice(1)))

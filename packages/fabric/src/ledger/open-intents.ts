@@ -1,6 +1,7 @@
 import { Shares } from '../lib/limits.ts'
-import type { EntryDraft, OpenIntent } from './ledger.ts'
+import type { EntryDraft, EntryPurpose, OpenIntent } from './ledger.ts'
 import type { LedgerLimits } from './limits.ts'
+import type { SpacePurpose } from './space-guard.ts'
 import { LedgerBusy } from './unavailable.ts'
 
 /**
@@ -85,4 +86,15 @@ export class OpenIntentTable {
       yield exchange
     }
   }
+}
+
+/** Reports whether an entry can only follow an intent; a refusal can stand alone. */
+export function closesIntent({ kind }: Pick<EntryDraft, 'kind'>): boolean {
+  return kind === 'outcome' || kind === 'indeterminate'
+}
+
+/** The space that an entry of this purpose needs; null for one that begins an exchange. */
+export function spaceOf(purpose: EntryPurpose | null): SpacePurpose {
+  if (purpose === null) return 'opening'
+  return purpose === 'oversight' ? 'oversight' : 'reserved'
 }

@@ -15,8 +15,9 @@ import { SpaceGuard } from './space-guard.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
 import { TermIndex, type TermIndexParts } from './term-index.ts'
 import { TermKeys } from './term-keys.ts'
+import { GroupIndex, groupEntries } from './tile-groups.ts'
 import { TiledLedger } from './tiled-ledger.ts'
-import { parseBundle, tilePath, tileWidth } from './tiles.ts'
+import { hashBytes, parseBundle, tilePath, tileWidth } from './tiles.ts'
 
 export interface LedgerOptions {
   /** Open, and closed by the ledger. */
@@ -83,7 +84,13 @@ async function open(options: LedgerOptions): Promise<Ledger> {
   const index = new ExchangeIndex(store.resources, limits.segmentEntries)
   await restoreIndex(index, recovered, { store, clock, log })
   const { tree, window } = recovered
-  const reader = new EntryReader({ resources: store.resources, window, tree, vault })
+  const { resources } = store
+  const groups = new GroupIndex({ resources, log })
+  tree.readGroups({
+    find: (tile) => groups.find(tile),
+    read: (tile, group) => resources.readPart(tilePath(0, tile), group * groupBytes, groupBytes),
+  })
+  const reader = new EntryReader({ resources, window, tree, vault, groups })
   const writer = new LeafWriter({ vault, random, detailBytesMax: limits.detailBytesMax })
   const exchanges = index
   const terms = openTerms(options, { reader, exchanges, limits, log }, recovered.head.size)
@@ -96,6 +103,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     limits,
     clock,
     index,
+    groups,
     terms,
     reader,
     writer,
@@ -138,6 +146,8 @@ const spaceEvents = {
   exhausted:
     'the disk of the ledger is full; nothing is recorded until there is space, and streams end',
 } as const
+
+const groupBytes = groupEntries * hashBytes
 
 /** Between two lines of the log while an index is made anew. */
 const progressEveryMs = 2_000

@@ -59,10 +59,6 @@ export async function readExchange(
   indexes: readonly number[],
   reader: EntryReader,
 ): Promise<readonly ReadEntry[]> {
-  const entries: ReadEntry[] = []
-  for (const index of indexes) {
-    const entry = await reader.read(index)
-    if (entry.leaf.exchange === exchange) entries.push(entry)
-  }
-  return entries
+  const entries = await reader.readFew(indexes)
+  return entries.filter(({ leaf }) => leaf.exchange === exchange)
 }

@@ -25,15 +25,16 @@ import type {
 import type { EntryPage, FollowOptions, LinePage, LineQuery, OpenedEntry } from './ledger-reads.ts'
 import type { LedgerLimits } from './limits.ts'
 import { LogReads } from './log-reads.ts'
-import { OpenIntentTable, ownerOf } from './open-intents.ts'
+import { closesIntent, OpenIntentTable, ownerOf, spaceOf } from './open-intents.ts'
 import { Publisher } from './publisher.ts'
 import { findReceipt, readExchange } from './receipts.ts'
 import type { Recovered } from './recovery.ts'
 import { findPublicResource } from './resources.ts'
-import type { SpaceGuard, SpacePurpose, SpaceState } from './space-guard.ts'
+import type { SpaceGuard, SpaceState } from './space-guard.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
 import { SyncedHeads } from './synced-heads.ts'
 import type { TermIndex } from './term-index.ts'
+import type { GroupIndex } from './tile-groups.ts'
 import { ExchangeNotOpen, LedgerUnavailable } from './unavailable.ts'
 
 export interface TiledLedgerParts {
@@ -45,6 +46,7 @@ export interface TiledLedgerParts {
   readonly limits: LedgerLimits
   readonly clock: Clock
   readonly index: ExchangeIndex
+  readonly groups: GroupIndex
   readonly terms: TermIndex
   readonly reader: EntryReader
   readonly writer: LeafWriter
@@ -387,6 +389,7 @@ export class TiledLedger implements Ledger {
       await this.#publisher.flush()
       await this.#publisher.stop()
       await this.#parts.terms.stop()
+      await this.#parts.groups.stop()
       if (this.#stopped === null) {
         await this.#heads.flush()
         await store.wal.reset()
@@ -445,17 +448,9 @@ export class TiledLedger implements Ledger {
     void this.#heads.stop(this.#stopped)
     void this.#expiry.stop()
     void this.#parts.terms.stop()
+    void this.#parts.groups.stop()
     this.#parts.space.stop()
     this.#reads.close(this.#stopped)
     this.#parts.onFatal(cause)
   }
-}
-
-function spaceOf(purpose: EntryPurpose | null): SpacePurpose {
-  if (purpose === null) return 'opening'
-  return purpose === 'oversight' ? 'oversight' : 'reserved'
-}
-
-function closesIntent({ kind }: EntryDraft): boolean {
-  return kind === 'outcome' || kind === 'indeterminate'
 }

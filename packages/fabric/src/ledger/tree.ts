@@ -8,14 +8,24 @@ import {
 } from '@countersign/protocol'
 import { nodeHash } from './hash.ts'
 import { LedgerDamage } from './store.ts'
+import { type GroupIndex, GroupTree, groupEntries, PartialTile } from './tile-groups.ts'
 import { emptyRoot, TileNodes } from './tile-nodes.ts'
-import { levelWidth, tileHeight, tileLevelsMax, tileWidth } from './tiles.ts'
+import { hashBytes, levelWidth, tileHeight, tileLevelsMax, tileWidth } from './tiles.ts'
 
 /** Reads the file of a tile; rejects where it is missing or of another width. */
 export type ReadTile = (level: number, tile: number, width: number) => Promise<Uint8Array>
 
+/** Reads parts of full tiles of level 0. */
+export interface ReadGroups extends Pick<GroupIndex, 'find'> {
+  /** The hashes of one group of a full tile, from its file; null where it is missing. */
+  read(tile: number, group: number): Promise<Uint8Array | null>
+}
+
 /** 64 tiles of 16 KiB: proofs of the last 16,384 entries touch no file. */
 const cachedTilesMax = 64
+
+/** Of which each has 1 KB for a group that was read, and as much for the roots of its groups. */
+const partialTilesMax = 64
 
 /** A proof touches two tiles a level at most; the rest is room for others that load meanwhile. */
 const loadsMax = 64
@@ -31,7 +41,9 @@ export class Tree {
   /** Full tiles that the publisher still needs; it releases them. */
   readonly #unpublished = new Map<number, TileNodes>()
   readonly #cache = new Map<number, TileNodes>()
+  readonly #partials = new Map<number, PartialTile>()
   readonly #readTile: ReadTile
+  #groups: ReadGroups | null = null
   /**
    * Incomplete subtrees at the right edge of one size; each proof at that size needs one of them.
    */
@@ -59,6 +71,11 @@ export class Tree {
 
   get size(): number {
     return this.#size
+  }
+
+  /** From here on, proofs of old leaves read parts of tiles where `groups` has them. */
+  readGroups(groups: ReadGroups): void {
+    this.#groups = groups
   }
 
   append(leaf: Uint8Array): void {
@@ -145,11 +162,17 @@ export class Tree {
     return parts.reduceRight((right, left) => nodeHash(left, right))
   }
 
-  #node({ level, index }: Subtree): Buffer {
-    const { tileLevel, tile, height, within } = locateSubtree({ level, index })
-    const nodes = this.#held(tileLevel, tile)
-    if (nodes === undefined) throw new RangeError('the tile is not held')
-    return nodes.node(height, within)
+  #node(subtree: Subtree): Buffer {
+    const node = this.#find(subtree)
+    if (node === undefined) throw new RangeError('the tile is not held')
+    return node
+  }
+
+  #find(subtree: Subtree): Buffer | undefined {
+    const { tileLevel, tile, height, within } = locateSubtree(subtree)
+    const whole = this.#held(tileLevel, tile)
+    if (whole !== undefined) return whole.node(height, within)
+    return tileLevel === 0 ? this.#partials.get(tile)?.node(height, within) : undefined
   }
 
   #held(level: number, tile: number): TileNodes | undefined {
@@ -165,11 +188,12 @@ export class Tree {
    */
   async #holding<Result>(subtrees: readonly Subtree[], use: () => Result): Promise<Result> {
     for (let loads = 0; loads < loadsMax; loads++) {
-      const missing = subtrees
-        .map(locateSubtree)
-        .find((at) => this.#held(at.tileLevel, at.tile) === undefined)
+      const missing = subtrees.find((subtree) => this.#find(subtree) === undefined)
       if (missing === undefined) return use()
-      await this.#load(missing.tileLevel, missing.tile)
+      const { tileLevel, tile, height, within } = locateSubtree(missing)
+      const group = Math.floor((within * 2 ** height) / groupEntries)
+      if (tileLevel === 0 && (await this.#loadGroup(tile, group))) continue
+      await this.#load(tileLevel, tile)
     }
     throw new Error('the tiles of one proof do not fit the cache')
   }
@@ -186,6 +210,26 @@ export class Tree {
       throw new LedgerDamage(`tile ${level}/${tile} is not the one that was hashed`)
     }
     this.#remember(tileKey(level, tile), nodes)
+  }
+
+  /** As `#load`, for one group and the roots of all; false where the whole tile has to be read. */
+  async #loadGroup(tile: number, group: number): Promise<boolean> {
+    const groups = this.#groups
+    if (groups === null) return false
+    const [found, hashes] = await Promise.all([groups.find(tile), groups.read(tile, group)])
+    if (found === null || hashes?.length !== groupEntries * hashBytes) return false
+    const above = { level: tileHeight, index: tile }
+    return this.#holding([above], () => {
+      const partial = this.#partials.get(tile) ?? new PartialTile(new GroupTree(found.roots))
+      const isProven = partial.node(tileHeight, 0)?.equals(this.#node(above)) === true
+      if (!isProven || !partial.add(group, new GroupTree(hashes))) return false
+      this.#partials.set(tile, partial)
+      for (const oldest of this.#partials.keys()) {
+        if (this.#partials.size <= partialTilesMax) break
+        this.#partials.delete(oldest)
+      }
+      return true
+    })
   }
 
   #remember(key: number, nodes: TileNodes): void {

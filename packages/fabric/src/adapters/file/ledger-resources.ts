@@ -7,12 +7,15 @@ const writesAtOnce = 2
 /** Whole files below one directory, which a static file server may serve where they are public. */
 export class FileResourceStore implements ResourceStore {
   readonly #files: FileLayer
+  /** Reads parts. */
+  readonly #parts: FileLayer
   readonly #root: string
   /** Directories known to be durable. */
   readonly #known = new Set<string>()
 
-  constructor(files: FileLayer, root: string) {
+  constructor(files: FileLayer, root: string, parts = files) {
     this.#files = files
+    this.#parts = parts
     this.#root = root
     this.#known.add(root)
   }
@@ -28,7 +31,7 @@ export class FileResourceStore implements ResourceStore {
   }
 
   async readPart(path: string, position: number, length: number): Promise<Uint8Array | null> {
-    const file = await this.#files.open(this.#resolve(path), 'read')
+    const file = await this.#parts.open(this.#resolve(path), 'read')
     if (file === null) return null
     try {
       return await file.read(position, length)

@@ -1,5 +1,5 @@
 import type { LedgerStore } from '../../ledger/store.ts'
-import { type FileLayer, systemFiles } from '../../lib/durable-file.ts'
+import { cachedFiles, type FileLayer, systemFiles } from '../../lib/durable-file.ts'
 import { lockFile, type Unlock } from './file-lock.ts'
 import { startJournalThread } from './journal-thread.ts'
 import { type JournalPlaces, type LedgerJournal, openJournal } from './ledger-journal.ts'
@@ -47,7 +47,7 @@ export async function openFileLedgerStore(options: FileLedgerOptions): Promise<L
     wal,
     heads,
     commit,
-    resources: new FileResourceStore(files, `${directory}/log`),
+    resources: new FileResourceStore(files, `${directory}/log`, options.files ?? cachedFiles),
     async freeBytes() {
       const places = [directory, headDirectory]
       return Math.min(...(await Promise.all(places.map((each) => files.freeBytes(each)))))

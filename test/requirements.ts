@@ -755,6 +755,12 @@ export const REQUIREMENTS = {
     on: fabric,
     attacks: ['client-of-an-earlier-version'],
   },
+  'operate:read-turns': {
+    promise:
+      'Searches of the ledger leave the event loop to requests and to other readers, however many one permitted reader sends.',
+    on: fabric,
+    attacks: ['flooding-reader'],
+  },
   'operate:memory-share': {
     promise:
       'Request bodies, and requests without one, occupy bounded memory and places, per identity, per address and in total; a client that goes over its share loses its own requests.',

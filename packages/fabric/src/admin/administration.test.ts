@@ -85,3 +85,20 @@ test('a reader without a place is refused by the limit, before any stream begins
     expect(answer).toMatchObject({ code, limit: `${name}, 1` })
   }
 })
+
+test('a read beyond the places of its reader is refused by the limit', async () => {
+  const busy = () => {
+    const limit = { name: 'ledger.readsPerReader', value: 1, unit: 'count' } as const
+    return Promise.reject(new LedgerBusy(limit, 'too many'))
+  }
+  const reads = { slot: 'a', vkey: 'a.test/ledger/a+01234567+AQ+key', size: 7 }
+  const ledger = { reads: { ...reads, read: busy, list: busy } }
+  const administration = createAdministration({ ledger } as unknown as AdminDeps)
+  for (const operation of ['ledger.read', 'ledger.recent', 'ledger.find']) {
+    const answer = await administration.carryOut(operation, {}, request)
+    expect(answer, operation).toMatchObject({
+      code: 'RATE_LIMITED',
+      limit: 'ledger.readsPerReader, 1',
+    })
+  }
+})

@@ -1,8 +1,6 @@
 import { type FollowedEntry, utf8, WATCH_OPERATION } from '@countersign/protocol'
 import { z } from 'zod'
 import type { OpenedEntry } from '../ledger/ledger-reads.ts'
-import { refusalOfBusy } from '../ledger/refusals.ts'
-import { LedgerBusy } from '../ledger/unavailable.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { aboutOperation } from './about-operation.ts'
 import { entryView } from './entry-view.ts'
@@ -91,24 +89,10 @@ function watch(
   const head = { status: 200, headers, contentType: 'text/event-stream', countersignature: null }
   const after = parsed.data.after ?? formatCursor(log, log.size)
   return withCursor(log, after, (from) => {
-    const follower = follow(log, from, caller.principal)
-    if (follower instanceof Refusal) return follower
+    const follower = log.follow({ from, owner: caller.principal })
     const events = watchEvents(log, follower)
     return { ...head, facts: {}, body: { [Symbol.asyncIterator]: () => events } }
   })
-}
-
-function follow(
-  log: ReadLog,
-  from: number,
-  owner: string,
-): AsyncIterableIterator<OpenedEntry> | Refusal {
-  try {
-    return log.follow({ from, owner })
-  } catch (cause) {
-    if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
-    throw cause
-  }
 }
 
 const encoded = new WeakMap<OpenedEntry, Uint8Array>()

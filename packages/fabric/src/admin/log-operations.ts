@@ -14,6 +14,8 @@ import {
   type Term,
   UnknownCursor,
 } from '../ledger/ledger-reads.ts'
+import { refusalOfBusy } from '../ledger/refusals.ts'
+import { LedgerBusy } from '../ledger/unavailable.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { entryView } from './entry-view.ts'
 import { type CursorLog, formatCursor, parseCursor } from './ledger-cursor.ts'
@@ -30,9 +32,10 @@ interface Counted {
 export function readEntries(
   log: ReadLog,
   { countMax, after }: { readonly countMax: number; readonly after?: string | undefined },
+  owner: string,
 ): Promise<EntryPage | Refusal> {
   return withCursor(log, after ?? formatCursor(log, 0), async (from) => {
-    const { entries, next } = await log.read(from, countMax)
+    const { entries, next } = await log.read(from, countMax, owner)
     return { entries: entries.map(entryView), newer: formatCursor(log, next) }
   })
 }
@@ -41,14 +44,16 @@ export function readEntries(
 export function listExchanges(
   log: ReadLog,
   part: LogPartArgs & Counted,
+  owner: string,
 ): Promise<ExchangePage | Refusal> {
-  return listPart(log, part, {})
+  return listPart(log, part, { owner })
 }
 
 /** The newest exchanges that meet every condition, or those next to a cursor. */
 export function findExchanges(
   ledger: LedgerAdmin,
   { countMax, before, after, since, until, ...conditions }: LedgerFindArgs & Counted,
+  owner: string,
 ): Promise<ExchangePage | Refusal> {
   const terms: Term[] = []
   for (const table of tables) {
@@ -61,7 +66,7 @@ export function findExchanges(
     }
     terms.push({ table, values: [stated] })
   }
-  return listPart(ledger.reads, { countMax, before, after }, { terms, since, until })
+  return listPart(ledger.reads, { countMax, before, after }, { owner, terms, since, until })
 }
 
 /** A party of another issuer may be on record without being in the directory. */
@@ -74,7 +79,7 @@ const tables = ['caller', 'user', 'receiver', 'operation', 'tool', 'result', 'co
 function listPart(
   log: ReadLog,
   { countMax, before, after }: LogPartArgs & Counted,
-  conditions: Pick<LineQuery, 'terms' | 'since' | 'until'>,
+  conditions: Pick<LineQuery, 'owner' | 'terms' | 'since' | 'until'>,
 ): Promise<ExchangePage | Refusal> {
   if (before !== undefined && after !== undefined) {
     return Promise.resolve(new Refusal('MESSAGE_MALFORMED', 'before and after exclude each other'))
@@ -90,7 +95,10 @@ function listPart(
   })
 }
 
-/** Calls `read` with the index that a cursor stands for; refuses one that the log does not have. */
+/**
+ * Calls `read` with the index that a cursor stands for; refuses one that the log does not have, and
+ * a reader that reads too much at once.
+ */
 export async function withCursor<Result>(
   log: ReadLog,
   cursor: string,
@@ -101,6 +109,7 @@ export async function withCursor<Result>(
   try {
     return await read(index)
   } catch (cause) {
+    if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
     if (cause instanceof UnknownCursor) return new Refusal('CURSOR_UNKNOWN', cause.message)
     throw cause
   }

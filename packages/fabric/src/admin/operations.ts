@@ -250,13 +250,13 @@ export const OPERATIONS = {
     action: 'read',
     args: z.strictObject({ countMax, after: cursor }),
     object: [],
-    run: (deps, args) => readEntries(deps.ledger.reads, args),
+    run: (deps, args, { caller }) => readEntries(deps.ledger.reads, args, caller.principal),
   }),
   'ledger.recent': operation({
     action: 'read',
     args: z.strictObject({ countMax, before: cursor, after: cursor }),
     object: [],
-    run: (deps, args) => listExchanges(deps.ledger.reads, args),
+    run: (deps, args, { caller }) => listExchanges(deps.ledger.reads, args, caller.principal),
   }),
   'ledger.find': operation({
     action: 'read',
@@ -270,7 +270,7 @@ export const OPERATIONS = {
       until: z.int().min(0).optional(),
     }),
     object: [],
-    run: (deps, args) => findExchanges(deps.ledger, args),
+    run: (deps, args, { caller }) => findExchanges(deps.ledger, args, caller.principal),
   }),
   'ledger.check': operation({
     action: 'read',

@@ -3,6 +3,7 @@ import type { DetailVault } from './details.ts'
 import { openFacts, type SaltedFact } from './facts.ts'
 import { leafHash } from './hash.ts'
 import type { OpenedEntry } from './ledger-reads.ts'
+import type { Pace } from './read-turns.ts'
 import type { LoggedEntry } from './record.ts'
 import { LedgerDamage, type ResourceStore } from './store.ts'
 import { type GroupIndex, groupEntries } from './tile-groups.ts'
@@ -59,7 +60,7 @@ export class EntryReader {
    * Rejects with LedgerDamage when the entry is not the one in the tree, or its detail not its own.
    */
   async read(index: number): Promise<ReadEntry> {
-    for await (const entry of this.readMany([index])) return entry
+    for await (const entry of this.readMany([index], null)) return entry
     throw new LedgerDamage(`entry ${index} is missing`)
   }
 
@@ -114,11 +115,15 @@ export class EntryReader {
     return { index, encoded, leaf, facts, bytes: encoded.length + detail.length }
   }
 
-  /** Reads entries in the given order. Neighbours share the reads of their bundle. */
-  async *readMany(indexes: Iterable<number>): AsyncGenerator<ReadEntry> {
+  /**
+   * Reads entries in the given order, each at its pace. Neighbours share the reads of their bundle.
+   */
+  async *readMany(indexes: Iterable<number>, pace: Pace | null): AsyncGenerator<ReadEntry> {
     const { window } = this.#parts
     let bundle: OpenBundle | null = null
     for (const index of indexes) {
+      const turn = pace === null ? null : pace()
+      if (turn !== null) await turn
       let logged = window.find(index)
       if (logged === undefined) {
         const tile = Math.floor(index / tileWidth)

@@ -3,6 +3,7 @@ import { closesExchange, type ExchangeIndex } from './exchange-index.ts'
 import type { ExchangeLine, LinePage, LineQuery } from './ledger-reads.ts'
 import type { LedgerLimits } from './limits.ts'
 import { knownIndex, upwards } from './log-reads.ts'
+import type { Pace, ReadTurns } from './read-turns.ts'
 import { beganAt, type Sought, type TermIndex } from './term-index.ts'
 import { matches } from './terms.ts'
 
@@ -10,6 +11,7 @@ export interface ExchangeLinesParts {
   readonly reader: EntryReader
   readonly index: ExchangeIndex
   readonly terms: TermIndex
+  readonly turns: ReadTurns
   readonly limits: Pick<
     LedgerLimits,
     'readEntriesMax' | 'readBytesMax' | 'readOpenedMax' | 'readSegmentsMax' | 'termSegmentEntries'
@@ -46,11 +48,17 @@ export class ExchangeLines {
     const { before, after } = query
     const size = this.#parts.size()
     const start = knownIndex(after ?? before ?? size, size)
-    if (after === undefined) {
-      const { lines, reached } = await this.#walk(query, { low: 0, high: start, isUp: false })
+    return this.#parts.turns.run(query.owner ?? '', (pace) =>
+      this.#page(query, { start, size, pace }),
+    )
+  }
+
+  async #page(query: LineQuery, { start, size, pace }: Start): Promise<LinePage> {
+    if (query.after === undefined) {
+      const { lines, reached } = await this.#walk(query, { low: 0, high: start, isUp: false, pace })
       return { lines, older: olderThan(reached), newer: start }
     }
-    const { lines, reached } = await this.#walk(query, { low: start, high: size, isUp: true })
+    const { lines, reached } = await this.#walk(query, { low: start, high: size, isUp: true, pace })
     return { lines: lines.toReversed(), older: olderThan(start), newer: reached }
   }
 
@@ -63,7 +71,7 @@ export class ExchangeLines {
     const sought = { terms, since, until }
     const isAll = terms.length === 0 && since <= 0 && until === Number.POSITIVE_INFINITY
     const stretches = isAll ? stretchesOf(range) : this.#found(range, sought)
-    const { isUp } = range
+    const { isUp, pace } = range
     const count = Math.min(countMax, this.#parts.limits.readEntriesMax)
     const { reader, limits } = this.#parts
     const lines: ExchangeLine[] = []
@@ -74,11 +82,11 @@ export class ExchangeLines {
     for await (const { low, high, indexes } of stretches) {
       if (opened >= limits.readOpenedMax) break
       const near: ReadEntry[] = []
-      for await (const entry of reader.readMany(indexes)) near.push(entry)
+      for await (const entry of reader.readMany(indexes, pace)) near.push(entry)
       opened += near.length
       for (const entry of isUp ? near : near.toReversed()) {
         if (listed.has(entry.leaf.exchange)) continue
-        const found = await this.#lineOf(entry, near)
+        const found = await this.#lineOf(entry, near, pace)
         if (found === null || !isSought(found.line, sought)) continue
         bytes += found.bytes
         const isFull = lines.length === count || (lines.length > 0 && bytes > limits.readBytesMax)
@@ -93,7 +101,7 @@ export class ExchangeLines {
   }
 
   /** Yields the entries that the index names, one segment after the other. */
-  async *#found({ low, high, isUp }: Range, sought: Sought): AsyncGenerator<Stretch> {
+  async *#found({ low, high, isUp, pace }: Range, sought: Sought): AsyncGenerator<Stretch> {
     const { terms, limits, size } = this.#parts
     const { termSegmentEntries: width, readSegmentsMax } = limits
     let [from, end] = [low, high]
@@ -103,7 +111,7 @@ export class ExchangeLines {
         low: Math.max(from, segment * width),
         high: Math.min(end, (segment + 1) * width),
       }
-      const found = await terms.find(segment, sought, size())
+      const found = await terms.find(segment, { ...sought, pace }, size())
       if (found === null) return
       const indexes = found.filter((index) => index >= part.low && index < part.high)
       yield* stretchesOf({ ...part, isUp }, indexes)
@@ -113,14 +121,14 @@ export class ExchangeLines {
   }
 
   /** Null for an entry whose exchange is listed under another one. */
-  async #lineOf(entry: ReadEntry, near: readonly ReadEntry[]) {
+  async #lineOf(entry: ReadEntry, near: readonly ReadEntry[], pace: Pace) {
     const { kind, exchange } = entry.leaf
     const { index } = this.#parts
     if (kind === 'genesis') return lineOf([entry])
     if (kind === 'intent') return index.open.get(exchange) === entry.index ? lineOf([entry]) : null
     const others = near.filter(({ leaf }) => leaf.exchange === exchange)
     const isWhole = kind !== 'lifecycle' && others.some(({ leaf }) => leaf.kind === 'intent')
-    const entries = isWhole ? others : await this.#entriesNear(entry)
+    const entries = isWhole ? others : await this.#entriesNear(entry, pace)
     const closing = entries.findLast(({ leaf }) => closesExchange(leaf.kind))
     const intent = entries.find(({ leaf }) => leaf.kind === 'intent')
     // An entry of administration stands for itself outside of an exchange with an intent.
@@ -129,7 +137,7 @@ export class ExchangeLines {
     return lineOf(intent === undefined || intent === shown ? [shown] : [intent, shown])
   }
 
-  async #entriesNear({ index: at, leaf: { exchange, kind } }: ReadEntry) {
+  async #entriesNear({ index: at, leaf: { exchange, kind } }: ReadEntry, pace: Pace) {
     const { index, reader, size } = this.#parts
     let indexes = await index.findNear(exchange, at)
     const isPart = kind === 'outcome' || kind === 'indeterminate'
@@ -137,7 +145,8 @@ export class ExchangeLines {
     if (isPart && indexes[0] === at) indexes = await index.find(exchange)
     const entries: ReadEntry[] = []
     const end = size()
-    for await (const entry of reader.readMany(indexes.filter((each) => each < end))) {
+    const before = indexes.filter((each) => each < end)
+    for await (const entry of reader.readMany(before, pace)) {
       if (entry.leaf.exchange === exchange) entries.push(entry)
     }
     return entries
@@ -167,11 +176,19 @@ interface Range {
   readonly low: number
   readonly high: number
   readonly isUp: boolean
+  readonly pace: Pace
+}
+
+/** The index at which a page begins, and the entries that there were when it was asked for. */
+interface Start {
+  readonly start: number
+  readonly size: number
+  readonly pace: Pace
 }
 
 /** Divides a range, in its direction; `found` is every index of it that is looked at. */
 function* stretchesOf(
-  { low, high, isUp }: Range,
+  { low, high, isUp }: Omit<Range, 'pace'>,
   found: readonly number[] | null = null,
 ): Generator<Stretch> {
   const count = found === null ? high - low : found.length

@@ -52,6 +52,8 @@ export interface Term {
 export interface LineQuery {
   /** 1 to 1,000. */
   readonly countMax: number
+  /** The share that the reader counts against: the principal that reads; none for the fabric. */
+  readonly owner?: string
   /** Lines with a lower index than this, the newest of them. */
   readonly before?: number | undefined
   /** Lines from this index on, the oldest of them. */
@@ -79,16 +81,20 @@ export interface LinePage {
 export interface LedgerReads {
   /**
    * Up to `count` entries from the index `from` on, in the order of the log; fewer at the bound of
-   * one answer, and none at its end. Rejects with UnknownCursor beyond the end.
+   * one answer, and none at its end. Rejects with UnknownCursor beyond the end, and LedgerBusy
+   * where `owner` reads too much at once.
    */
-  read(from: number, count: number): Promise<EntryPage>
+  read(from: number, count: number, owner?: string): Promise<EntryPage>
   /**
    * Every entry from `from` on, as it becomes durable, until the signal, `return`, or the end of
    * the ledger. A reader that was away goes on at the index after its last entry. Throws
    * UnknownCursor beyond the end, and LedgerBusy where too many follow.
    */
   follow(options: FollowOptions): AsyncIterableIterator<OpenedEntry>
-  /** One line for each exchange. Rejects with UnknownCursor for an index beyond the end. */
+  /**
+   * One line for each exchange. Rejects with UnknownCursor for an index beyond the end, and
+   * LedgerBusy where the owner reads too much at once.
+   */
   list(query: LineQuery): Promise<LinePage>
 }
 

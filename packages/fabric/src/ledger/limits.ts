@@ -59,6 +59,9 @@ export interface LedgerLimits {
   readonly readSegmentsMax: number
   /** Entries of one file of the term index. */
   readonly termSegmentEntries: number
+  /** Reads and searches that are under way. In total, and for one reader. */
+  readonly readsMax: number
+  readonly readsPerOwnerMax: number
   /** Readers that follow the log. In total, and for one of them. */
   readonly followersMax: number
   readonly followersPerOwnerMax: number
@@ -94,6 +97,8 @@ export const ledgerLimits: LedgerLimits = {
   readOpenedMax: 4_096,
   readSegmentsMax: 32,
   termSegmentEntries: 65_536,
+  readsMax: 128,
+  readsPerOwnerMax: 32,
   followersMax: 128,
   followersPerOwnerMax: 32,
   followEntries: 64,

@@ -7,6 +7,7 @@ import {
   UnknownCursor,
 } from './ledger-reads.ts'
 import type { LedgerLimits } from './limits.ts'
+import type { Pace, ReadTurns } from './read-turns.ts'
 import { LedgerBusy } from './unavailable.ts'
 
 type Bounds = Pick<
@@ -19,8 +20,15 @@ type Bounds = Pick<
   | 'followBytes'
 >
 
+interface PageBounds {
+  readonly countMax: number
+  readonly bytesMax: number
+  readonly pace: Pace
+}
+
 export interface LogReadsParts {
   readonly reader: EntryReader
+  readonly turns: ReadTurns
   readonly limits: Bounds
   /** Acknowledged entries. */
   size(): number
@@ -43,9 +51,13 @@ export class LogReads {
     this.#shares = new Shares(followersMax, followersPerOwnerMax)
   }
 
-  async read(from: number, count: number): Promise<EntryPage> {
-    const { readEntriesMax, readBytesMax } = this.#parts.limits
-    return this.#read(this.#known(from), Math.min(count, readEntriesMax), readBytesMax)
+  async read(from: number, count: number, owner: string): Promise<EntryPage> {
+    const { turns, limits } = this.#parts
+    const first = this.#known(from)
+    const countMax = Math.min(count, limits.readEntriesMax)
+    return turns.run(owner, (pace) =>
+      this.#read(first, { countMax, bytesMax: limits.readBytesMax, pace }),
+    )
   }
 
   follow({ from, owner, signal }: FollowOptions): Follower {
@@ -53,7 +65,7 @@ export class LogReads {
     if (!this.#shares.hasSpace(owner)) throw this.#full()
     this.#shares.take(owner)
     const follower: Follower = new Follower(start, {
-      pageAt: (index) => this.#pageAt(index),
+      pageAt: (index) => this.#pageAt(index, owner),
       left: () => {
         this.#followers.delete(follower)
         this.#shares.give(owner)
@@ -80,13 +92,14 @@ export class LogReads {
   }
 
   /** Null at the end of the log. */
-  #pageAt(from: number): Promise<EntryPage> | null {
-    const { limits, size, assertServing } = this.#parts
+  #pageAt(from: number, owner: string): Promise<EntryPage> | null {
+    const { limits, size, turns, assertServing } = this.#parts
     assertServing()
     if (from >= size()) return null
     let page = this.#pages.get(from)
     if (page === undefined) {
-      page = this.#read(from, limits.followEntries, limits.followBytes).finally(() =>
+      const { followEntries: countMax, followBytes: bytesMax } = limits
+      page = this.#read(from, { countMax, bytesMax, pace: turns.paceOf(owner) }).finally(() =>
         this.#pages.delete(from),
       )
       this.#pages.set(from, page)
@@ -94,11 +107,12 @@ export class LogReads {
     return page
   }
 
-  async #read(from: number, count: number, bytesMax: number): Promise<EntryPage> {
+  async #read(from: number, { countMax, bytesMax, pace }: PageBounds): Promise<EntryPage> {
     const { reader, size } = this.#parts
     const entries: OpenedEntry[] = []
     let bytes = 0
-    for await (const entry of reader.readMany(upwards(from, Math.min(size(), from + count)))) {
+    const indexes = upwards(from, Math.min(size(), from + countMax))
+    for await (const entry of reader.readMany(indexes, pace)) {
       bytes += entry.bytes
       if (entries.length > 0 && bytes > bytesMax) break
       entries.push(openedEntry(entry))

@@ -10,6 +10,7 @@ import { ExchangeIndex } from './exchange-index.ts'
 import { LeafWriter } from './leaf-writer.ts'
 import type { Ledger } from './ledger.ts'
 import { type LedgerLimits, ledgerLimits } from './limits.ts'
+import { ReadTurns } from './read-turns.ts'
 import { type Recovered, recover } from './recovery.ts'
 import { SpaceGuard } from './space-guard.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
@@ -93,7 +94,8 @@ async function open(options: LedgerOptions): Promise<Ledger> {
   const reader = new EntryReader({ resources, window, tree, vault, groups })
   const writer = new LeafWriter({ vault, random, detailBytesMax: limits.detailBytesMax })
   const exchanges = index
-  const terms = openTerms(options, { reader, exchanges, limits, log }, recovered.head.size)
+  const turns = new ReadTurns(limits)
+  const terms = openTerms(options, { reader, exchanges, limits, turns, log }, recovered.head.size)
   const ledger = new TiledLedger({
     store,
     lease: options.lease,
@@ -105,6 +107,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     index,
     groups,
     terms,
+    turns,
     reader,
     writer,
     recovered,
@@ -128,7 +131,7 @@ function openTerms(
   {
     limits,
     ...parts
-  }: Pick<TermIndexParts, 'reader' | 'exchanges' | 'log'> & {
+  }: Pick<TermIndexParts, 'reader' | 'exchanges' | 'turns' | 'log'> & {
     readonly limits: LedgerLimits
   },
   size: number,

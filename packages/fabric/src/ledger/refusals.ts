@@ -7,6 +7,8 @@ const retryAfterMs = 1000
 /** A caller's own share, and places of readers; every other limit is the fabric's for recording. */
 const codes: Readonly<Record<string, RefusalCode>> = {
   'limits.openExchanges': 'RATE_LIMITED',
+  'ledger.readsPerReader': 'RATE_LIMITED',
+  'ledger.reads': 'OVERLOADED',
   'ledger.followersPerReader': 'RATE_LIMITED',
   'ledger.followers': 'OVERLOADED',
 }

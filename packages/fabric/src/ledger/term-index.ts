@@ -1,4 +1,4 @@
-import { setImmediate, setTimeout } from 'node:timers/promises'
+import { setTimeout } from 'node:timers/promises'
 import { timeOfExchange } from '@countersign/protocol'
 import { Serializer } from '../concurrency/serializer.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -8,12 +8,15 @@ import { pageBytes, segmentEntriesMax } from './exchange-segment.ts'
 import type { EntryKind, FactValue } from './ledger.ts'
 import type { Term } from './ledger-reads.ts'
 import { upwards } from './log-reads.ts'
+import { inAll, inEither } from './positions.ts'
+import type { Pace, ReadTurns } from './read-turns.ts'
 import { LedgerDamage, type ResourceStore } from './store.ts'
 import type { TermKeys } from './term-keys.ts'
 import {
   BlockTimes,
   directoryBytesMax,
   encodeTermSegment,
+  pageCount,
   pagesOf,
   parseTermDirectory,
   positionsIn,
@@ -27,6 +30,7 @@ export interface TermIndexParts {
   readonly reader: EntryReader
   readonly exchanges: ExchangeIndex
   readonly keys: TermKeys
+  readonly turns: ReadTurns
   readonly segmentEntries: number
   readonly clock: Clock
   readonly log: (event: string, facts: Readonly<Record<string, string | number>>) => void
@@ -59,14 +63,14 @@ export interface Sought {
   readonly until: number
 }
 
+type Search = Sought & { readonly pace: Pace }
+
 /** Directories of files that are kept in memory, of about 5 KB each. */
 const directoriesMax = 64
 /** Segments in memory that could not be written; the oldest is made again when it is needed. */
 const tailsMax = 4
 /** A reader waits as long for entries that are read; what it asked for goes on without it. */
 const waitMs = 2_000
-/** Entries that are read for a segment before other work has its turn. */
-const entriesPerTurn = 16
 const progressEveryMs = 2_000
 
 /**
@@ -152,18 +156,23 @@ export class TermIndex {
    * Indexes below `size` in a segment that may match, ascending. Null while the segment is being
    * made from its entries: to be asked again.
    */
-  async find(segment: number, sought: Sought, size: number): Promise<readonly number[] | null> {
+  async find(segment: number, sought: Search, size: number): Promise<readonly number[] | null> {
     const first = segment * this.#parts.segmentEntries
     const end = Math.min(first + this.#parts.segmentEntries, size)
-    const found = await this.#lookup(segment, sought.terms)
+    const { since, until, terms, pace } = sought
+    const turn = pace()
+    if (turn !== null) await turn
+    const found = await this.#lookup(segment, terms, pace)
     if (found === null) return null
     const { positions, times } = found
-    const { since, until } = sought
-    const closed = (positions ?? [...upwards(0, end - first)])
-      .filter((position) => times.mayHave(position, since, until))
-      .map((position) => first + position)
-      .filter((index) => index < end)
-    return ascending([...closed, ...this.#openBetween(first, end, sought.terms)])
+    const closed: number[] = []
+    for (const position of positions ?? times.positionsOf(since, until)) {
+      const index = first + position
+      // Two values of one entry may have one key.
+      const isNew = index < end && index !== closed.at(-1)
+      if (isNew && times.mayHave(position, since, until)) closed.push(index)
+    }
+    return inEither(closed, this.#openBetween(first, end, terms))
   }
 
   #openBetween(first: number, end: number, terms: readonly Term[]): readonly number[] {
@@ -177,16 +186,17 @@ export class TermIndex {
   }
 
   /** Positions are null without a term: any entry may match. */
-  async #lookup(segment: number, terms: readonly Term[]) {
+  async #lookup(segment: number, terms: readonly Term[], pace: Pace) {
     let tail = this.#tails.get(segment)
     if (tail === undefined && segment >= this.#filesEnd) tail = this.#tail(segment)
     if (tail !== undefined) {
       if (!(await this.#isDone(this.#fill(tail)))) return null
       const { rows, times } = tail
-      return { times, positions: intersect(this.#of(terms, (key) => rows.positionsOf(key))) }
+      const keys = terms.map((term) => this.#keysOfTerm(term))
+      return { times, positions: await inAll(keys, pace, (key) => rows.positionsOf(key)) }
     }
     try {
-      return await this.#searchFile(segment, terms)
+      return await this.#searchFile(segment, terms, pace)
     } catch (cause) {
       if (!(cause instanceof LedgerDamage)) throw cause
       let rebuilt = this.#rebuilt.get(segment)
@@ -199,7 +209,7 @@ export class TermIndex {
           })
         this.#rebuilt.set(segment, rebuilt)
       }
-      return (await this.#isDone(rebuilt)) ? this.#searchFile(segment, terms) : null
+      return (await this.#isDone(rebuilt)) ? this.#searchFile(segment, terms, pace) : null
     }
   }
 
@@ -217,13 +227,14 @@ export class TermIndex {
     }
   }
 
-  async #searchFile(segment: number, terms: readonly Term[]) {
+  async #searchFile(segment: number, terms: readonly Term[], pace: Pace) {
     const directory = await this.#directory(segment)
-    const lists = this.#of(terms, (key) => this.#searchKey(segment, directory, key))
-    const positions = await Promise.all(
-      lists.map(async (alternatives) => Promise.all(alternatives)),
-    )
-    return { times: directory.times, positions: intersect(positions) }
+    const pages = (keys: readonly number[]): number =>
+      keys.reduce((sum, key) => sum + pageCount(directory, key), 0)
+    // The rarest first: the others are not read where it is not there.
+    const keys = terms.map((term) => this.#keysOfTerm(term)).sort((a, b) => pages(a) - pages(b))
+    const search = (key: number) => this.#searchKey(segment, directory, key)
+    return { times: directory.times, positions: await inAll(keys, pace, search) }
   }
 
   async #searchKey(segment: number, directory: TermDirectory, key: number) {
@@ -292,7 +303,8 @@ export class TermIndex {
   }
 
   async #read(tail: Tail): Promise<void> {
-    const { reader, segmentEntries, clock, log } = this.#parts
+    const { reader, segmentEntries, clock, log, turns } = this.#parts
+    const pace = turns.paceOf('')
     const ranges = tail.missing
     tail.missing = []
     /** Entries that have their rows; also in ranges before the one that is read. */
@@ -303,11 +315,10 @@ export class TermIndex {
     let loggedAt = clock.monotonic()
     try {
       for (const [from, end] of ranges) {
-        for await (const entry of reader.readMany(upwards(from, end))) {
+        for await (const entry of reader.readMany(upwards(from, end), pace)) {
           const { kind, exchange } = entry.leaf
           const keys = this.#keysOf(plain(entry))
           read += 1
-          if (read % entriesPerTurn === 0) await setImmediate()
           if (this.#isStopped) throw new Error('the ledger is closing')
           if (clock.monotonic() - loggedAt >= progressEveryMs) {
             loggedAt = clock.monotonic()
@@ -319,7 +330,7 @@ export class TermIndex {
             continue
           }
           const intent = closesExchange(kind)
-            ? (intents.get(exchange) ?? (await this.#intentOf(entry)))
+            ? (intents.get(exchange) ?? (await this.#intentOf(entry, pace)))
             : undefined
           intents.delete(exchange)
           addRows(tail, entry.index % segmentEntries, plain(entry), this.#joined(intent, keys))
@@ -336,11 +347,12 @@ export class TermIndex {
   }
 
   /** The keys of the intent that an entry closed; none for a refusal without one. */
-  async #intentOf({ index, leaf: { exchange, kind } }: ReadEntry) {
+  async #intentOf({ index, leaf: { exchange, kind } }: ReadEntry, pace: Pace) {
     const { exchanges, reader } = this.#parts
     let indexes = await exchanges.findNear(exchange, index)
     if (kind !== 'refusal' && indexes[0] === index) indexes = await exchanges.find(exchange)
-    for await (const entry of reader.readMany(indexes.filter((each) => each < index))) {
+    const before = indexes.filter((each) => each < index)
+    for await (const entry of reader.readMany(before, pace)) {
       const { leaf } = entry
       if (leaf.kind !== 'intent' || leaf.exchange !== exchange) continue
       return this.#keysOf(plain(entry))
@@ -356,10 +368,6 @@ export class TermIndex {
 
   #keysOfTerm({ table, values }: Term): readonly number[] {
     return values.map((value) => this.#parts.keys.indexKey(table, value))
-  }
-
-  #of<Found>(terms: readonly Term[], find: (key: number) => Found): readonly (readonly Found[])[] {
-    return terms.map((term) => this.#keysOfTerm(term).map(find))
   }
 
   #joined(intent: readonly number[] = [], own: readonly number[]): readonly number[] {
@@ -414,15 +422,4 @@ function plain({ leaf, facts }: ReadEntry): IndexedEntry {
   const { kind, exchange, at } = leaf
   const values = Object.fromEntries(facts.map(({ name, value }) => [name, value]))
   return { kind, exchange, at, facts: values }
-}
-
-/** Positions that have one of the alternatives of every term; null without a term. */
-function intersect(terms: readonly (readonly (readonly number[])[])[]): readonly number[] | null {
-  if (terms.length === 0) return null
-  const [first = [], ...others] = terms.map((alternatives) => new Set(alternatives.flat()))
-  return ascending([...first].filter((position) => others.every((each) => each.has(position))))
-}
-
-function ascending(indexes: readonly number[]): readonly number[] {
-  return [...new Set(indexes)].sort((a, b) => a - b)
 }

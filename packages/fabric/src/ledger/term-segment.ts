@@ -92,6 +92,14 @@ export class BlockTimes {
     return this.#latest[block] ?? Number.NEGATIVE_INFINITY
   }
 
+  /** The positions of all blocks in which an exchange can have begun within these times. */
+  *positionsOf(since: number, until: number): Generator<number> {
+    for (let block = 0; block < this.blocks; block++) {
+      if (!this.mayHave(block * blockEntries, since, until)) continue
+      for (let at = 0; at < blockEntries; at++) yield block * blockEntries + at
+    }
+  }
+
   /** Reports whether an exchange of the block can have begun within these times. */
   mayHave(position: number, since: number, until: number): boolean {
     const block = Math.floor(position / blockEntries)
@@ -157,6 +165,12 @@ export function parseTermDirectory(read: Uint8Array | null, entries: number): Te
 export function pagesOf({ firstKeys }: TermDirectory, key: number): readonly [number, number] {
   const first = lowerBound(firstKeys, key)
   return [Math.max(0, first - 1), lowerBound(firstKeys, key + 1)]
+}
+
+/** The number of pages that may have rows of a key. */
+export function pageCount(directory: TermDirectory, key: number): number {
+  const [from, end] = pagesOf(directory, key)
+  return end - from
 }
 
 /** The positions of a key in whole pages, ascending. Throws LedgerDamage on a damaged page. */

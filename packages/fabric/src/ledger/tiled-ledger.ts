@@ -27,6 +27,7 @@ import type { LedgerLimits } from './limits.ts'
 import { LogReads } from './log-reads.ts'
 import { closesIntent, OpenIntentTable, ownerOf, spaceOf } from './open-intents.ts'
 import { Publisher } from './publisher.ts'
+import type { ReadTurns } from './read-turns.ts'
 import { findReceipt, readExchange } from './receipts.ts'
 import type { Recovered } from './recovery.ts'
 import { findPublicResource } from './resources.ts'
@@ -48,6 +49,7 @@ export interface TiledLedgerParts {
   readonly index: ExchangeIndex
   readonly groups: GroupIndex
   readonly terms: TermIndex
+  readonly turns: ReadTurns
   readonly reader: EntryReader
   readonly writer: LeafWriter
   readonly recovered: Recovered
@@ -85,6 +87,7 @@ export class TiledLedger implements Ledger {
     this.#expiry = new IntentExpiry(limits.openIntentMs, clock, () => this.#closeTooOld())
     const serving = {
       reader: parts.reader,
+      turns: parts.turns,
       limits,
       size: () => this.size,
       assertServing: () => this.#assertServing(),
@@ -331,8 +334,8 @@ export class TiledLedger implements Ledger {
     return (await this.#entriesOf(exchange)).map(openedEntry)
   }
 
-  read(from: number, count: number): Promise<EntryPage> {
-    return this.#reads.read(from, count)
+  read(from: number, count: number, owner = ''): Promise<EntryPage> {
+    return this.#reads.read(from, count, owner)
   }
 
   follow(options: FollowOptions): AsyncIterableIterator<OpenedEntry> {

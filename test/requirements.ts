@@ -495,6 +495,12 @@ export const REQUIREMENTS = {
     },
     attacks: ['unknown-called-refused', 'two-endings'],
   },
+  'record:findable': {
+    promise:
+      'A file of the index by which exchanges are searched answers only if this log wrote it for that part of its history; any other is made again.',
+    on: fabric,
+    attacks: ['index-of-another-time'],
+  },
   'record:append-only': {
     promise: 'Every later checkpoint is provably an extension of every earlier one.',
     on: fabric,

@@ -64,6 +64,11 @@ export class EntryReader {
     throw new LedgerDamage(`entry ${index} is missing`)
   }
 
+  /** The hash of an entry in the tree. */
+  leafHash(index: number): Promise<Uint8Array> {
+    return this.#parts.tree.leafHash(index)
+  }
+
   /** Reads entries that are far from each other: of each, its group and not the whole bundle. */
   async readFew(indexes: readonly number[]): Promise<readonly ReadEntry[]> {
     const entries: ReadEntry[] = []

@@ -162,14 +162,20 @@ function sortedRows(positions: Segment['positions']): BigUint64Array {
   return new BigUint64Array(rows).sort()
 }
 
-export function writePage(bytes: Buffer, start: number, rows: BigUint64Array): void {
+/** `sum` is that of the index which the page is of: an integer of 32 bits. */
+export function writePage(
+  bytes: Buffer,
+  start: number,
+  rows: BigUint64Array,
+  sum: (page: Uint8Array) => number = crc32c,
+): void {
   const written = bytes.subarray(start, start + rows.byteLength)
   written.set(new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength))
   // Numbers in memory are little-endian on every processor that Node runs on.
   written.swap64()
   const trailer = start + pageBytes - pageTrailerBytes
   bytes.writeUInt32BE(rows.length, trailer)
-  bytes.writeUInt32BE(crc32c(bytes.subarray(start, trailer + 4)), trailer + 4)
+  bytes.writeUInt32BE(sum(bytes.subarray(start, trailer + 4)), trailer + 4)
 }
 
 /** Null for a header that is torn, damaged or of another format: the segment is to be rebuilt. */
@@ -217,11 +223,15 @@ export interface PageAnswer {
   readonly after: boolean
 }
 
-export function searchPage(page: Uint8Array | null, key: number): PageAnswer {
+export function searchPage(
+  page: Uint8Array | null,
+  key: number,
+  sum: (page: Uint8Array) => number = crc32c,
+): PageAnswer {
   if (page?.length !== pageBytes) throw new LedgerDamage('a page of the exchange index is missing')
   const bytes = Buffer.from(page.buffer, page.byteOffset, page.length)
   const trailer = pageBytes - pageTrailerBytes
-  if (bytes.readUInt32BE(trailer + 4) !== crc32c(bytes.subarray(0, trailer + 4))) {
+  if (bytes.readUInt32BE(trailer + 4) !== sum(bytes.subarray(0, trailer + 4))) {
     throw new LedgerDamage(
       'a page of the exchange index is damaged; remove the index to rebuild it',
     )

@@ -20,6 +20,7 @@ import {
   pagesOf,
   parseTermDirectory,
   positionsIn,
+  type Sum,
   type TermDirectory,
   TermRows,
 } from './term-segment.ts'
@@ -63,6 +64,11 @@ export interface Sought {
   readonly until: number
 }
 
+interface OpenSegment {
+  readonly directory: TermDirectory
+  readonly sum: Sum
+}
+
 type Search = Sought & { readonly pace: Pace }
 
 /** Directories of files that are kept in memory, of about 5 KB each. */
@@ -84,7 +90,7 @@ const progressEveryMs = 2_000
 export class TermIndex {
   readonly #parts: TermIndexParts
   readonly #tails = new Map<number, Tail>()
-  readonly #directories = new Map<number, TermDirectory>()
+  readonly #directories = new Map<number, OpenSegment>()
   /** Intents that nothing has closed, with their keys. */
   readonly #open = new Map<string, { readonly index: number; readonly keys: readonly number[] }>()
   readonly #builds = new Serializer()
@@ -228,45 +234,55 @@ export class TermIndex {
   }
 
   async #searchFile(segment: number, terms: readonly Term[], pace: Pace) {
-    const directory = await this.#directory(segment)
+    const open = await this.#directory(segment)
+    const { directory } = open
     const pages = (keys: readonly number[]): number =>
       keys.reduce((sum, key) => sum + pageCount(directory, key), 0)
     // The rarest first: the others are not read where it is not there.
     const keys = terms.map((term) => this.#keysOfTerm(term)).sort((a, b) => pages(a) - pages(b))
-    const search = (key: number) => this.#searchKey(segment, directory, key)
+    const search = (key: number) => this.#searchKey(segment, open, key)
     return { times: directory.times, positions: await inAll(keys, pace, search) }
   }
 
-  async #searchKey(segment: number, directory: TermDirectory, key: number) {
+  async #searchKey(segment: number, { directory, sum }: OpenSegment, key: number) {
     const [from, end] = pagesOf(directory, key)
     if (from === end) return []
     const position = directory.start + from * pageBytes
     const length = (end - from) * pageBytes
-    const pages = await this.#parts.resources.readPart(termPath(segment), position, length)
-    if (pages?.length !== length) throw new LedgerDamage('pages of the term index are missing')
-    return positionsIn(pages, end - from, key)
+    const bytes = await this.#parts.resources.readPart(termPath(segment), position, length)
+    if (bytes?.length !== length) throw new LedgerDamage('pages of the term index are missing')
+    return positionsIn({ first: from, bytes }, key, sum)
   }
 
-  async #directory(segment: number): Promise<TermDirectory> {
+  async #directory(segment: number): Promise<OpenSegment> {
     const known = this.#directories.get(segment)
     if (known !== undefined) return known
     const { resources, segmentEntries } = this.#parts
     const length = directoryBytesMax(segmentEntries)
     const bytes = await resources.readPart(termPath(segment), 0, length)
-    const directory = parseTermDirectory(bytes, segmentEntries)
+    const sum = await this.#sumOf(segment)
+    const directory = parseTermDirectory(bytes, segmentEntries, sum)
     if (directory === null) throw new LedgerDamage(`segment ${segment} of the term index`)
     const [oldest] = this.#directories.keys()
     if (this.#directories.size >= directoriesMax && oldest !== undefined) {
       this.#directories.delete(oldest)
     }
-    this.#directories.set(segment, directory)
-    return directory
+    const open = { directory, sum }
+    this.#directories.set(segment, open)
+    return open
+  }
+
+  async #sumOf(segment: number): Promise<Sum> {
+    const { reader, keys, segmentEntries } = this.#parts
+    const lastLeaf = await reader.leafHash((segment + 1) * segmentEntries - 1)
+    return (place, bytes) => keys.sum(segment, { lastLeaf, place, bytes })
   }
 
   /** Makes the file of a segment from its entries, which are all of an earlier start. */
   async #rebuild(segment: number): Promise<void> {
-    const { segmentEntries } = this.#parts
+    const { segmentEntries, log } = this.#parts
     const first = segment * segmentEntries
+    log('a file of the index of the ledger is lost or damaged, and is made again', { segment })
     const tail = this.#newTail([[first, first + segmentEntries]])
     await this.#fill(tail)
     await this.#write(segment, tail)
@@ -286,8 +302,9 @@ export class TermIndex {
     this.#filesEnd = Math.max(this.#filesEnd, segment + 1)
   }
 
-  async #write(segment: number, { rows, times }: Tail): Promise<void> {
-    const bytes = await encodeTermSegment(this.#parts.segmentEntries, rows, times)
+  async #write(segment: number, tail: Tail): Promise<void> {
+    const { segmentEntries } = this.#parts
+    const bytes = await encodeTermSegment(segmentEntries, tail, await this.#sumOf(segment))
     await this.#parts.resources.write([{ path: termPath(segment), bytes }])
     this.#directories.delete(segment)
   }

@@ -3,6 +3,17 @@ import { hmacSha256 } from '../lib/hmac.ts'
 import type { TermTable } from './ledger-reads.ts'
 import { TERM_TABLES } from './terms.ts'
 
+interface SummedPart {
+  /** Its hash in the tree. */
+  readonly lastLeaf: Uint8Array
+  readonly place: number
+  readonly bytes: Uint8Array
+}
+
+/** Not the number of a table: no key of a value is a checksum. */
+const sumTable = 0
+const headBytes = 11
+
 /** Keys that are kept; longer values are hashed each time. */
 const cachedMax = 16_384
 const cachedLengthMax = 256
@@ -32,6 +43,19 @@ export class TermKeys {
     this.#cached[table].set(value, key)
     this.#count += 1
     return key
+  }
+
+  /**
+   * A checksum of 32 bits for a part of the index, which binds it to its place in the file, to its
+   * segment and to the last entry of that: a holder of the disk cannot put one in place of another.
+   */
+  sum(segment: number, { lastLeaf, place, bytes }: SummedPart): number {
+    const head = Buffer.alloc(headBytes + lastLeaf.length)
+    head[0] = sumTable
+    head.writeUIntBE(segment, 1, 6)
+    head.writeUInt32BE(place, 7)
+    head.set(lastLeaf, headBytes)
+    return hmacSha256(this.#key, Buffer.concat([head, bytes])).readUInt32BE(0)
   }
 
   #derive(table: TermTable, value: string): number {

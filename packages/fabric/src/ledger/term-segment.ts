@@ -1,12 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
-import { crc32c } from '../lib/crc32c.ts'
 import { pageBytes, rowsPerPage, searchPage, writePage } from './exchange-segment.ts'
 
 /**
  * One file of the term index, rebuildable from the entries: `directory ‖ pages of (key48,
  * position16) in ascending order`. The directory is `magic ‖ u32 entries ‖ u32 pages ‖ the first
- * key of each page ‖ the earliest and latest start in each block ‖ checksum`. One value may have
+ * key of each page ‖ the earliest and latest start in each block ‖ sum`. One value may have
  * thousands of rows, so that a page is found by first keys, and not by interpolation.
+ *
+ * The sums are keyed: a holder of the disk could otherwise hide an exchange from every search.
  */
 export interface TermDirectory {
   readonly firstKeys: readonly number[]
@@ -15,7 +16,9 @@ export interface TermDirectory {
   readonly start: number
 }
 
-const magic = 0x43_53_54_31
+const magic = 0x43_53_54_32
+/** The place of the directory; those of pages are their numbers. */
+const directoryPlace = 2 ** 32 - 1
 const headBytes = 12
 const numberBytes = 6
 const sumBytes = 4
@@ -107,11 +110,14 @@ export class BlockTimes {
   }
 }
 
+/** Returns 32 bits that only a holder of the key can make, for the bytes at a place of the file. */
+export type Sum = (place: number, bytes: Uint8Array) => number
+
 /** The bytes of a segment. Other work has its turn after some pages. */
 export async function encodeTermSegment(
   entries: number,
-  rows: TermRows,
-  times: BlockTimes,
+  { rows, times }: { readonly rows: TermRows; readonly times: BlockTimes },
+  sum: Sum,
 ): Promise<Buffer> {
   const sorted = rows.sorted()
   const pages = Math.ceil(sorted.length / rowsPerPage)
@@ -122,7 +128,7 @@ export async function encodeTermSegment(
   at = bytes.writeUInt32BE(pages, at)
   for (let page = 0; page < pages; page++) {
     const part = sorted.subarray(page * rowsPerPage, (page + 1) * rowsPerPage)
-    writePage(bytes, start + page * pageBytes, part)
+    writePage(bytes, start + page * pageBytes, part, (written) => sum(page, written))
     at = bytes.writeUIntBE(Number((part[0] ?? 0n) >> 16n), at, numberBytes)
     if (page % pagesPerTurn === pagesPerTurn - 1) await setImmediate()
   }
@@ -130,7 +136,7 @@ export async function encodeTermSegment(
     at = bytes.writeUIntBE(storedTime(times.earliest(block)), at, numberBytes)
     at = bytes.writeUIntBE(storedTime(times.latest(block)), at, numberBytes)
   }
-  bytes.writeUInt32BE(crc32c(bytes.subarray(0, at)), at)
+  bytes.writeUInt32BE(sum(directoryPlace, bytes.subarray(0, at)), at)
   return bytes
 }
 
@@ -139,8 +145,15 @@ export function directoryBytesMax(entries: number): number {
   return directoryBytes(entries, Math.ceil((entries * rowsPerEntryMax) / rowsPerPage))
 }
 
-/** Null for bytes that are torn, damaged or of another format: the segment is to be rebuilt. */
-export function parseTermDirectory(read: Uint8Array | null, entries: number): TermDirectory | null {
+/**
+ * Null for bytes that are torn, damaged, of another format or of another segment: the segment is to
+ * be rebuilt.
+ */
+export function parseTermDirectory(
+  read: Uint8Array | null,
+  entries: number,
+  sum: Sum,
+): TermDirectory | null {
   if (read === null || read.length < headBytes) return null
   const bytes = Buffer.from(read.buffer, read.byteOffset, read.length)
   if (bytes.readUInt32BE(0) !== magic || bytes.readUInt32BE(4) !== entries) return null
@@ -148,7 +161,7 @@ export function parseTermDirectory(read: Uint8Array | null, entries: number): Te
   const start = directoryBytes(entries, pages)
   if (bytes.length < start) return null
   const sumAt = start - sumBytes
-  if (bytes.readUInt32BE(sumAt) !== crc32c(bytes.subarray(0, sumAt))) return null
+  if (bytes.readUInt32BE(sumAt) !== sum(directoryPlace, bytes.subarray(0, sumAt))) return null
   const numberAt = (i: number): number => bytes.readUIntBE(headBytes + i * numberBytes, numberBytes)
   const times = new BlockTimes(entries)
   for (let block = 0; block < times.blocks; block++) {
@@ -173,11 +186,18 @@ export function pageCount(directory: TermDirectory, key: number): number {
   return end - from
 }
 
+/** Pages next to each other, the first of which has the number `first`. */
+interface Pages {
+  readonly first: number
+  readonly bytes: Uint8Array
+}
+
 /** The positions of a key in whole pages, ascending. Throws LedgerDamage on a damaged page. */
-export function positionsIn(pages: Uint8Array, count: number, key: number): readonly number[] {
+export function positionsIn({ first, bytes }: Pages, key: number, sum: Sum): readonly number[] {
   const positions: number[] = []
-  for (let page = 0; page < count; page++) {
-    const found = searchPage(pages.subarray(page * pageBytes, (page + 1) * pageBytes), key)
+  for (let start = 0; start < bytes.length; start += pageBytes) {
+    const page = bytes.subarray(start, start + pageBytes)
+    const found = searchPage(page, key, (read) => sum(first + start / pageBytes, read))
     for (const position of found.positions) positions.push(position)
   }
   return positions

@@ -7,6 +7,7 @@ Needs Python 3.9 and the package `cryptography`. It does steps 1 to 7 of docs/pr
 caller and receiver (steps 8 to 11) are among these facts, and are not verified here.
 """
 import json
+import re
 import sys
 from base64 import b64decode, b64encode
 from hashlib import sha256
@@ -101,7 +102,9 @@ def verify_entry(entry, exchange, slot):
     header, place, *path = proof.split("\n")
     index = int(place[6:])
     check([header, place] == ["c2sp.org/tlog-proof@v1", f"index {index}"], "another proof")
-    text, _, line = note.partition("\n\n")
+    text, _, lines = note.partition("\n\n")
+    check(lines.endswith("\n") and lines.count("\n") <= 16, "too many signature lines")
+    line, *others = lines[:-1].split("\n")  # Others are of witnesses, whose keys nobody pinned
     origin, size, root = text.split("\n")
     check(origin == slot["origin"] and size == str(int(size)), "a checkpoint of another log")
     check(0 <= index < int(size), "an index beyond the checkpoint")
@@ -109,8 +112,10 @@ def verify_entry(entry, exchange, slot):
     found = root_of(leaf_hash, index, int(size) - 1, [raw(sibling) for sibling in path])
     check(found == raw(root), "an entry that is not in the log")
     name, key_id, key = slot["vkey"].split("+", 2)  # C2SP signed-note, type 1: Ed25519
-    signed = raw(line[len(f"— {name} ") : -1])
-    check(line == f"— {name} {b64encode(signed).decode()}\n", "other signature lines")
+    check(line.startswith(f"— {name} "), "no signature by the log")
+    check(all(re.match("— [^ +]+ [A-Za-z0-9+/=]+$", other) for other in others), "an odd line")
+    check(not any(other.startswith(f"— {name} ") for other in others), "two lines of the log")
+    signed = raw(line[len(f"— {name} ") :])
     check(signed[:4].hex() == key_id and raw(key)[0] == 1, "a signature by another key")
     Ed25519PublicKey.from_public_bytes(raw(key)[1:]).verify(signed[4:], f"{text}\n".encode())
     withheld = sorted(commitments.keys() - facts.keys())
@@ -120,7 +125,8 @@ def verify_entry(entry, exchange, slot):
 def verify(data, trust):
     receipt = json.loads(data)
     check(receipt["v"] == 2, f"it has version {receipt['v']}, and this verifies version 2")
-    check(receipt.keys() == {"entries", "exchange", "origin", "v"}, "other members")
+    check(receipt.keys() == {"entries", "exchange", "level", "origin", "v"}, "other members")
+    check(receipt["level"] in ("synced", "published"), "another level")
     check(type(receipt["v"]) is int and canonical(receipt) == data, "not in canonical form")
     slot = next(slot for slot in trust["slots"] if slot["origin"] == receipt["origin"])
     domain, exchange = trust["trustDomain"], receipt["exchange"]
@@ -137,17 +143,17 @@ def verify(data, trust):
         check(kinds[1] in ("outcome", "refusal", "indeterminate"), "not one closed exchange")
         check(entries[0]["index"] < entries[1]["index"], "an end before its intent")
         check(notes[0] == notes[1], "two checkpoints")
-    return exchange, entries
+    return exchange, receipt["level"], entries
 
 
 if __name__ == "__main__":
     try:
         receipt_file, trust_file = sys.argv[1:]
         with open(receipt_file, "rb") as receipt, open(trust_file, "rb") as trust:
-            exchange, entries = verify(receipt.read(), json.load(trust))
+            exchange, level, entries = verify(receipt.read(), json.load(trust))
     except Exception as error:  # Fails closed: whatever goes wrong, nothing is verified
         sys.exit(f"not verified: {str(error) or type(error).__name__}")
-    print(f"verified {exchange!r}")
+    print(f"verified {exchange!r}; its checkpoint is {level}, as the fabric claims")
     for entry in entries:
         print(f"entry {entry['index']}: {entry['kind']} at {entry['at']}")
         for name, value in entry["facts"].items():

@@ -186,7 +186,8 @@ function forgedLog() {
     const checkpoint = formatNote(text, [{ name: origin, keyId, signature }])
     const proof = formatTlogProof({ index: 0, path: [], checkpoint })
     const entries = [{ leaf, proof, facts: {} }]
-    return createReceipt({ exchange: exchange as ExchangeId, origin, entries })
+    const level = 'published'
+    return createReceipt({ exchange: exchange as ExchangeId, origin, level, entries })
   }
   return { trust, receiptOfLeaf }
 }

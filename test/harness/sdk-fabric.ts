@@ -552,6 +552,7 @@ export class TestFabric {
     return createReceipt({
       exchange: entries[0]?.exchange as ExchangeId,
       origin,
+      level: 'published',
       entries: made.map(({ leaf, facts }, index) => ({
         leaf,
         facts,

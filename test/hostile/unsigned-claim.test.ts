@@ -217,7 +217,7 @@ attack(
         const verification = { verified: receipt, failure: null, steps: [] }
         const text = formatVerification(
           verification,
-          { trustFingerprint: '', matches: [] },
+          { trustFingerprint: '', matches: [], published: null },
           terminal,
         )
         expect(text.replaceAll(/\s+/g, ' ')).toContain(`operation tools/call, ${byThief}`)

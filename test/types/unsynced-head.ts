@@ -4,8 +4,7 @@
  */
 
 import type { GroupCommit } from '../../packages/fabric/src/ledger/group-commit.ts'
-import type { PublisherParts } from '../../packages/fabric/src/ledger/publisher.ts'
-import type { ReceiptParts } from '../../packages/fabric/src/ledger/receipts.ts'
+import type { HandedOut, PublisherParts } from '../../packages/fabric/src/ledger/publisher.ts'
 import type { StoredHead } from '../../packages/fabric/src/ledger/store.ts'
 import type { SyncedHead } from '../../packages/fabric/src/ledger/synced-heads.ts'
 
@@ -18,7 +17,7 @@ export const made: SyncedHead = { size: 1, at: 0, checkpoint: '' }
 // @ts-expect-error not exported: the signature of the newest commit
 export const newest: StoredHead = commit.head
 // @ts-expect-error wrong type: a receipt with a head that no sync has covered
-export const receipt: ReceiptParts['release'] = () => Promise.resolve(stored)
+export const receipt: HandedOut['head'] = stored
 export const published: PublisherParts['heads'] = {
   published: synced,
   // @ts-expect-error wrong type: the publication of a head that no sync has covered

@@ -248,7 +248,9 @@ export {
 } from './log/mesh-format.ts'
 export {
   type Checkpoint,
+  cosignatureText,
   formatCheckpoint,
+  formatCosignature,
   formatNote,
   formatVkey,
   type Note,
@@ -257,10 +259,12 @@ export {
   type NoteSignature,
   noteKeyIdWith,
   noteKeyType,
+  noteSignaturesMax,
   parseCheckpoint,
   parseNote,
   parseVkey,
   type Vkey,
+  verifyNote,
 } from './log/note.ts'
 export { type Ending, type ExchangeResult, endingOf } from './log/receipt-ending.ts'
 export * from './log/tile-layout.ts'
@@ -285,8 +289,10 @@ export {
   createReceipt,
   type DisclosedFact,
   parseReceipt,
+  RECEIPT_LEVELS,
   type Receipt,
   type ReceiptEntry,
+  type ReceiptLevel,
   receiptBytesMax,
 } from './receipts/receipt-document.ts'
 export { RECEIPT_FAULTS, ReceiptError, type ReceiptFault } from './receipts/receipt-error.ts'

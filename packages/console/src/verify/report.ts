@@ -3,6 +3,7 @@ import {
   attributedFacts,
   describeAttestation,
   describeEnding,
+  describeLevel,
   describeMatch,
   describeRecorder,
   describeSource,
@@ -209,6 +210,7 @@ function logSection(receipt: VerifiedReceipt): Section {
       { label: 'Trust domain', value: receipt.trustDomain },
       { label: 'Entries', value: positions.join(', ') },
       { label: 'Checkpoint', value: `${receipt.checkpointSize} entries` },
+      { label: 'Level', value: describeLevel(receipt.level) },
       { label: 'Facts', value: `${receipt.factsOpened} opened, ${receipt.factsWithheld} withheld` },
     ],
   }

@@ -12,7 +12,7 @@ const screen = { write: () => undefined }
 const clock = { now: () => 0, monotonic: () => 0 }
 const terminal = createTerminal({ stdout: screen, stderr: screen, colours: false, clock })
 
-const context = { trustFingerprint: 'SHA256:x', matches: [] }
+const context = { trustFingerprint: 'SHA256:x', matches: [], published: null }
 
 describe('the report about a receipt', () => {
   test('shows first how it ended, then who attested each half [receipt:ending]', async () => {

@@ -3,6 +3,7 @@ import {
   attributedFacts,
   describeAttestation,
   describeEnding,
+  describeLevel,
   describeMatch,
   describeRecorder,
   describeSource,
@@ -19,6 +20,7 @@ import {
   verifyReceipt,
 } from '@countersign/protocol'
 import { styleOfResult } from './entry-view.ts'
+import type { ComparedLevel } from './log-comparison.ts'
 import type { Style } from './output/paint.ts'
 import { formatTime } from './output/quantities.ts'
 import type { Cell } from './output/table.ts'
@@ -122,6 +124,8 @@ export interface VerificationContext {
   readonly trustFingerprint: string
   /** Messages that were compared with a receipt that verified. */
   readonly matches: readonly { readonly half: Half; readonly match: MessageMatch }[]
+  /** Null where no log was given to compare the receipt with. */
+  readonly published: ComparedLevel | null
 }
 
 /**
@@ -141,9 +145,16 @@ export function formatVerification(
   })
   if (verified !== null) {
     const differs = context.matches.some(({ match }) => !isMatch(match))
-    const verdict = differs
-      ? `${paint('green', 'verified')}, but ${paint('red', 'not of the message that was given')}`
-      : paint('green', 'verified')
+    const { published } = context
+    const isElsewhere = published !== null && !isPublished(published)
+    const doubts = [
+      ...(differs ? ['not of the message that was given'] : []),
+      ...(isElsewhere ? ['not in the log that was given'] : []),
+    ]
+    const verdict =
+      doubts.length > 0
+        ? `${paint('green', 'verified')}, but ${paint('red', doubts.join(', and '))}`
+        : paint('green', 'verified')
     return `${formatReceipt(verified, context, terminal)}\n\n${lines.join('\n')}\n\n${verdict}`
   }
   const detail = failure === null || failure.detail === '' ? '' : ` (${legible(failure.detail)})`
@@ -163,7 +174,7 @@ const otherFabric =
 
 function formatReceipt(
   receipt: VerifiedReceipt,
-  { trustFingerprint, matches }: VerificationContext,
+  { trustFingerprint, matches, published }: VerificationContext,
   terminal: Terminal,
 ): string {
   const style = styleOfResult(receipt.ending.code ?? receipt.ending.result)
@@ -201,10 +212,28 @@ function formatReceipt(
     ...signedLines(receipt.response, 'response key'),
     ['exchange', receipt.exchange],
     ['in the log', `${placeOf(receipt)}, ${receipt.origin}`],
+    ['level', describeLevel(receipt.level)],
+    ...(published === null ? [] : [['compared', comparedCell(published)] as const]),
     ['trust', trustFingerprint],
     ...sourceLines(receipt),
     ['withheld', withheldOf(receipt)],
   ])
+}
+
+/** Reports whether the published checkpoint covers all that the receipt shows. */
+export function isPublished({ relation }: ComparedLevel): boolean {
+  return relation === 'same' || relation === 'grown'
+}
+
+function comparedCell({ relation, size }: ComparedLevel): Cell {
+  const words = {
+    same: 'the published checkpoint is that of the receipt',
+    grown: `the published checkpoint has ${size} entries, and those of the receipt, as a consistency proof shows`,
+    behind: `the log shows ${size} entries, fewer than the receipt: ask again after a minute, then keep both as evidence`,
+    forked: 'the log signed two histories: keep both as evidence',
+  }
+  const isFine = relation === 'same' || relation === 'grown'
+  return { text: words[relation], style: isFine ? 'green' : 'red' }
 }
 
 function toolOf({ entries: [opening] }: VerifiedReceipt): string {

@@ -4,6 +4,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { Lease } from '../state/lease.ts'
 import { CheckpointKey } from './checkpoint.ts'
+import { Cosigning, type CosignPolicy, noCosigning } from './cosigning.ts'
 import { DetailVault } from './details.ts'
 import { EntryReader, readLeaf } from './entry-reader.ts'
 import { ExchangeIndex } from './exchange-index.ts'
@@ -37,6 +38,8 @@ export interface LedgerOptions {
   readonly clock: Clock
   readonly random: Random
   readonly limits?: Partial<LedgerLimits>
+  /** Without it, a checkpoint is published once it is synced. */
+  readonly cosigning?: CosignPolicy
   /** Receives what an operator should know: long work at start, little space. */
   readonly log?: (event: string, facts: Readonly<Record<string, string | number>>) => void
   /** The time of the newest head, from which the operator lets the clock go back at this start. */
@@ -101,6 +104,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     lease: options.lease,
     origin,
     key,
+    cosigning: new Cosigning(options.cosigning ?? noCosigning),
     vault,
     limits,
     clock,

@@ -1,5 +1,6 @@
-import { utf8 } from '@countersign/protocol'
+import { type ReceiptLevel, utf8 } from '@countersign/protocol'
 import type { Lease } from '../state/lease.ts'
+import type { Cosigning } from './cosigning.ts'
 import type { LedgerLimits } from './limits.ts'
 import type { LedgerStore, Resource } from './store.ts'
 import type { SyncedHead, SyncedHeads } from './synced-heads.ts'
@@ -22,9 +23,16 @@ export interface PublisherParts {
   readonly window: Window
   readonly limits: LedgerLimits
   readonly heads: Pick<SyncedHeads, 'published' | 'release'>
+  readonly cosigning: Cosigning
   /** Called after a checkpoint is out; what it does delays the next one. */
   readonly after: (size: number) => Promise<void>
   readonly fatal: (cause: unknown) => void
+}
+
+/** A head for a receipt, and how far its checkpoint has come. */
+export interface HandedOut {
+  readonly head: SyncedHead
+  readonly level: ReceiptLevel
 }
 
 /** Files of one write: bounds the memory of a round, and lets other work in between. */
@@ -50,6 +58,15 @@ export class Publisher {
 
   get published(): SyncedHead {
     return this.#published
+  }
+
+  /**
+   * The published head where it covers the first `size` entries; otherwise the newest synced one,
+   * with the faults of `SyncedHeads.release`.
+   */
+  async handOut(size: number): Promise<HandedOut> {
+    if (size <= this.#published.size) return { head: this.#published, level: 'published' }
+    return { head: await this.#parts.heads.release(size), level: 'synced' }
   }
 
   /** The first `size` entries were acknowledged; they appear within the configured delay. */
@@ -107,24 +124,25 @@ export class Publisher {
   }
 
   /**
-   * The head is synced, then come tiles and bundles, then the checkpoint, then the write-ahead log
-   * is trimmed. A crash in between leaves files beyond the checkpoint, which are never requested
-   * and which the next round writes over, or records that are in tiles already, which start-up
-   * skips.
+   * The head is synced, then come tiles and bundles, then witnesses, then the checkpoint, then the
+   * write-ahead log is trimmed. A crash in between leaves files beyond the checkpoint, which are
+   * never requested and which the next round writes over, or records that are in tiles already,
+   * which start-up skips.
    */
   async #publish(size: number): Promise<void> {
-    const { store, lease, tree, window, heads, after } = this.#parts
+    const { store, lease, tree, window, heads, cosigning, after } = this.#parts
     const before = this.#published.size
     if (size === before) return
-    const head = await heads.release(size)
+    const signed = await heads.release(size)
     let batch: Resource[] = []
-    for (const resource of this.#resources(before, head.size)) {
+    for (const resource of this.#resources(before, signed.size)) {
       batch.push(resource)
       if (batch.length < filesPerWrite) continue
       await store.resources.write(batch)
       batch = []
     }
     if (batch.length > 0) await store.resources.write(batch)
+    const head = await cosigning.pass(signed)
     await lease.regain()
     await store.resources.write([{ path: 'checkpoint', bytes: utf8(head.checkpoint) }])
     this.#published = head

@@ -7,6 +7,7 @@ import {
 } from '@countersign/protocol'
 import type { EntryReader, ReadEntry } from './entry-reader.ts'
 import { closesExchange } from './exchange-index.ts'
+import type { HandedOut } from './publisher.ts'
 import type { SyncedHead } from './synced-heads.ts'
 import type { Tree } from './tree.ts'
 
@@ -14,7 +15,7 @@ export interface ReceiptParts {
   readonly origin: string
   readonly tree: Tree
   /** Resolves to a head over at least `size` entries, whose checkpoint may leave. */
-  readonly release: (size: number) => Promise<SyncedHead>
+  readonly handOut: (size: number) => Promise<HandedOut>
 }
 
 /**
@@ -38,9 +39,9 @@ export async function findReceipt(
   const intent = entries.find(({ leaf }) => leaf.kind === 'intent')
   const chosen = intent === undefined ? [closing] : [intent, closing]
   const shown: ReceiptEntry[] = []
-  const head = await parts.release(closing.index + 1)
+  const { head, level } = await parts.handOut(closing.index + 1)
   for (const entry of chosen) shown.push(await receiptEntry(entry, parts.tree, head))
-  return createReceipt({ exchange, origin: parts.origin, entries: shown })
+  return createReceipt({ exchange, origin: parts.origin, level, entries: shown })
 }
 
 async function receiptEntry(entry: ReadEntry, tree: Tree, head: SyncedHead): Promise<ReceiptEntry> {

@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts'
 import type { CheckpointVerifier } from './checkpoint.ts'
+import { Cosigning, noCosigning } from './cosigning.ts'
 import type { FlushedLog } from './ledger.ts'
 import type { LedgerLimits } from './limits.ts'
 import { Publisher } from './publisher.ts'
@@ -29,7 +30,10 @@ export async function settleLedger(options: SettleOptions): Promise<FlushedLog> 
   const lease = { regain: () => null }
   const heads = new SyncedHeads({ store: store.heads, lease, limits, head, published, fatal })
   const after = () => Promise.resolve()
-  const publisher = new Publisher({ store, lease, tree, window, limits, heads, after, fatal })
+  const cosigning = new Cosigning(noCosigning)
+  const publisher = new Publisher({
+    ...{ store, lease, tree, window, limits, heads, cosigning, after, fatal },
+  })
   publisher.announce(head.size)
   await publisher.flush()
   await publisher.stop()

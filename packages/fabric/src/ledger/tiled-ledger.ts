@@ -6,6 +6,7 @@ import { checkLedger } from './check.ts'
 import type { CheckpointKey } from './checkpoint.ts'
 import { type ClockStep, ClockWatch } from './clock-watch.ts'
 import { type CloseReason, closeIntents, IntentExpiry } from './close-intents.ts'
+import type { Cosigning } from './cosigning.ts'
 import type { DetailVault } from './details.ts'
 import { type EntryReader, openedEntry } from './entry-reader.ts'
 import { closesExchange, type ExchangeIndex } from './exchange-index.ts'
@@ -43,6 +44,7 @@ export interface TiledLedgerParts {
   readonly lease: Lease
   readonly origin: string
   readonly key: CheckpointKey
+  readonly cosigning: Cosigning
   readonly vault: DetailVault
   readonly limits: LedgerLimits
   readonly clock: Clock
@@ -100,6 +102,7 @@ export class TiledLedger implements Ledger {
     this.#heads = heads
     this.#publisher = new Publisher({
       ...{ store, lease, tree, window, limits, heads, fatal },
+      cosigning: parts.cosigning,
       after: (size) => {
         terms.store(size)
         return index.store(size)
@@ -326,7 +329,7 @@ export class TiledLedger implements Ledger {
     const entries = await this.#entriesOf(exchange)
     return findReceipt(exchange, entries, {
       ...{ origin, tree: recovered.tree },
-      release: (size) => this.#regained(this.#heads.release(size)),
+      handOut: (size) => this.#regained(this.#publisher.handOut(size)),
     })
   }
 
@@ -347,16 +350,12 @@ export class TiledLedger implements Ledger {
   }
 
   async findResource(path: string): Promise<Uint8Array | null> {
-    const regained = this.#parts.lease.regain()
-    if (regained !== null) await this.#regained(regained)
-    this.#assertServing()
+    await this.#assertHeld()
     return findPublicResource(this.#parts.store.resources, path)
   }
 
   async flush(): Promise<FlushedLog> {
-    const regained = this.#parts.lease.regain()
-    if (regained !== null) await this.#regained(regained)
-    this.#assertServing()
+    await this.#assertHeld()
     await this.#publisher.flush()
     this.#assertServing()
     return { size: this.#publisher.published.size, headAt: this.#commit.headAt }
@@ -407,9 +406,7 @@ export class TiledLedger implements Ledger {
 
   async #entriesOf(exchange: string) {
     // A holder that was replaced does not know how its exchanges ended since.
-    const regained = this.#parts.lease.regain()
-    if (regained !== null) await this.#regained(regained)
-    this.#assertServing()
+    await this.#assertHeld()
     const { index, reader } = this.#parts
     const { size } = this
     const indexes = (await index.find(exchange)).filter((at) => at < size)
@@ -432,6 +429,12 @@ export class TiledLedger implements Ledger {
       this.#assertServing()
       throw new LedgerUnavailable('the lease of the log slot is lost', { cause })
     }
+  }
+
+  async #assertHeld(): Promise<void> {
+    const regained = this.#parts.lease.regain()
+    if (regained !== null) await this.#regained(regained)
+    this.#assertServing()
   }
 
   #assertServing(): void {

@@ -26,13 +26,23 @@ export interface ReceiptEntry {
 }
 
 /**
+ * The stages that the checkpoint of a receipt can have reached: `synced`, so that no power loss
+ * takes it back, or `published` as well, so that every reader of the log could compare it. No
+ * signature covers the word: it is a claim, until the checkpoint is compared with the published
+ * one.
+ */
+export const RECEIPT_LEVELS = ['synced', 'published'] as const
+export type ReceiptLevel = (typeof RECEIPT_LEVELS)[number]
+
+/**
  * The receipt of one closed exchange: `{"entries":[{"facts":…,"leaf":…,"proof":…}…],
- * "exchange":…,"origin":…,"v":2}` in canonical JSON (RFC 8785). Bytes are base64; a fact whose
- * value is a byte string has `{"bytes":"<base64>"}` for it.
+ * "exchange":…,"level":…,"origin":…,"v":2}` in canonical JSON (RFC 8785). Bytes are base64; a fact
+ * whose value is a byte string has `{"bytes":"<base64>"}` for it.
  */
 export interface Receipt {
   readonly exchange: ExchangeId
   readonly origin: string
+  readonly level: ReceiptLevel
   /** An intent with what closed it, or a lone refusal. */
   readonly entries: readonly ReceiptEntry[]
 }
@@ -69,6 +79,7 @@ function receiptJson(receipt: Receipt): JsonValue {
     v: receiptVersion,
     exchange: receipt.exchange,
     origin: receipt.origin,
+    level: receipt.level,
     entries: receipt.entries.map((entry) => ({
       leaf: toBase64(entry.leaf),
       proof: entry.proof,
@@ -88,23 +99,31 @@ function factJson(name: string, { salt, value }: DisclosedFact): JsonValue {
 }
 
 function readReceipt(document: JsonValue): Receipt {
-  const names = ['v', 'exchange', 'origin', 'entries'] as const
-  const { v, exchange, origin, entries } = readMembers(document, names)
-  if (typeof v !== 'number') throw new MalformedError('the version is not a number')
-  if (v !== receiptVersion) {
-    throw new ReceiptError(
-      'RECEIPT_VERSION_UNKNOWN',
-      `it has version ${v}, and this program verifies version ${receiptVersion}: verify it with the version of Countersign that made it`,
-    )
-  }
+  assertVersion(document)
+  const names = ['v', 'exchange', 'level', 'origin', 'entries'] as const
+  const { exchange, origin, entries, ...rest } = readMembers(document, names)
   if (!isExchangeId(exchange)) throw new MalformedError('the exchange is not an exchange id')
   if (typeof origin !== 'string' || !isNoteKeyName(origin)) {
     throw new MalformedError('the origin is malformed')
   }
+  const level = RECEIPT_LEVELS.find((each) => each === rest.level)
+  if (level === undefined) throw new MalformedError('the level is neither synced nor published')
   if (!isList(entries) || entries.length === 0 || entries.length > entriesMax) {
     throw new MalformedError('the receipt has no entries, or too many')
   }
-  return { exchange, origin, entries: entries.map(readEntry) }
+  return { exchange, origin, level, entries: entries.map(readEntry) }
+}
+
+/** First: a receipt of another version has other members as well. */
+function assertVersion(document: JsonValue): void {
+  const isObject = typeof document === 'object' && document !== null && 'v' in document
+  const version = isObject ? document['v'] : undefined
+  if (typeof version !== 'number') throw new MalformedError('the version is not a number')
+  if (version === receiptVersion) return
+  throw new ReceiptError(
+    'RECEIPT_VERSION_UNKNOWN',
+    `it has version ${version}, and this program verifies version ${receiptVersion}: verify it with the version of Countersign that made it`,
+  )
 }
 
 function readEntry(value: JsonValue): ReceiptEntry {

@@ -2,6 +2,7 @@ import { isRefusalCode, REFUSALS } from '../control/refusals.ts'
 import type { Ending, ExchangeResult } from '../log/receipt-ending.ts'
 import type { VerifiedReceipt } from './receipt.ts'
 import type { Attestation, Half } from './receipt-attestation.ts'
+import type { ReceiptLevel } from './receipt-document.ts'
 import type { MessageMatch } from './receipt-message.ts'
 import type { Source } from './receipt-sources.ts'
 
@@ -20,6 +21,16 @@ const endings: Readonly<Record<ExchangeResult, string>> = {
   unknown: 'unknown: the receiver may have acted',
   unobserved: 'unobserved: permitted and handed over to a proxy, which delivers unseen',
   stated: 'stated: the receiver states that it refused, without proof, and it may have acted',
+}
+
+const levels: Readonly<Record<ReceiptLevel, string>> = {
+  synced: 'synced, as the fabric claims: its checkpoint was not public yet',
+  published: 'published, as the fabric claims: its checkpoint is one that every reader can see',
+}
+
+/** Describes how far the checkpoint of a receipt had come. */
+export function describeLevel(level: ReceiptLevel): string {
+  return levels[level]
 }
 
 const perhaps =

@@ -157,6 +157,7 @@ function receiptOf(specs: readonly EntrySpec[], options: LogOptions = {}): Recei
   return {
     exchange,
     origin,
+    level: 'published',
     entries: made.map(({ leaf, facts }, i) => {
       const { index, path } = paths[i] ?? { index: 0, path: [] }
       return { leaf, facts, proof: formatTlogProof({ index, path, checkpoint }) }
@@ -232,6 +233,7 @@ describe('a countersigned receipt', () => {
       request: { by: 'caller', signature: { keyId: 'k', created: 1_760_000_000 } },
       response: { by: 'callee', signature: { keyId: 'k2', created: 1_760_000_001 } },
       checkpointSize: 4,
+      level: 'published',
       factsOpened: 17,
       factsWithheld: 1,
     })
@@ -325,10 +327,22 @@ describe('a receipt is refused', () => {
     for (const bad of spoiled) expect(await faultOf(utf8(bad)), bad).toBe('RECEIPT_MALFORMED')
   })
 
+  test('with a level that is none of the two words', async () => {
+    for (const level of ['signed', 'cosigned', 'Published', '', null, 1, ['synced']]) {
+      const receipt = edited((each) => Object.assign(each, { level }))
+      expect(await faultOf(receipt)).toBe('RECEIPT_MALFORMED')
+    }
+    const synced = edited((receipt) => Object.assign(receipt, { level: 'synced' }))
+    expect(await verifyReceipt(synced, trust)).toMatchObject({ level: 'synced' })
+  })
+
   test('of another version, by name and with what to do', async () => {
     for (const v of [1, 3]) {
       const error: unknown = await verifyReceipt(
-        edited((receipt) => Object.assign(receipt, { v })),
+        edited((receipt) => {
+          delete receipt['level']
+          Object.assign(receipt, { v })
+        }),
         trust,
       ).catch((cause: unknown) => cause)
       expect(error).toMatchObject({ code: 'RECEIPT_VERSION_UNKNOWN' })
@@ -438,10 +452,13 @@ describe('a receipt is refused', () => {
     expect(await faultOfSpecs(specs, { noteText: extension })).toBe('PROOF_MALFORMED')
     const signNote = (text: string) => caller.sign(utf8(text))
     expect(await faultOfSpecs(specs, { signNote })).toBe('CHECKPOINT_REJECTED')
-    const moreLines = [
-      { name: 'w.test', keyId: Uint8Array.of(1, 2, 3, 4), signature: new Uint8Array(32) },
-    ]
-    expect(await faultOfSpecs(specs, { moreLines })).toBe('CHECKPOINT_REJECTED')
+    const line = { keyId: Uint8Array.of(1, 2, 3, 4), signature: new Uint8Array(32) }
+    const ownTwice = [{ ...line, name: origin }]
+    expect(await faultOfSpecs(specs, { moreLines: ownTwice })).toBe('CHECKPOINT_REJECTED')
+    const witnesses = Array.from({ length: 15 }, (_, at) => ({ ...line, name: `w${at}.test` }))
+    expect(await faultOfSpecs(specs, { moreLines: witnesses })).toBe(null)
+    const tooMany = [...witnesses, { ...line, name: 'w15.test' }]
+    expect(await faultOfSpecs(specs, { moreLines: tooMany })).toBe('PROOF_MALFORMED')
   })
 
   test('when a disclosed fact is not the committed one', async () => {

@@ -21,7 +21,12 @@ import {
   verifyEntry,
 } from './receipt-attestation.ts'
 import { checkClaims } from './receipt-claims.ts'
-import { parseReceipt, type Receipt, type ReceiptEntry } from './receipt-document.ts'
+import {
+  parseReceipt,
+  type Receipt,
+  type ReceiptEntry,
+  type ReceiptLevel,
+} from './receipt-document.ts'
 import { ReceiptError, type ReceiptFault } from './receipt-error.ts'
 import { isCertifiedLog, type SlotTrust, type Trust } from './trust.ts'
 
@@ -80,6 +85,8 @@ export interface VerifiedReceipt {
   readonly request: Attestation
   readonly response: Attestation
   readonly checkpointSize: number
+  /** As the fabric stated it; no signature covers it. */
+  readonly level: ReceiptLevel
   readonly factsOpened: number
   readonly factsWithheld: number
 }
@@ -140,6 +147,7 @@ export async function verifyReceipt(bytes: Uint8Array, trusted: Trust): Promise<
     request: attestations.request,
     response: attestations.response,
     checkpointSize: checkpoint.size,
+    level: receipt.level,
     factsOpened: entries.reduce((sum, { facts }) => sum + Object.keys(facts).length, 0),
     factsWithheld: entries.reduce((sum, { withheld }) => sum + withheld.length, 0),
   }
@@ -228,13 +236,17 @@ function readCheckpoint(read: readonly ReadEntry[], trust: PinnedTrust): Checkpo
     throw new ReceiptError('CHECKPOINTS_DIFFERENT')
   }
   const note = reading('PROOF_MALFORMED', () => parseNote(text))
-  // The line of a key that is not pinned is not verified, so any party could change it undetected.
-  if (note.signatures.length !== 1) {
-    throw new ReceiptError('CHECKPOINT_REJECTED', 'a receipt carries the signature of the log only')
-  }
   const checkpoint = reading('PROOF_MALFORMED', () => parseCheckpoint(note.text))
   if (checkpoint.origin !== trust.origin) {
     throw new ReceiptError('ORIGIN_UNTRUSTED', checkpoint.origin)
+  }
+  // Lines of witnesses follow; no key of theirs is pinned, so that they prove nothing here.
+  const [own, ...others] = note.signatures
+  if (own?.name !== trust.origin || others.some(({ name }) => name === trust.origin)) {
+    throw new ReceiptError(
+      'CHECKPOINT_REJECTED',
+      'the first line, and no other, is that of the log',
+    )
   }
   return checkpoint
 }

@@ -5,7 +5,14 @@ import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { formatNote, formatTrust, parseNote, slotCertificate } from '@countersign/protocol'
+import {
+  formatNote,
+  formatTrust,
+  parseNote,
+  parseReceipt,
+  parseTlogProof,
+  slotCertificate,
+} from '@countersign/protocol'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openTlsAuthority, type TlsAuthority } from '../../../../../test/harness/tls-authority.ts'
 import vector from '../../../../protocol/vectors/receipt.json' with { type: 'json' }
@@ -237,6 +244,31 @@ test('a receipt stands for its checkpoint, once it verifies', async () => {
   const altered = fileOf(text.replace('"delivered"', '"deliverer"'))
   const refused = await countersign('ledger', 'compare', altered, fileOf(bytes), ...options)
   expect(refused).toMatchObject({ status: 1, stdout: '' })
+})
+
+test('verify states whether the published checkpoint has the receipt', async () => {
+  const bytes = Buffer.from(vector.receipt, 'base64')
+  const [entry] = parseReceipt(bytes).entries
+  const { checkpoint } = parseTlogProof(entry?.proof ?? '')
+  const log = join(dir, 'log-of-receipt')
+  mkdirSync(log)
+  writeFileSync(join(log, 'checkpoint'), checkpoint)
+  const options = ['--trust', fileOf(vector.trust), '--log', log]
+  const found = await countersign('verify', fileOf(bytes), ...options)
+  expect(found.status).toBe(0)
+  expect(found.stdout).toContain('the published checkpoint is that of the receipt')
+  const json = await countersign('verify', fileOf(bytes), ...options, '--json')
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    ok: true,
+    published: { relation: 'same', size: 4 },
+    receipt: { level: 'published' },
+  })
+  // A checkpoint of another size that the log did not sign is not a published one.
+  writeFileSync(join(log, 'checkpoint'), checkpoint.replace('\n4\n', '\n3\n'))
+  const unsigned = await countersign('verify', fileOf(bytes), ...options)
+  expect(unsigned).toMatchObject({ status: 1, stdout: '' })
+  const none = await countersign('verify', fileOf(bytes), '--trust', fileOf(vector.trust))
+  expect(none.stdout).toContain('as the fabric claims')
 })
 
 describe('against an address', () => {

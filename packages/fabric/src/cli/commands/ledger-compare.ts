@@ -1,20 +1,16 @@
-import { join } from 'node:path'
 import {
   type CheckpointComparison,
-  CheckpointError,
   compareCheckpoints,
   type ReadLogTile,
-  ReceiptError,
   receiptBytesMax,
-  TileError,
   toBase64,
   trustFingerprint,
 } from '@countersign/protocol'
 import type { Command } from 'commander'
 import { readNamed } from '../../lib/named-path.ts'
 import { addCommonOptions, type CliContext, type CommonOptions, outputOf } from '../context.ts'
-import { DATA_FILES, findDataFolder } from '../data-folder.ts'
 import { Failure } from '../failure.ts'
+import { readLogCa, toCompareFailure } from '../log-comparison.ts'
 import { findLogSource, type LogSource } from '../log-source.ts'
 import { formatCount } from '../output/quantities.ts'
 import type { Terminal } from '../output/terminal.ts'
@@ -39,7 +35,7 @@ export function addCompareCommand(ledger: Command, context: CliContext): void {
   ).action(async (older: string, newer: string, options: CompareOptions) => {
     const output = outputOf(context, options)
     const trust = readTrustFile(trustPath(context, options))
-    const ca = () => readCa(context, options)
+    const ca = () => readLogCa(context, options)
     const shown = findLogSource(newer, ca)
     const source = shown ?? tilesOf(options, ca)
     const newerBytes =
@@ -58,17 +54,6 @@ export function addCompareCommand(ledger: Command, context: CliContext): void {
   })
 }
 
-function readCa(context: CliContext, options: CompareOptions): Uint8Array | null {
-  const { dataDir, configPath } = context.environment
-  const named = options.data ?? options.config ?? dataDir ?? configPath
-  if (options.ca === undefined && named === null) return null
-  const ownRoot = () => join(findDataFolder(options, context.environment), DATA_FILES.root)
-  return readNamed(options.ca ?? ownRoot(), caBytesMax)
-}
-
-/** Certificates of a few roots. */
-const caBytesMax = 1024 * 1024
-
 function tilesOf({ tiles }: CompareOptions, ca: () => Uint8Array | null): LogSource | null {
   if (tiles === undefined) return null
   const source = findLogSource(tiles, ca)
@@ -79,25 +64,6 @@ function tilesOf({ tiles }: CompareOptions, ca: () => Uint8Array | null): LogSou
 const noTiles: ReadLogTile = () => {
   const next = 'pass the log that has them: --tiles FOLDER, or --tiles https://<host>/log/'
   return Promise.reject(new Failure('usage', 'two checkpoints alone prove no growth', next))
-}
-
-function toCompareFailure(error: unknown): unknown {
-  if (error instanceof CheckpointError) {
-    return new Failure('no', `a checkpoint is not accepted: ${error.message}`)
-  }
-  if (error instanceof ReceiptError) {
-    return new Failure('no', `a receipt does not verify: ${error.message}`, '`verify` shows why')
-  }
-  if (error instanceof TileError) {
-    const where = error.path === '' ? '' : ` (${error.path})`
-    const next = 'the comparison is undecided: read the tiles from another copy of the log'
-    return new Failure(
-      'no',
-      `the log lacks what its checkpoint signs: ${error.message}${where}`,
-      next,
-    )
-  }
-  return error
 }
 
 function json({ relation, older, newer, proof }: CheckpointComparison) {

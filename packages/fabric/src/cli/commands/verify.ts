@@ -17,13 +17,16 @@ import { readNamed, UnusableFile } from '../../lib/named-path.ts'
 import { addCommonOptions, type CliContext, type CommonOptions, outputOf } from '../context.ts'
 import { DATA_FILES, findDataFolder } from '../data-folder.ts'
 import { Failure, toFailure } from '../failure.ts'
+import { comparePublished, readLogCa } from '../log-comparison.ts'
 import { readStdin } from '../stdin.ts'
-import { formatVerification, verifyInSteps } from '../verification.ts'
+import { formatVerification, isPublished, verifyInSteps } from '../verification.ts'
 
 interface VerifyOptions extends CommonOptions {
   readonly trust?: string
   readonly request?: string
   readonly response?: string
+  readonly log?: string
+  readonly ca?: string
 }
 
 export function addVerifyCommand(program: Command, context: CliContext): void {
@@ -40,16 +43,24 @@ export function addVerifyCommand(program: Command, context: CliContext): void {
         '--request <file>',
         'the body of the request, to be compared with the recorded digest',
       )
-      .option('--response <file>', 'the body of the response, as `--request`'),
+      .option('--response <file>', 'the body of the response, as `--request`')
+      .option('--log <log>', 'the log that is to have it: a folder, or https://<host>/log/')
+      .option('--ca <file>', 'the root certificate of the server that has the log'),
   ).action(async (file: string, options: VerifyOptions) => {
     const output = outputOf(context, options)
     const trust = readTrustFile(trustPath(context, options))
-    const verification = await verifyInSteps(await readReceipt(file), trust)
+    const bytes = await readReceipt(file)
+    const verification = await verifyInSteps(bytes, trust)
     const { failure, steps, verified } = verification
     const matches = verified === null ? [] : await compareFiles(verified, options)
-    const ok = verified !== null && matches.every(({ match }) => isMatch(match))
+    const published =
+      verified === null || options.log === undefined
+        ? null
+        : await comparePublished(bytes, trust, options.log, () => readLogCa(context, options))
+    const isIn = published === null || isPublished(published)
+    const ok = verified !== null && matches.every(({ match }) => isMatch(match)) && isIn
     if (!ok) context.end('no')
-    const shown = { trustFingerprint: await trustFingerprint(trust), matches }
+    const shown = { trustFingerprint: await trustFingerprint(trust), matches, published }
     const sources = verified === null ? [] : attributedFacts(verified)
     output.show({ ok, failure, steps, receipt: verified, sources, ...shown }, () =>
       formatVerification(verification, shown, output.terminal),

@@ -6,10 +6,13 @@ let now = 0
 let recorded: EntryDraft[] = []
 let fault: Error | null = null
 let space: Error | null = null
+/** What the disk waits for. */
+let slow = Promise.resolve()
 let reads: GroupedReads
 
 const append = async (draft: EntryDraft): Promise<Committed> => {
   if (fault !== null) throw fault
+  await slow
   recorded.push(draft)
   const { exchange, kind } = draft
   return { exchange, kind, index: recorded.length, leafHash: new Uint8Array(32) }
@@ -20,6 +23,7 @@ beforeEach(() => {
   now = 0
   recorded = []
   ;[fault, space] = [null, null]
+  slow = Promise.resolve()
   reads = new GroupedReads(
     {
       append,
@@ -148,6 +152,37 @@ test('what cannot be recorded stays counted, and an orderly stop records it', as
   for (const exchange of ['4', '5']) await read(exchange)
   await reads.close()
   expect(shown().at(-1)).toEqual(['lifecycle', 1])
+})
+
+test('a number that takes long to record is recorded once, and its reader is counted again', async () => {
+  for (const exchange of ['1', '2', '3']) await read(exchange)
+  const disk = Promise.withResolvers<void>()
+  slow = disk.promise
+  // Every five seconds, for as long as the disk needs.
+  await later(80_000)
+  slow = Promise.resolve()
+  disk.resolve()
+  await later(5_000)
+  expect(shown().slice(2)).toEqual([['lifecycle', 2]])
+  for (const exchange of ['4', '5', '6']) await read(exchange)
+  expect(shown().slice(3)).toEqual([
+    ['intent', '4'],
+    ['outcome', '4'],
+  ])
+})
+
+test('a read that ends after the stop is recorded whole, and so is one that begins then', async () => {
+  await read('1')
+  await reads.append(intent('2'))
+  await reads.close()
+  await reads.append(outcome('2'))
+  await read('3')
+  expect(shown().slice(2)).toEqual([
+    ['intent', '2'],
+    ['outcome', '2'],
+    ['intent', '3'],
+    ['outcome', '3'],
+  ])
 })
 
 test('reads under way are bounded for each group, and further ones are recorded', async () => {

@@ -44,11 +44,19 @@ export class GroupedReads {
   readonly #operations: ReadonlySet<string>
   readonly #groups = new Map<string, Group>()
   readonly #timer: ReturnType<typeof setInterval>
+  /** One at a time: a second one would record the same reads once more. */
+  #sweeping: Promise<void> | null = null
+  /** Nothing is counted any more, because no sweep follows. */
+  #isClosed = false
 
   constructor(parts: GroupedReadsParts, operations: readonly string[]) {
     this.#parts = parts
     this.#operations = new Set(operations)
-    this.#timer = setInterval(() => void this.#sweep(false), sweepMs)
+    this.#timer = setInterval(() => {
+      this.#sweeping ??= this.#sweep(false).finally(() => {
+        this.#sweeping = null
+      })
+    }, sweepMs)
     this.#timer.unref()
   }
 
@@ -65,12 +73,15 @@ export class GroupedReads {
   /** Records what was counted; for an orderly stop. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
+    this.#isClosed = true
+    await this.#sweeping
     await this.#sweep(true)
   }
 
   async #begin(draft: EntryDraft): Promise<Committed> {
     const { append, assertSpace, clock } = this.#parts
     const { facts, purpose, exchange } = draft
+    if (this.#isClosed) return append(draft)
     const isGrouped = purpose === 'oversight' && this.#operations.has(String(facts['operation']))
     if (!isGrouped) return append(draft)
     const key = keyOf(facts)
@@ -97,7 +108,8 @@ export class GroupedReads {
 
   async #end(group: Group, intent: EntryDraft, draft: EntryDraft): Promise<Committed> {
     group.underWay.delete(draft.exchange)
-    if (draft.kind === 'outcome' && draft.facts['result'] === 'delivered') {
+    const isCounted = draft.kind === 'outcome' && draft.facts['result'] === 'delivered'
+    if (isCounted && !this.#isClosed) {
       group.count += 1
       return group.first
     }

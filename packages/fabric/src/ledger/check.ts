@@ -8,6 +8,7 @@ import { encodeSegment, OpenChanges } from './exchange-segment.ts'
 import { openFacts } from './facts.ts'
 import { leafHash } from './hash.ts'
 import type { LedgerLimits } from './limits.ts'
+import type { Pace } from './read-turns.ts'
 import { findPublicResource } from './resources.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
 import type { SyncedHead } from './synced-heads.ts'
@@ -19,6 +20,8 @@ export interface CheckParts {
   readonly key: CheckpointVerifier
   readonly vault: DetailVault
   readonly limits: LedgerLimits
+  /** Called for each entry. */
+  readonly pace: Pace
   /** Everything up to here is in files. */
   readonly published: SyncedHead
 }
@@ -123,6 +126,8 @@ class EntryCheck {
 
   async visit(first: number, { leaves, details }: Bundle): Promise<void> {
     for (const [i, bytes] of leaves.entries()) {
+      const turn = this.#parts.pace()
+      if (turn !== null) await turn
       const index = first + i
       const leaf = readLeaf(bytes, index)
       const detail = details[i] ?? new Uint8Array(0)

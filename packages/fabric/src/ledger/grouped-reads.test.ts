@@ -6,7 +6,7 @@ let now = 0
 let recorded: EntryDraft[] = []
 let fault: Error | null = null
 let space: Error | null = null
-/** What the disk waits for. */
+/** Holds up the disk. */
 let slow = Promise.resolve()
 let reads: GroupedReads
 

@@ -86,7 +86,28 @@ test('the log is read, listed and searched in turns, also where all of it is in 
     () => ledger.list({ countMax: 1_000 }),
     () => ledger.list({ countMax: 1_000, terms }),
     () => ledger.list({ countMax: 1_000, since: 1 }),
+    () => ledger.check(),
   ]
   for (const read of reads) expect(await countTurns(read())).toBeGreaterThanOrEqual(15)
+  await ledger.close()
+})
+
+test('checks that are asked for at once are two at most', async () => {
+  let checks = 0
+  const keys = createLedgerKeys()
+  const ledger = await openLossyLedger(new LossyDisk(), keys, {
+    heads: (store) => ({
+      ...{ replace: store.replace.bind(store), sync: store.sync.bind(store) },
+      load() {
+        checks += 1
+        return store.load()
+      },
+    }),
+  })
+  await fill(ledger, 100)
+  const before = checks
+  const checked = await Promise.all(Array.from({ length: 20 }, () => ledger.check()))
+  expect(new Set(checked.map(({ entries }) => entries))).toEqual(new Set([101]))
+  expect(checks - before).toBe(2)
   await ledger.close()
 })

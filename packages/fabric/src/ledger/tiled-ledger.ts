@@ -1,4 +1,5 @@
 import { slotOfExchange, utf8 } from '@countersign/protocol'
+import { sharedRead } from '../concurrency/shared-read.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Lease } from '../state/lease.ts'
 import { AppendQueue } from './append-queue.ts'
@@ -73,6 +74,8 @@ export class TiledLedger implements Ledger {
   readonly #watch: ClockWatch
   readonly #reads: LogReads
   readonly #lines: ExchangeLines
+  /** Reads the whole log, so that callers share one check, or wait for the next. */
+  readonly check = sharedRead(() => this.#checkOnce())
   /** The index of the next draft; drafts keep the order in which `append` was called. */
   #nextIndex: number
   #stopped: LedgerUnavailable | null = null
@@ -361,19 +364,15 @@ export class TiledLedger implements Ledger {
     return { size: this.#publisher.published.size, headAt: this.#commit.headAt }
   }
 
-  async check(): Promise<LedgerCheck> {
+  async #checkOnce(): Promise<LedgerCheck> {
     this.#assertServing()
     await this.#publisher.flush()
     this.#assertServing()
     const { published } = this.#publisher
-    const checked = await checkLedger({ ...this.#parts, published })
+    const pace = this.#parts.turns.paceOf('')
+    const checked = await checkLedger({ ...this.#parts, published, pace })
     for (const exchange of checked.unclosed) await this.#checkInFlight(exchange, published.size)
-    return {
-      entries: published.size,
-      tiles: checked.tiles,
-      root: checked.root,
-      unclosed: checked.unclosed.length,
-    }
+    return { ...checked, entries: published.size, unclosed: checked.unclosed.length }
   }
 
   close(): Promise<void> {

@@ -142,7 +142,8 @@ async function quiet(folder: string): Promise<void> {
     const before = filesOf(folder)
     expect(sizes).toContain(BigInt(published ?? ''))
     expect(sizes.filter((size) => size > BigInt(published ?? ''))).toEqual([])
-    await new Promise((wait) => setTimeout(wait, 2 * ledgerLimits.publishDelayMs))
+    const { publishDelayMs, publishPauseMs } = ledgerLimits
+    await new Promise((wait) => setTimeout(wait, publishDelayMs + publishPauseMs))
     expect(filesOf(folder)).toEqual(before)
   }, deadline)
 }

@@ -30,6 +30,13 @@ export interface LedgerLimits {
   readonly publishDelayMs: number
   readonly publishEntries: number
   /**
+   * While fewer than `publishSoonEntries` wait, a round begins this long after the one before. Each
+   * writes the last tile of every kind again: at a few hundred entries a second, these are most of
+   * what it writes.
+   */
+  readonly publishPauseMs: number
+  readonly publishSoonEntries: number
+  /**
    * The sync of a head begins this long after its commit, unless a receipt or the publication asks
    * for it before: that of a commit which no client asks about.
    */
@@ -84,6 +91,8 @@ export const ledgerLimits: LedgerLimits = {
   windowBytesMax: 4 * 1024 * 1024,
   publishDelayMs: 250,
   publishEntries: 4096,
+  publishPauseMs: 1_000,
+  publishSoonEntries: 512,
   headSyncMs: 500,
   detailBytesMax: 512 * 1024,
   freeBytesMin: 256 * 1024 * 1024,

@@ -1,4 +1,5 @@
 import { type ReceiptLevel, utf8 } from '@countersign/protocol'
+import type { Clock } from '../lib/clock.ts'
 import type { Lease } from '../state/lease.ts'
 import type { Cosigning } from './cosigning.ts'
 import type { LedgerLimits } from './limits.ts'
@@ -22,6 +23,7 @@ export interface PublisherParts {
   readonly tree: Tree
   readonly window: Window
   readonly limits: LedgerLimits
+  readonly clock: Pick<Clock, 'monotonic'>
   readonly heads: Pick<SyncedHeads, 'published' | 'release'>
   readonly cosigning: Cosigning
   /** Called after a checkpoint is out; what it does delays the next one. */
@@ -46,6 +48,8 @@ export class Publisher {
   readonly #parts: PublisherParts
   #published: SyncedHead
   #latestSize: number
+  /** Monotonic time when the last round ended. */
+  #endedAt = Number.NEGATIVE_INFINITY
   #running: Promise<void> | null = null
   #timer: ReturnType<typeof setTimeout> | null = null
   #stopped = false
@@ -69,14 +73,24 @@ export class Publisher {
     return { head: await this.#parts.heads.release(size), level: 'synced' }
   }
 
-  /** The first `size` entries were acknowledged; they appear within the configured delay. */
+  /**
+   * The first `size` entries were acknowledged. They appear within `publishDelayMs`, or within
+   * `publishPauseMs` of the round before, if few of them wait.
+   */
   announce(size: number): void {
     this.#latestSize = size
     if (this.#running !== null || this.#stopped) return
-    const { publishEntries, publishDelayMs } = this.#parts.limits
-    if (size - this.#published.size >= publishEntries) return this.#start()
+    const { clock, limits } = this.#parts
+    const { publishDelayMs, publishPauseMs } = limits
+    const waiting = size - this.#published.size
+    const passedMs = clock.monotonic() - this.#endedAt
+    const isDue = waiting >= limits.publishSoonEntries && passedMs >= publishDelayMs
+    if (isDue || waiting >= limits.publishEntries) return this.#start()
     // A process may end with this timer pending: the write-ahead log has everything.
-    this.#timer ??= setTimeout(() => this.#start(), publishDelayMs).unref()
+    this.#timer ??= setTimeout(
+      () => this.#start(),
+      Math.max(publishDelayMs, publishPauseMs - passedMs),
+    ).unref()
   }
 
   /** Resolves when the unpublished entries are below their bound. */
@@ -119,6 +133,7 @@ export class Publisher {
       this.#parts.fatal(cause)
     } finally {
       this.#running = null
+      this.#endedAt = this.#parts.clock.monotonic()
     }
     if (this.#latestSize > this.#published.size) this.announce(this.#latestSize)
   }

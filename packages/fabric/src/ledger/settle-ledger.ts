@@ -22,7 +22,7 @@ export interface SettleOptions {
  * with what would keep the ledger from starting.
  */
 export async function settleLedger(options: SettleOptions): Promise<FlushedLog> {
-  const { store, limits } = options
+  const { store, limits, clock } = options
   const { tree, window, published, head } = await recover({ ...options, acceptClock: null })
   const faults: unknown[] = []
   const fatal = (cause: unknown) => faults.push(cause)
@@ -32,7 +32,7 @@ export async function settleLedger(options: SettleOptions): Promise<FlushedLog> 
   const after = () => Promise.resolve()
   const cosigning = new Cosigning(noCosigning)
   const publisher = new Publisher({
-    ...{ store, lease, tree, window, limits, heads, cosigning, after, fatal },
+    ...{ store, lease, tree, window, limits, clock, heads, cosigning, after, fatal },
   })
   publisher.announce(head.size)
   await publisher.flush()

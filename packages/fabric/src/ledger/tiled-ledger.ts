@@ -104,7 +104,7 @@ export class TiledLedger implements Ledger {
     const heads = new SyncedHeads({ store: store.heads, lease, limits, head, published, fatal })
     this.#heads = heads
     this.#publisher = new Publisher({
-      ...{ store, lease, tree, window, limits, heads, fatal },
+      ...{ store, lease, tree, window, limits, clock, heads, fatal },
       cosigning: parts.cosigning,
       after: (size) => {
         terms.store(size)

@@ -501,6 +501,12 @@ export const REQUIREMENTS = {
     on: fabric,
     attacks: ['index-of-another-time'],
   },
+  'record:bounded-comparison': {
+    promise:
+      'A comparison of a kept checkpoint with a log ends within a bounded time and memory, whatever the server of the tiles does.',
+    on: fabric,
+    attacks: ['slow-tile-server'],
+  },
   'record:append-only': {
     promise: 'Every later checkpoint is provably an extension of every earlier one.',
     on: fabric,

@@ -89,6 +89,16 @@ const elsewhere: readonly {
     by: 'packages/fabric/src/cli/commands/up.test.ts',
     says: "main, 'up'",
   },
+  {
+    command: 'countersign agent revoke mallory --reason "left"',
+    by: 'test/e2e/erasure.test.ts',
+    says: "one.admin('agent.revoke', { name: 'leaver', reason: ",
+  },
+  {
+    command: 'countersign erase --subject mallory',
+    by: 'test/e2e/erasure.test.ts',
+    says: "command(0, 'erase', '--subject', ",
+  },
   ...['8443', '8444'].map((port) => ({
     command: `countersign up --replica --port ${port}`,
     by: 'test/harness/replicas.ts',

@@ -480,6 +480,11 @@ export const REQUIREMENTS = {
       'What was acknowledged survives a crash at any write, and the loss of unsynced writes.',
     on: fabric,
   },
+  'record:erasable': {
+    promise:
+      'Every entry that names an erased principal is unreadable, for good, in every log; all other entries and every proof stay.',
+    on: fabric,
+  },
   'record:no-bodies': {
     promise: 'The ledger holds commitments, never bodies, masked values or credentials.',
     on: fabric,

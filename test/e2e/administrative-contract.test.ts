@@ -223,6 +223,15 @@ const checks: { readonly [Name in AdminOperation]: () => Promise<void> } = {
   async 'ledger.check'() {
     await ask('ledger.check', {})
   },
+  async 'ledger.subject'() {
+    expect(await ask('ledger.subject', { subject: 'planner' })).toMatchObject({ slot: 'a' })
+  },
+  async 'ledger.erase'() {
+    const subject = 'https://issuer.example#user/erased'
+    expect(await ask('ledger.erase', { subject, reason: 'asked for' })).toMatchObject({
+      ...{ subject, slot: 'a', entries: 0, underWay: 0, pending: [] },
+    })
+  },
   async 'route.list'() {
     expect(await ask('route.list', {})).not.toEqual([])
   },

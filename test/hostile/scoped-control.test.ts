@@ -39,6 +39,8 @@ const operations: Readonly<Record<keyof typeof OPERATIONS | typeof WATCH_OPERATI
   'ledger.find': 'refused',
   'ledger.recent': 'refused',
   'ledger.check': 'refused',
+  'ledger.subject': 'refused',
+  'ledger.erase': 'refused',
   'route.list': 'refused',
   'route.put': 'refused',
   'route.delete': 'refused',

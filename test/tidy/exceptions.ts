@@ -25,6 +25,7 @@ export const VENDORS: Readonly<Record<string, Exceptions>> = {
       where: 'packages/fabric/src/compose/restored-log.ts',
       reason: 'the note of a restore is parsed strictly',
     },
+    { where: 'packages/fabric/src/ledger/erasures.ts', reason: 'as those of identity' },
     { where: 'packages/fabric/src/policy/policy-rows.ts', reason: 'as those of identity' },
     {
       where: 'packages/fabric/src/policy/policy-mirror.ts',

@@ -80,6 +80,11 @@ export class LossyDisk implements FileLayer {
     this.log.length = 0
   }
 
+  /** For a process that runs already: counted, as at its start, over all its operations. */
+  setFault(fault: Fault): void {
+    this.#fault = fault
+  }
+
   powerLoss(survival: Survival): void {
     const survives = typeof survival === 'function' ? survival : () => survival === 'everything'
     for (const change of this.#changes) if (survives()) applyNames(change)

@@ -73,6 +73,7 @@ function operationOf({ facts, object, reason, changedBy }: EntryView): string | 
 }
 
 function outcomeOf({ kind, facts, ended }: EntryView): Pick<Decision, 'outcome' | 'tone'> {
+  if (facts['erased'] === true) return { outcome: 'erased', tone: 'warn' }
   if (kind === 'intent') return { outcome: 'under way', tone: 'warn' }
   if (ended === null) return { outcome: String(facts['event'] ?? kind), tone: 'warn' }
   const { result, code, reason } = ended

@@ -8,7 +8,8 @@ import type { OpenedEntry } from '../ledger/ledger-reads.ts'
  * a caller is about, and of the agent whose connector recorded it; the object and reason of
  * administration; and how the exchange ended.
  */
-export function entryView(entry: OpenedEntry): EntryView {
+export function entryView({ erased, ...entry }: OpenedEntry): EntryView {
+  if (erased !== undefined) return { ...entry, ...nothing, facts: { erased: true } }
   const facts = Object.fromEntries(
     Object.entries(entry.facts).map(([fact, value]) => [fact, factView(value)]),
   )
@@ -23,6 +24,11 @@ export function entryView(entry: OpenedEntry): EntryView {
     ended: endedOf(entry),
   }
 }
+
+const nothing = {
+  ...{ caller: null, principal: null, producer: null, object: null, reason: null },
+  ...{ changedBy: null, ended: null },
+} as const
 
 /**
  * Returns the object of an administrative or lifecycle entry, the reason for it, and its author.

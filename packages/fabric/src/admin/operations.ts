@@ -278,6 +278,19 @@ export const OPERATIONS = {
     object: [],
     run: (deps) => deps.ledger.check(),
   }),
+  // Neither names the principal in its own record: an erased one would make it unreadable too.
+  'ledger.subject': operation({
+    action: 'read',
+    args: z.strictObject({ subject: principal }),
+    object: [],
+    run: (deps, { subject }) => deps.ledger.subject(subject),
+  }),
+  'ledger.erase': operation({
+    action: 'administer',
+    args: z.strictObject({ subject: principal, reason: z.string().min(1).max(500).optional() }),
+    object: [],
+    run: (deps, { subject }, { exchange }) => deps.ledger.erase(subject, exchange),
+  }),
   'route.list': operation({
     action: 'read',
     args: z.strictObject({}),

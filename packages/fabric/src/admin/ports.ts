@@ -7,6 +7,7 @@ import type {
   DeadLetterView,
   DecidedApproval,
   EnrollArgs,
+  ErasureView,
   FabricStatus,
   Invitation,
   KeyCreateArgs,
@@ -16,6 +17,7 @@ import type {
   PolicyPut,
   RouteSettings,
   RouteView,
+  SubjectView,
 } from '@countersign/protocol'
 import type { Signal } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
@@ -118,6 +120,13 @@ export interface LedgerAdmin {
   /** A refusal where another replica holds the log of the exchange. */
   explain(exchange: string): Promise<readonly OpenedEntry[] | Refusal>
   check(): Promise<LedgerCheck>
+  /** A refusal for a value that names no principal. */
+  subject(name: string): Promise<SubjectView | Refusal>
+  /**
+   * Makes every entry that names the principal unreadable, in every slot, under the exchange of the
+   * operation. Refused while the directory has it as active: its next request would name it again.
+   */
+  erase(name: string, exchange: string): Promise<ErasureView | Refusal>
 }
 
 export interface RouteAdmin {

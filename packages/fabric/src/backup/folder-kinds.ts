@@ -29,6 +29,9 @@ export const SLOT_FOLDER_KINDS: Kinds = [
   // The copy has everything in tiles, and a head of its own.
   [/^(wal|head|lock(-journal)?)$/, 'left'],
   [/^restored\.json$/, 'left'],
+  // Its tail may be torn in a copy, behind its mark: as after a crash.
+  [/^subjects$/, 'log'],
+  [/^subjects\.new$/, 'left'],
 ]
 
 /** Everything in the folder `log` of a slot. */

@@ -37,7 +37,7 @@ export function exchangeRow(exchange: ExchangeView): readonly Cell[] {
   const { durationMs, kind, ended } = exchange
   const took = durationMs === null ? '-' : formatMilliseconds(durationMs)
   const row = entryRow(exchange).toSpliced(durationAt, 0, took)
-  if (kind !== 'intent' || ended !== null) return row
+  if (kind !== 'intent' || ended !== null || exchange.facts['erased'] === true) return row
   return row.with(durationAt - 1, { text: 'under way', style: 'yellow' })
 }
 
@@ -132,6 +132,7 @@ export function kindOf({ kind, ended }: EntryView): string {
  * permitted.
  */
 export function resultOf({ kind, facts, ended }: EntryView): string {
+  if (facts['erased'] === true) return 'erased'
   if (ended === null) return kind === 'intent' ? 'permitted' : textOf(facts['event'])
   const { result, code, reason } = ended
   if (result === 'unknown') return reason === null ? result : `${result}: ${reason}`

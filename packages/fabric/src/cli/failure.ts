@@ -48,6 +48,7 @@ const exitOfFault: Readonly<Partial<Record<FaultCode, ExitName>>> = {
 const exitOfRefusal: Readonly<Partial<Record<RefusalCode, ExitName>>> = {
   OUTCOME_UNKNOWN: 'unknown',
   EXCHANGE_UNKNOWN: 'no',
+  EXCHANGE_ERASED: 'no',
   EXCHANGE_ELSEWHERE: 'unreachable',
   EXCHANGE_OPEN: 'pending',
 }

@@ -8,6 +8,7 @@ import { addConnectCommand } from './commands/connect.ts'
 import { addConsoleCommand } from './commands/console.ts'
 import { addDemoCommand } from './commands/demo.ts'
 import { addDoctorCommand } from './commands/doctor.ts'
+import { addEraseCommand } from './commands/erase.ts'
 import { addKeyCommands } from './commands/key.ts'
 import { addLedgerCommands } from './commands/ledger.ts'
 import { addPolicyCommands } from './commands/policy.ts'
@@ -53,6 +54,7 @@ export function createProgram(context: CliContext): Command {
   addPolicyCommands(program, context)
   addChannelCommands(program, context)
   addLedgerCommands(program, context)
+  addEraseCommand(program, context)
   program.commandsGroup('Prove and look after')
   addBackupCommand(program, context)
   addRestoreCommand(program, context)

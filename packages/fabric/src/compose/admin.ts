@@ -5,7 +5,10 @@ import type { Approvals } from '../approvals/approvals.ts'
 import type { Detection } from '../detection/detector.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import { principalOfRecord } from '../identity/principals.ts'
+import { subjectName } from '../ledger/named-subjects.ts'
 import type { OtherSlots } from '../ledger/other-slots.ts'
+import { refusalOfBusy } from '../ledger/refusals.ts'
+import { LedgerBusy } from '../ledger/unavailable.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { formatProblem, PoliciesRejected } from '../policy/compile-policies.ts'
 import { explainDecision } from '../policy/explain-decision.ts'
@@ -31,27 +34,64 @@ export interface AdminOptions {
 /** Adapts the modules to the ports of administration. */
 export function composeAdminDeps(options: AdminOptions): AdminDeps {
   const { stores } = options
-  const { ledger } = stores
   return {
     agents: agentAdmin(options),
     keys: keyAdmin(options),
     policies: policyAdmin(options),
     channels: channelAdmin(options),
     approvals: approvalAdmin(options.approvals),
-    ledger: {
-      reads: ledger,
-      principalOf(name) {
-        const record = stores.identity.directory.find(name)
-        return record === null ? null : principalOfRecord(record, stores.identity.trustDomain)
-      },
-      explain: async (exchange) =>
-        (await options.others.refusalOf(exchange)) ?? ledger.explain(exchange),
-      check: () => ledger.check(),
-    },
+    ledger: ledgerAdmin(options),
     routes: options.routes,
     status: () => status(options),
     makeBackup: composeSnapshots(options.environment, stores),
   }
+}
+
+function ledgerAdmin({ stores, environment, others }: AdminOptions): AdminDeps['ledger'] {
+  const { ledger, identity, erasures, slot } = stores
+  const { directory, trustDomain } = identity
+  /** Every slot that was ever taken may have entries. */
+  const slots = async (): Promise<readonly string[]> => (await slot.slots()).map(({ name }) => name)
+  const notOne = (name: string): Refusal =>
+    new Refusal('RECEIVER_UNKNOWN', `${name} is not a principal: nothing can be erased of it`)
+  return {
+    reads: ledger,
+    principalOf(name) {
+      const record = directory.find(name)
+      return record === null ? null : principalOfRecord(record, trustDomain)
+    },
+    explain: async (exchange) => (await others.refusalOf(exchange)) ?? ledger.explain(exchange),
+    check: () => ledger.check(),
+    async subject(given) {
+      const name = subjectName(given, trustDomain)
+      if (name === null) return notOne(given)
+      const entries = await ledger.countEntries((each) => each === name)
+      const status = directory.find(name)?.status ?? null
+      return { subject: name, slot: ledger.slot, entries, status, slots: await slots() }
+    },
+    async erase(given, exchange) {
+      const name = subjectName(given, trustDomain)
+      if (name === null) return notOne(given)
+      if (directory.find(name)?.status === 'active') return stillActive(name)
+      const order = { name, exchange, slots: await slots() }
+      try {
+        const erased = await erasures.begin(order)
+        const keysBefore = erased.underWay === 0 ? environment.clock.now() : null
+        return { subject: name, slot: ledger.slot, ...erased, keysBefore }
+      } catch (cause) {
+        if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
+        throw cause
+      }
+    },
+  }
+}
+
+function stillActive(name: string): Refusal {
+  const next = `run countersign agent revoke ${name}, or quarantine it, and then erase it`
+  return new Refusal(
+    'NOT_PERMITTED',
+    `${name} is active, so its next request would name it: ${next}`,
+  )
 }
 
 function agentAdmin({ stores, environment, detection, origin }: AdminOptions): AdminDeps['agents'] {

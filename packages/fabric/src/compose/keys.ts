@@ -1,5 +1,6 @@
 import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto'
 import { type KeyProvider, newestVersion } from '../keys/key-provider.ts'
+import type { SubjectKeyStore } from '../ledger/subject-keys.ts'
 import type { Random } from '../lib/random.ts'
 import { openPrivateKey, openSymmetricKey } from '../lib/stored-key.ts'
 import type { SecretStore } from '../secrets/secret-store.ts'
@@ -20,6 +21,10 @@ export interface FabricKeys {
   readonly fabric: KeySigner & { readonly publicKey: Uint8Array }
   /** Seals the facts that are kept next to the ledger. */
   readonly detail: Uint8Array
+  /** Wraps the keys of the subjects of the ledger; each erasure replaces it. */
+  readonly subjects: SubjectKeyStore
+  /** Keys the hashes by which the state names subjects that are to be erased, to every slot. */
+  readonly erasures: Uint8Array
   /** Keys the hashes that stand for masked values. */
   readonly mask: Uint8Array
 }
@@ -45,6 +50,11 @@ export async function openFabricKeys(
       sign: (bytes) => sign(null, bytes, fabric),
     },
     detail: await openSymmetricKey(secrets, `ledger/${slot}/detail`, random),
+    subjects: {
+      load: () => secrets.find(`ledger/${slot}/subjects`),
+      store: (value) => secrets.put(`ledger/${slot}/subjects`, value),
+    },
+    erasures: await openSymmetricKey(secrets, 'ledger/erasures', random),
     mask: await openSymmetricKey(secrets, 'redaction/mask', random),
   }
 }

@@ -12,6 +12,7 @@ import { type Identity, openIdentity } from '../identity/identity.ts'
 import { boundedKeys } from '../keys/bounded-keys.ts'
 import type { CertifiedKey } from '../keys/certified-key.ts'
 import { createEntryFeed, type EntryFeed } from '../ledger/entry-feed.ts'
+import { Erasures } from '../ledger/erasures.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { openLedger } from '../ledger/open-ledger.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -78,6 +79,7 @@ export interface Stores {
   readonly owners: Owners
   readonly policy: OpenPolicyModule
   readonly ledger: Ledger
+  readonly erasures: Erasures
   readonly slot: LogSlot
   /** Every append of a running fabric goes through it. */
   readonly feed: EntryFeed
@@ -119,8 +121,12 @@ export async function openStores(environment: Environment, origin: () => string)
     const keyProvider = boundedKeys(storedKeys({ secrets, clock, random }))
     const keys = await openFabricKeys(secrets, keyProvider, { slot: slot.name, random })
     const kept = await openRecords(environment, database, closers)
-    const ledger = await openRecord(environment, keys, slot)
+    const principals = new LatePrincipals()
+    const ledger = await openRecord(environment, { keys, slot, principals })
     closers.push({ name: 'ledger', close: () => ledger.close() })
+    const { log } = environment
+    const erasures = await Erasures.open({ state, ledger, key: keys.erasures, log })
+    closers.push({ name: 'erasures', close: () => erasures.close() })
     const feed = createEntryFeed(ledger)
     await recordRestored(environment, feed)
     const identity = await openIdentity({
@@ -140,31 +146,40 @@ export async function openStores(environment: Environment, origin: () => string)
         environment.log('certificate rotation failed', { error: String(error) }),
     })
     closers.push({ name: 'identity', close: () => identity.close() })
+    principals.open(identity.directory)
     // Behind identity, which refuses a clock that is far ahead: nothing is on record by it then.
     const signing = { provider: keyProvider, secrets, slot: slot.name, feed }
     const forwardKey = await openForwardKey(environment, signing, closers)
     await joinReplicas({ identity, keys, ledger, counters, slot }, origin)
-    const policy = await openPolicyModule({
-      ...{ state, clock },
-      ...policyFolder(config),
-      parser: environment.policyParser ?? createCedarParser(),
-      dataClasses: DATA_CLASSES,
-      operations: OPERATION_NAMES,
-      watch: true,
-      ...policyEvents(environment, feed),
-    })
+    const policy = await openPolicies(environment, state, feed)
     closers.push({ name: 'policies', close: () => policy.close() })
     const queue = await openQueue({ environment, state, identity, keys })
     closers.push({ name: 'channels', close: () => queue.close() })
     return {
       ...{ keys, forwardKey, counters, identity, state, ...kept },
-      ...{ policy, queue, ledger, slot, feed, close },
+      ...{ policy, queue, ledger, erasures, slot, feed, close },
     }
   } catch (cause) {
     // The first fault is the one to report; what closes badly after it is its consequence.
     await close().catch(() => undefined)
     throw cause
   }
+}
+
+function openPolicies(
+  environment: Environment,
+  state: StateStream,
+  feed: EntryFeed,
+): Promise<OpenPolicyModule> {
+  return openPolicyModule({
+    ...{ state, clock: environment.clock },
+    ...policyFolder(environment.config),
+    parser: environment.policyParser ?? createCedarParser(),
+    dataClasses: DATA_CLASSES,
+    operations: OPERATION_NAMES,
+    watch: true,
+    ...policyEvents(environment, feed),
+  })
 }
 
 /** Every name that a caller may expect in the certificate: the public address is one of them. */
@@ -189,10 +204,28 @@ async function assertNotShared(dir: string): Promise<void> {
 /** For reading a body, waiting for the ledger and writing the answer, besides the stated times. */
 const openSlackMs = 3_600_000
 
+interface RecordParts {
+  readonly keys: FabricKeys
+  readonly slot: LogSlot
+  readonly principals: LatePrincipals
+}
+
+/** The directory, which is open by the first entry that a client brings about. */
+class LatePrincipals {
+  #directory: Identity['directory'] | null = null
+
+  open(directory: Identity['directory']): void {
+    this.#directory = directory
+  }
+
+  has(name: string): boolean {
+    return this.#directory !== null && this.#directory.find(name) !== null
+  }
+}
+
 async function openRecord(
   environment: Environment,
-  keys: FabricKeys,
-  slot: LogSlot,
+  { keys, slot, principals }: RecordParts,
 ): Promise<Ledger> {
   const { config, clock, random } = environment
   const { limits } = config
@@ -202,6 +235,8 @@ async function openRecord(
     origin: logOrigin(config.trustDomain, slot.name),
     logKey: keys.log,
     detailKey: keys.detail,
+    subjectKeys: keys.subjects,
+    isPrincipal: (name) => principals.has(name),
     clock,
     random,
     limits: {

@@ -3,7 +3,8 @@ import { checkOlderBundles, checkTiles } from './check-tiles.ts'
 import type { CheckpointVerifier } from './checkpoint.ts'
 import type { DetailVault } from './details.ts'
 import { readLeaf } from './entry-reader.ts'
-import { closesExchange, openSince, segmentPath } from './exchange-index.ts'
+import { ErasureCheck } from './erasure-check.ts'
+import { closesExchange, type ExchangeIndex, openSince, segmentPath } from './exchange-index.ts'
 import { encodeSegment, OpenChanges } from './exchange-segment.ts'
 import { openFacts } from './facts.ts'
 import { leafHash } from './hash.ts'
@@ -38,7 +39,8 @@ export interface Checked {
  * Re-derives the published log from its bundles alone, one bundle in memory at a time: bundles hold
  * exactly their entries; each leaf is in its one encoding, and opened by its own detail; the hashes
  * make every tile and the root that was signed, which proves each entry and their order; the
- * exchange index agrees. Rejects with LedgerDamage on the first difference.
+ * exchange index agrees. As many entries name an erased subject as its erasure states. Rejects with
+ * LedgerDamage on the first difference.
  */
 export async function checkLedger(parts: CheckParts): Promise<Checked> {
   const { store, published } = parts
@@ -61,6 +63,22 @@ export async function checkLedger(parts: CheckParts): Promise<Checked> {
     throw new LedgerDamage('the entries do not lead to the root of the checkpoint')
   }
   return { tiles, root: toBase64(tree.root()), unclosed: entries.unclosed }
+}
+
+/**
+ * An intent without an end within `size` is right only while the exchange is still being worked on,
+ * or where it ended since.
+ */
+export async function checkInFlight(
+  unclosed: readonly string[],
+  index: ExchangeIndex,
+  size: number,
+): Promise<void> {
+  for (const exchange of unclosed) {
+    if (index.open.has(exchange)) continue
+    const isNewer = (await index.find(exchange)).some((at) => at >= size)
+    if (!isNewer) throw new LedgerDamage(`nothing closes the intent of ${exchange}`)
+  }
 }
 
 async function checkHeads({ store, key, published }: CheckParts) {
@@ -113,6 +131,7 @@ export async function loadDetails(
 class EntryCheck {
   readonly #parts: CheckParts
   readonly #open = new Map<string, number>()
+  readonly #erasures = new ErasureCheck()
   #positions = new Map<string, number[]>()
   #changes = new OpenChanges()
 
@@ -131,7 +150,12 @@ class EntryCheck {
       const index = first + i
       const leaf = readLeaf(bytes, index)
       const detail = details[i] ?? new Uint8Array(0)
-      openFacts(this.#parts.vault.unseal(index, detail), leaf.facts)
+      const plaintext = this.#parts.vault.unseal(index, detail)
+      this.#erasures.see(index, detail)
+      if (plaintext !== null) {
+        const facts = openFacts(plaintext, leaf.facts)
+        if (leaf.kind === 'erasure') this.#erasures.state(index, facts)
+      }
       this.#checkExchange(leaf, index)
       if ((index + 1) % this.#parts.limits.segmentEntries === 0) await this.#checkSegment(index)
     }

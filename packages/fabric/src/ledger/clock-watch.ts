@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.ts'
+import type { EntryDraft } from './ledger.ts'
 import type { StoredHead } from './store.ts'
 
 /** The clock is far behind the newest entry, and the operator has not accepted that. */
@@ -46,6 +47,21 @@ export function checkClock(head: StoredHead, rules: ClockRules): ClockStep | nul
   return { before: head.at, after: now }
 }
 
+export function stepEntry(
+  event: 'clock-stepped' | 'clock-accepted',
+  { before, after }: ClockStep,
+  exchange: string,
+): EntryDraft {
+  const facts = { event, 'clock.before': before, 'clock.after': after }
+  return { kind: 'lifecycle', exchange, at: after, facts }
+}
+
+interface StepParts {
+  /** For the exchange of its entry. */
+  readonly newId: () => string
+  readonly log: (event: string, facts: Readonly<Record<string, string | number>>) => void
+}
+
 /**
  * The monotonic clock has confirmed a jump forwards when the wall clock stayed there for so long.
  */
@@ -91,6 +107,17 @@ export class ClockWatch {
       this.#ahead = { wall, monotonic }
     }
     return { before: Math.round(expected), after: wall }
+  }
+
+  /** A jump is on record before the first entry that is of the new time. */
+  record({ newId, log }: StepParts, append: (draft: EntryDraft) => Promise<unknown>): void {
+    const step = this.look()
+    if (step === null) return
+    const { before, after } = step
+    log('the clock of this machine was set', { before, after })
+    append(stepEntry('clock-stepped', step, newId())).catch((cause: unknown) => {
+      log('a jump of the clock is not on record', { error: String(cause) })
+    })
   }
 
   /** The time for the next head: that of the wall clock, unless it has just jumped ahead. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../lib/clock.ts'
 import { forEachBounded } from './bounded.ts'
 import type { EntryDraft } from './ledger.ts'
+import type { OpenIntentTable } from './open-intents.ts'
 
 /** The reason why the ledger itself closes an exchange. */
 export type CloseReason = 'restart' | 'too-old'
@@ -16,7 +17,7 @@ export interface ClosingParts {
   readonly atOnce: number
   isOpen(exchange: string): boolean
   append(draft: EntryDraft): Promise<unknown>
-  log(event: string, facts: Readonly<Record<string, number>>): void
+  log(event: string, facts: Readonly<Record<string, string | number>>): void
 }
 
 /** Between two lines of the log about long work. */
@@ -46,6 +47,19 @@ export async function closeIntents(
     log('closing exchanges of unknown outcome', { closed, total })
   })
   if (closed > 0) log(`closed exchanges of unknown outcome: ${details[reason]}`, { closed })
+}
+
+/** Closes those that are open for too long. A failure is left to the next round. */
+export async function closeTooOld(
+  intents: Pick<OpenIntentTable, 'tooOld'>,
+  parts: ClosingParts,
+): Promise<void> {
+  try {
+    await closeIntents([...intents.tooOld(parts.clock.monotonic())], 'too-old', parts)
+  } catch (cause) {
+    const error = String(cause)
+    parts.log('exchanges that are open for too long could not be closed', { error })
+  }
 }
 
 /** Looks for exchanges that are open for too long. */

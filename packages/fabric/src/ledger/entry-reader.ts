@@ -1,5 +1,5 @@
 import { type Leaf, MalformedError, parseLeaf } from '@countersign/protocol'
-import type { DetailVault } from './details.ts'
+import { type DetailVault, referencesOf } from './details.ts'
 import { openFacts, type SaltedFact } from './facts.ts'
 import { leafHash } from './hash.ts'
 import type { OpenedEntry } from './ledger-reads.ts'
@@ -18,6 +18,11 @@ export interface ReadEntry {
   readonly encoded: Uint8Array
   readonly leaf: Leaf
   readonly facts: readonly SaltedFact[]
+  /**
+   * Null for an entry that opens. Otherwise one of its subjects was erased, so that it has no facts
+   * here, and these are the others that it names.
+   */
+  readonly erased: readonly string[] | null
   /** The length of leaf and detail, as they are stored. */
   readonly bytes: number
 }
@@ -43,6 +48,7 @@ export interface EntryReaderParts {
   readonly tree: Tree
   readonly vault: DetailVault
   readonly groups: GroupIndex
+  readonly subjects: { nameOf(reference: Uint8Array): string | null }
 }
 
 /** Entries of one exchange that are read at once. */
@@ -116,8 +122,10 @@ export class EntryReader {
 
   #opened(index: number, { leaf: encoded, detail }: LoggedEntry): ReadEntry {
     const leaf = readLeaf(encoded, index)
-    const facts = openFacts(this.#parts.vault.unseal(index, detail), leaf.facts)
-    return { index, encoded, leaf, facts, bytes: encoded.length + detail.length }
+    const plaintext = this.#parts.vault.unseal(index, detail)
+    const facts = plaintext === null ? [] : openFacts(plaintext, leaf.facts)
+    const erased = plaintext === null ? this.#othersOf(index, detail) : null
+    return { index, encoded, leaf, facts, erased, bytes: encoded.length + detail.length }
   }
 
   /**
@@ -137,6 +145,11 @@ export class EntryReader {
       }
       yield this.#opened(index, logged)
     }
+  }
+
+  #othersOf(index: number, detail: Uint8Array): readonly string[] {
+    const names = referencesOf(index, detail).map((each) => this.#parts.subjects.nameOf(each))
+    return names.filter((name) => name !== null)
   }
 
   async #open(tile: number): Promise<OpenBundle> {
@@ -204,8 +217,9 @@ export function readLeaf(bytes: Uint8Array, index: number): Leaf {
   }
 }
 
-export function openedEntry({ index, leaf, facts }: ReadEntry): OpenedEntry {
+export function openedEntry({ index, leaf, facts, erased }: ReadEntry): OpenedEntry {
   return {
+    ...(erased === null ? {} : { erased }),
     kind: leaf.kind,
     exchange: leaf.exchange,
     index,

@@ -18,6 +18,7 @@ import {
 } from './exchange-segment.ts'
 import type { EntryKind } from './ledger.ts'
 import { LedgerDamage, type ResourceStore } from './store.ts'
+import { ExchangeNotOpen } from './unavailable.ts'
 
 /** The facts that the index keeps of an entry. */
 export interface IndexedEntry {
@@ -79,6 +80,11 @@ export class ExchangeIndex {
     if (segmentEntries > segmentEntriesMax) throw new RangeError('a segment has too many entries')
     this.#resources = resources
     this.#segmentEntries = segmentEntries
+  }
+
+  /** Throws ExchangeNotOpen unless the exchange has an intent that nothing has closed. */
+  assertOpen(exchange: string): void {
+    if (!this.#open.has(exchange)) throw new ExchangeNotOpen('the exchange has no open intent')
   }
 
   /** Intents that nothing has closed yet, with their indexes. */

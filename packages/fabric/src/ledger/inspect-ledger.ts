@@ -43,7 +43,7 @@ export async function inspectLedger(options: InspectOptions): Promise<LedgerOutl
 }
 
 function readOnly(store: LedgerStore): LedgerStore {
-  const { heads, wal, resources } = store
+  const { heads, wal, resources, subjects } = store
   const nothing = () => Promise.resolve()
   return {
     heads: { load: () => heads.load(), replace: nothing, sync: nothing },
@@ -60,6 +60,7 @@ function readOnly(store: LedgerStore): LedgerStore {
       write: nothing,
       remove: nothing,
     },
+    subjects: { read: () => subjects.read(), write: nothing, sync: nothing, replace: nothing },
     commit: () => Promise.reject(new Error('an inspection writes nothing')),
     freeBytes: () => store.freeBytes(),
     close: nothing,

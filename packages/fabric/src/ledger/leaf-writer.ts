@@ -4,6 +4,7 @@ import type { DetailVault } from './details.ts'
 import { encodeEntry } from './entry-encoding.ts'
 import type { EntryDraft } from './ledger.ts'
 import type { LoggedEntry } from './record.ts'
+import type { Subject } from './subjects.ts'
 
 export interface WrittenEntry extends LoggedEntry {
   readonly leafHash: Uint8Array
@@ -28,7 +29,7 @@ export class LeafWriter {
   }
 
   /** Throws, with nothing written, on a draft that cannot be a leaf. */
-  write(draft: EntryDraft, index: number): WrittenEntry {
+  write(draft: EntryDraft, index: number, subjects: readonly Subject[] = []): WrittenEntry {
     const { vault, detailBytesMax } = this.#parts
     const count = Object.keys(draft.facts).length
     if (count > factsMax) throw new RangeError('the entry has too many facts')
@@ -36,7 +37,9 @@ export class LeafWriter {
     const { leaf, leafHash, detail } = encodeEntry(draft, salts)
     if (detail.length > detailBytesMax) throw new RangeError('the facts of the entry are too large')
     // The last step, which does not fail: a key that has encrypted is not used for another draft.
-    return { leaf, leafHash, detail: vault.seal(index, detail) }
+    const sealed = vault.seal(index, detail, subjects)
+    for (const subject of subjects) subject.sealed += 1
+    return { leaf, leafHash, detail: sealed }
   }
 
   /** Fresh bytes, never given out twice. */

@@ -6,6 +6,11 @@ export interface OpenedEntry {
   readonly index: number
   readonly at: number
   readonly facts: Readonly<Record<string, FactValue>>
+  /**
+   * Set for an entry that cannot be opened any more, because a subject of it was erased; it has no
+   * facts then. Names the subjects that are left, by `subjectName`: they know that it exists.
+   */
+  readonly erased?: readonly string[]
 }
 
 /** Entries next to each other, in the order of the log. */

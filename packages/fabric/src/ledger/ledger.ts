@@ -72,6 +72,13 @@ export interface Ledger extends LedgerReads {
   readonly state: LedgerState
   /** Called whenever the state of the disk becomes another one. */
   onSpace(listener: (space: SpaceState) => void): () => void
+  /** Counts the entries that name the subjects for whose canonical name `isSubject` is true. */
+  countEntries(isSubject: (name: string) => boolean): Promise<number>
+  /**
+   * Makes every entry that names such a subject unreadable, for good, on record first. Does nothing
+   * yet while exchanges under way name one: to be called again, with the same exchange.
+   */
+  erase(erasure: Erasure): Promise<Erased>
   /** Returns the facts of the intent that is open in this exchange; null if there is none. */
   openIntent(exchange: string): OpenIntent | null
   /** Waits for everything acknowledged to be in tiles, then releases files and lock. */
@@ -83,6 +90,21 @@ export interface FlushedLog {
   readonly size: number
   /** Unix milliseconds of the newest head. */
   readonly headAt: number
+}
+
+/** A subject that is to be erased. */
+export interface Erasure {
+  /** The exchange of the administrative operation that asked for it. */
+  readonly exchange: string
+  /** Takes the canonical name of a subject: bare for a principal of the trust domain. */
+  isSubject(name: string): boolean
+}
+
+export interface Erased {
+  /** Entries that named the subject. */
+  readonly entries: number
+  /** Exchanges that have to end first; 0 once it is erased. */
+  readonly underWay: number
 }
 
 /** An intent that nothing has closed yet. */

@@ -75,6 +75,14 @@ export interface LedgerLimits {
   /** Entries and bytes that are held for one follower until it has taken them. */
   readonly followEntries: number
   readonly followBytes: number
+  /**
+   * Principals that the entries of one log name, as long as they are not erased. In total, and for
+   * one issuer, which could make them up: an OpenID Connect issuer, or the trust domain itself.
+   */
+  readonly subjectsMax: number
+  readonly subjectsPerIssuerMax: number
+  /** Principals of one log that were erased: 16 bytes each, for the difference from damage. */
+  readonly erasedSubjectsMax: number
 }
 
 export const ledgerLimits: LedgerLimits = {
@@ -112,4 +120,7 @@ export const ledgerLimits: LedgerLimits = {
   followersPerOwnerMax: 32,
   followEntries: 64,
   followBytes: 1024 * 1024,
+  subjectsMax: 131_072,
+  subjectsPerIssuerMax: 65_536,
+  erasedSubjectsMax: 262_144,
 }

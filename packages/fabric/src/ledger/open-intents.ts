@@ -1,7 +1,9 @@
 import { Shares } from '../lib/limits.ts'
+import { closesExchange } from './exchange-index.ts'
 import type { EntryDraft, EntryPurpose, OpenIntent } from './ledger.ts'
 import type { LedgerLimits } from './limits.ts'
 import type { SpacePurpose } from './space-guard.ts'
+import type { Subject } from './subjects.ts'
 import { LedgerBusy } from './unavailable.ts'
 
 /**
@@ -15,6 +17,8 @@ export function ownerOf({ facts }: Pick<EntryDraft, 'facts'>): string {
 
 interface HeldIntent extends OpenIntent {
   readonly owner: string
+  /** Of the intent: the entry that closes it can be opened as long as the intent can. */
+  readonly subjects: readonly Subject[]
   /** Monotonic milliseconds. */
   readonly since: number
 }
@@ -60,16 +64,36 @@ export class OpenIntentTable {
     throw new LedgerBusy({ ...limit, unit: 'count' }, `${whose} too many exchanges under way`)
   }
 
-  add(draft: Pick<EntryDraft, 'exchange' | 'facts'>, now: number): void {
+  add(
+    draft: Pick<EntryDraft, 'exchange' | 'facts'>,
+    now: number,
+    subjects: readonly Subject[] = [],
+  ): void {
     const owner = ownerOf(draft)
     const { producer, 'request.signature': signature } = draft.facts
     this.#intents.set(draft.exchange, {
-      owner,
+      ...{ owner, subjects },
       producer: typeof producer === 'string' ? producer : null,
       requestSignature: signature instanceof Uint8Array ? signature : null,
       since: now,
     })
     this.#shares.take(owner)
+  }
+
+  /** The subjects of an entry: what closes an exchange opens as long as its intent does. */
+  withIntent({ exchange, kind }: EntryDraft, named: readonly Subject[]): readonly Subject[] {
+    const inherited = closesExchange(kind) ? this.#intents.get(exchange)?.subjects : undefined
+    const more = inherited?.filter((each) => !named.includes(each)) ?? []
+    return more.length === 0 ? named : [...named, ...more]
+  }
+
+  /** Exchanges whose intent names one of `subjects`. */
+  countOf(subjects: readonly Subject[]): number {
+    let count = 0
+    for (const intent of this.#intents.values()) {
+      if (intent.subjects.some((each) => subjects.includes(each))) count += 1
+    }
+    return count
   }
 
   remove(exchange: string): void {
@@ -86,6 +110,11 @@ export class OpenIntentTable {
       yield exchange
     }
   }
+}
+
+/** For an entry that must not wait, and is taken whatever its parties are. */
+export function isTaken(draft: EntryDraft): boolean {
+  return closesIntent(draft) || draft.purpose === 'lifecycle'
 }
 
 /** Reports whether an entry can only follow an intent; a refusal can stand alone. */

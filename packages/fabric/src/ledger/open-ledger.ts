@@ -5,7 +5,7 @@ import type { Random } from '../lib/random.ts'
 import type { Lease } from '../state/lease.ts'
 import { CheckpointKey } from './checkpoint.ts'
 import { Cosigning, type CosignPolicy, noCosigning } from './cosigning.ts'
-import { DetailVault } from './details.ts'
+import { DetailVault, referencesOf } from './details.ts'
 import { EntryReader, readLeaf } from './entry-reader.ts'
 import { ExchangeIndex } from './exchange-index.ts'
 import { LeafWriter } from './leaf-writer.ts'
@@ -15,6 +15,8 @@ import { ReadTurns } from './read-turns.ts'
 import { type Recovered, recover } from './recovery.ts'
 import { SpaceGuard } from './space-guard.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
+import type { SubjectKeyStore } from './subject-keys.ts'
+import { Subjects } from './subjects.ts'
 import { TermIndex, type TermIndexParts } from './term-index.ts'
 import { TermKeys } from './term-keys.ts'
 import { GroupIndex, groupEntries } from './tile-groups.ts'
@@ -35,6 +37,13 @@ export interface LedgerOptions {
   readonly logKey: KeyObject
   /** 32 bytes for AES-256-GCM: facts and salts. */
   readonly detailKey: Uint8Array
+  /** The key that wraps those of the subjects, in the secret store. */
+  readonly subjectKeys: SubjectKeyStore
+  /**
+   * Reports whether the directory has a principal of that name: a refusal names what its caller
+   * asked for, which need not exist. Any name is one by default.
+   */
+  readonly isPrincipal?: (name: string) => boolean
   readonly clock: Clock
   readonly random: Random
   readonly limits?: Partial<LedgerLimits>
@@ -66,7 +75,6 @@ async function open(options: LedgerOptions): Promise<Ledger> {
   const { store, origin, clock, random } = options
   const limits = { ...ledgerLimits, ...options.limits }
   const key = new CheckpointKey(origin, options.logKey)
-  const vault = new DetailVault(options.detailKey, origin, random)
   const log = options.log ?? (() => undefined)
   const space = new SpaceGuard({
     freeBytes: () => store.freeBytes(),
@@ -85,6 +93,8 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     ...{ store, key, clock, limits },
     acceptClock: options.acceptClock ?? null,
   })
+  const subjects = await openSubjects(options, limits, recovered)
+  const vault = new DetailVault({ detailKey: options.detailKey, origin, subjects }, random)
   const index = new ExchangeIndex(store.resources, limits.segmentEntries)
   await restoreIndex(index, recovered, { store, clock, log })
   const { tree, window } = recovered
@@ -94,21 +104,20 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     find: (tile) => groups.find(tile),
     read: (tile, group) => resources.readPart(tilePath(0, tile), group * groupBytes, groupBytes),
   })
-  const reader = new EntryReader({ resources, window, tree, vault, groups })
+  const reader = new EntryReader({ resources, window, tree, vault, groups, subjects })
   const writer = new LeafWriter({ vault, random, detailBytesMax: limits.detailBytesMax })
   const exchanges = index
+  const termKeys = new TermKeys(options.detailKey, origin, subjects)
   const turns = new ReadTurns(limits)
-  const terms = openTerms(options, { reader, exchanges, limits, turns, log }, recovered.head.size)
+  const parts = { reader, exchanges, limits, turns, log, keys: termKeys }
+  const terms = openTerms(options, parts, recovered.head.size)
   const ledger = new TiledLedger({
     store,
     lease: options.lease,
     origin,
     key,
     cosigning: new Cosigning(options.cosigning ?? noCosigning),
-    vault,
-    limits,
-    clock,
-    index,
+    ...{ vault, subjects, limits, clock, index },
     groups,
     terms,
     turns,
@@ -131,19 +140,40 @@ async function open(options: LedgerOptions): Promise<Ledger> {
 }
 
 function openTerms(
-  { store, clock, detailKey, origin }: LedgerOptions,
+  { store, clock }: LedgerOptions,
   {
     limits,
     ...parts
-  }: Pick<TermIndexParts, 'reader' | 'exchanges' | 'turns' | 'log'> & {
+  }: Pick<TermIndexParts, 'reader' | 'exchanges' | 'turns' | 'log' | 'keys'> & {
     readonly limits: LedgerLimits
   },
   size: number,
 ): TermIndex {
-  const keys = new TermKeys(detailKey, origin)
   const { resources } = store
   const segmentEntries = limits.termSegmentEntries
-  return new TermIndex({ resources, ...parts, keys, segmentEntries, clock }, size)
+  return new TermIndex({ resources, ...parts, segmentEntries, clock }, size)
+}
+
+async function openSubjects(
+  { store, origin, random, subjectKeys, isPrincipal = () => true }: LedgerOptions,
+  limits: LedgerLimits,
+  recovered: Recovered,
+): Promise<Subjects> {
+  const parts = { store: store.subjects, keys: subjectKeys, origin, random, limits, isPrincipal }
+  const subjects = await Subjects.open(parts, recovered.head.size === 0)
+  assertNamed(recovered, subjects)
+  return subjects
+}
+
+/**
+ * Rejects a file of subjects that lacks one of the newest entries: a copy from before, whose key is
+ * still in force.
+ */
+function assertNamed({ published, head, window }: Recovered, subjects: Subjects): void {
+  for (let at = published.size - (published.size % tileWidth); at < head.size; at++) {
+    const references = referencesOf(at, window.find(at)?.detail ?? new Uint8Array(0))
+    for (const reference of references) subjects.keyOf(reference)
+  }
 }
 
 const spaceEvents = {

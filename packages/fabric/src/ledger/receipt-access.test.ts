@@ -17,11 +17,17 @@ const bob = {
 /** Its name is also that of a route. */
 const user = { ...bob, kind: 'user' as const, principal: 'spiffe://a.test/user/bob' }
 
-function accessTo(kind: OpenedEntry['kind'], facts: OpenedEntry['facts']) {
-  const entry = { kind, facts, exchange: 'exc_1', index: 0, at: 0 }
+function accessTo(
+  kind: OpenedEntry['kind'],
+  facts: OpenedEntry['facts'],
+  erased?: readonly string[],
+) {
+  const lost = erased === undefined ? {} : { erased }
+  const entry = { kind, facts, exchange: 'exc_1', index: 0, at: 0, ...lost }
   const ledger = {
     explain: (exchange: string) => Promise.resolve(exchange === 'exc_1' ? [entry] : []),
     findReceipt: () => Promise.resolve(null),
+    origin: 'a.test/ledger/a',
   }
   return createReceiptAccess(ledger, {
     refusalOf: () => Promise.resolve(null),
@@ -54,6 +60,16 @@ describe('a receipt', () => {
     const { isOwn } = accessTo('intent', called)
     expect(await isOwn('exc_1', { ...ann, scopes: ['carol'] })).toBe(false)
     expect(await isOwn('exc_1', { ...ann, scopes: ['carol', 'bob'] })).toBe(true)
+  })
+
+  test('of an erased exchange is refused as such to the parties that are left, and to no other', async () => {
+    const { isOwn, whyNone } = accessTo('intent', {}, ['bob', 'https://issuer.example#user/1'])
+    const foreign = { ...bob, principal: 'spiffe://b.test/agent/bob' }
+    const issued = { ...user, principal: 'https://issuer.example#user/1' }
+    const readers = [ann, bob, foreign, issued, { ...bob, scopes: ['bob'] }]
+    const own = await Promise.all(readers.map((reader) => isOwn('exc_1', reader)))
+    expect(own).toEqual([false, true, false, true, false])
+    expect(await whyNone('exc_1')).toMatchObject({ code: 'EXCHANGE_ERASED' })
   })
 
   test('that is not there is one of an open exchange, or of an unknown one', async () => {

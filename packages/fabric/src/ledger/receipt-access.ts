@@ -1,6 +1,7 @@
 import { Refusal } from '../lib/refusal.ts'
 import type { Ledger } from './ledger.ts'
 import type { OpenedEntry } from './ledger-reads.ts'
+import { subjectName, trustDomainOf } from './named-subjects.ts'
 import type { OtherSlots } from './other-slots.ts'
 
 /** An authenticated caller that asks for a receipt. */
@@ -30,15 +31,21 @@ export interface ReceiptAccess {
 const openAgainMs = 1_000
 
 export function createReceiptAccess(
-  ledger: Pick<Ledger, 'explain' | 'findReceipt'>,
+  ledger: Pick<Ledger, 'explain' | 'findReceipt' | 'origin'>,
   others: OtherSlots,
 ): ReceiptAccess {
   return {
     elsewhere: (exchange) => others.refusalOf(exchange),
-    isOwn: async (exchange, reader) => isEnd(await ledger.explain(exchange), reader),
+    async isOwn(exchange, reader) {
+      const own = subjectName(reader.principal, trustDomainOf(ledger.origin))
+      return isEnd(await ledger.explain(exchange), reader, own)
+    },
     find: (exchange) => ledger.findReceipt(exchange),
     async whyNone(exchange) {
       const entries = await ledger.explain(exchange)
+      if (entries.some(({ erased }) => erased !== undefined)) {
+        return new Refusal('EXCHANGE_ERASED', exchange)
+      }
       return entries.some(({ kind }) => kind === 'intent')
         ? new Refusal('EXCHANGE_OPEN', exchange, openAgainMs)
         : new Refusal('EXCHANGE_UNKNOWN', exchange)
@@ -54,8 +61,11 @@ export function createReceiptAccess(
 function isEnd(
   entries: readonly OpenedEntry[],
   { principal, kind, name, scopes }: ReceiptReader,
+  own: string | null,
 ): boolean {
-  return entries.some(({ facts }) => {
+  return entries.some(({ facts, erased }) => {
+    // A subject that is left learns that the exchange was erased; its receivers are not known.
+    if (erased !== undefined) return scopes === null && own !== null && erased.includes(own)
     const isInScope = scopes === null || scopes.some((scope) => scope === facts['receiver'])
     const isToAgent = facts['protocol'] !== 'queue' && facts['protocol'] !== 'admin'
     const isReceiver = isToAgent && kind === 'agent' && facts['receiver'] === name

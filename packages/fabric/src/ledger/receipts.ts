@@ -25,7 +25,8 @@ export interface ReceiptParts {
 const privatePrefix = 'private.'
 
 /**
- * The receipt over what closed the exchange, and the intent before it, or null while it is open.
+ * The receipt over what closed the exchange, and the intent before it, or null while it is open,
+ * and once a subject of it was erased.
  * Both proofs lead to one signed checkpoint.
  */
 export async function findReceipt(
@@ -38,6 +39,8 @@ export async function findReceipt(
   if (closing === undefined) return null
   const intent = entries.find(({ leaf }) => leaf.kind === 'intent')
   const chosen = intent === undefined ? [closing] : [intent, closing]
+  // Without its facts, a receipt would prove that there was an exchange, and nothing about it.
+  if (chosen.some(({ erased }) => erased !== null)) return null
   const shown: ReceiptEntry[] = []
   const { head, level } = await parts.handOut(closing.index + 1)
   for (const entry of chosen) shown.push(await receiptEntry(entry, parts.tree, head))

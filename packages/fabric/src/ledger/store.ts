@@ -66,6 +66,17 @@ export interface WriteAheadLog {
   reset(): Promise<void>
 }
 
+/** The file of the subjects of one log (docs/decisions/0018, "Subjects"). One caller at a time. */
+export interface SubjectStore {
+  /** All of it, or null where there is none. */
+  read(): Promise<Uint8Array | null>
+  /** Writes in place, or at the end; lost by a crash until `sync` resolves, whole or in part. */
+  write(position: number, bytes: Uint8Array): Promise<void>
+  sync(): Promise<void>
+  /** Begins anew. On resolve `bytes` are durable; a crash leaves the file as it was, or these. */
+  replace(bytes: Uint8Array): Promise<void>
+}
+
 /** One group of entries with the head that covers them. */
 export interface LedgerCommit {
   readonly firstIndex: number
@@ -109,6 +120,7 @@ export interface LedgerStore {
   readonly heads: HeadStore
   readonly wal: WriteAheadLog
   readonly resources: ResourceStore
+  readonly subjects: SubjectStore
   /**
    * Appends the record to the write-ahead log, and writes the head once the record is durable: on
    * resolve, the record is durable and the head is not, until `heads.sync`. A crash leaves neither,

@@ -253,15 +253,16 @@ test('values of every length are found, also those that differ in their last cha
 })
 
 test('two values with one key are told apart by their entries', async () => {
-  const { indexKey } = TermKeys.prototype
+  const { indexKey, searchKeys } = TermKeys.prototype
   // Every value has the same key: the worst that an attacker could bring about.
   TermKeys.prototype.indexKey = () => 5
+  TermKeys.prototype.searchKeys = () => [5]
   try {
     const ledger = await openLossyLedger(new LossyDisk(), keys, { limits })
     await expectFound(ledger, await fill(ledger, 40))
     await ledger.close()
   } finally {
-    TermKeys.prototype.indexKey = indexKey
+    Object.assign(TermKeys.prototype, { indexKey, searchKeys })
   }
 })
 
@@ -277,6 +278,32 @@ test('one call looks into a bounded number of segments, and the cursor goes on',
   expect(page.older).toBe((Math.floor((ledger.size - 1) / 64) - 1) * 64)
   expect(await find(ledger, { terms })).toEqual([rare])
   await ledger.close()
+})
+
+test('the rows of a subject are hashed under its own key, and found by each that it has', () => {
+  const secret = new Uint8Array(32).fill(1)
+  const [first, second] = [2, 3].map((byte) => ({ key: new Uint8Array(32).fill(byte) }))
+  const held = { x: [first, second].flatMap((each) => each ?? []) }
+  let change: () => void = () => undefined
+  const keys = new TermKeys(secret, 'a', {
+    findAll: (value) => (value === 'x' ? held.x : []),
+    onChange(listener) {
+      change = listener
+    },
+  })
+  const plain = new TermKeys(secret, 'a')
+  for (const table of ['caller', 'user', 'receiver'] as const) {
+    expect(keys.indexKey(table, 'x')).not.toBe(plain.indexKey(table, 'x'))
+    expect(keys.searchKeys(table, 'x')).toContain(keys.indexKey(table, 'x'))
+    expect(keys.searchKeys(table, 'x')).toHaveLength(3)
+    expect(keys.indexKey(table, 'y')).toBe(plain.indexKey(table, 'y'))
+  }
+  expect(keys.indexKey('tool', 'x')).toBe(plain.indexKey('tool', 'x'))
+  const before = keys.indexKey('caller', 'x')
+  held.x = []
+  change()
+  expect(keys.searchKeys('caller', 'x')).toEqual([plain.indexKey('caller', 'x')])
+  expect(keys.searchKeys('caller', 'x')).not.toContain(before)
 })
 
 test('the key of a value depends on its table, the log and the secret of the slot', () => {

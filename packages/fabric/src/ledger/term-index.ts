@@ -384,7 +384,7 @@ export class TermIndex {
   }
 
   #keysOfTerm({ table, values }: Term): readonly number[] {
-    return values.map((value) => this.#parts.keys.indexKey(table, value))
+    return values.flatMap((value) => this.#parts.keys.searchKeys(table, value))
   }
 
   #joined(intent: readonly number[] = [], own: readonly number[]): readonly number[] {

@@ -42,7 +42,9 @@ export function visitTerms(
 export function matches({ entries }: ExchangeLine, terms: readonly Term[]): boolean {
   const isOpen = entries.length === 1 && entries[0]?.kind === 'intent'
   return terms.every((term) =>
-    entries.some(({ kind, facts }) => {
+    entries.some(({ kind, facts, erased }) => {
+      // It states nothing any more, not even that it has no result.
+      if (erased !== undefined) return false
       let isFound = false
       visitTerms(kind, facts, (table, value) => {
         const isStated = table !== 'result' || kind !== 'intent' || isOpen

@@ -43,7 +43,9 @@ class MemoryResources implements ResourceStore {
 const size = 65 * tileWidth
 const key = new Uint8Array(32).fill(7)
 const random = (length: number) => Buffer.alloc(length, 5)
-const vault = new DetailVault(key, 'log.example', random)
+/** Its entries name no subject. */
+const subjects = { nameOf: () => null, keyOf: () => null }
+const vault = new DetailVault({ detailKey: key, origin: 'log.example', subjects }, random)
 const entries: LoggedEntry[] = []
 const published = new MemoryResources()
 
@@ -85,7 +87,8 @@ async function open() {
     read: (tile, group) =>
       resources.readPart(tilePath(0, tile), group * groupEntries * hashBytes, 512),
   })
-  const reader = new EntryReader({ resources, window: new Window(size, 0), tree, vault, groups })
+  const window = new Window(size, 0)
+  const reader = new EntryReader({ resources, window, tree, vault, groups, subjects })
   return { resources, groups, tree, reader }
 }
 

@@ -1,23 +1,22 @@
 import { slotOfExchange, utf8 } from '@countersign/protocol'
+
 import { sharedRead } from '../concurrency/shared-read.ts'
-import type { Clock } from '../lib/clock.ts'
-import type { Lease } from '../state/lease.ts'
+
 import { AppendQueue } from './append-queue.ts'
-import { checkLedger } from './check.ts'
-import type { CheckpointKey } from './checkpoint.ts'
-import { type ClockStep, ClockWatch } from './clock-watch.ts'
-import { type CloseReason, closeIntents, IntentExpiry } from './close-intents.ts'
-import type { Cosigning } from './cosigning.ts'
-import type { DetailVault } from './details.ts'
-import { type EntryReader, openedEntry } from './entry-reader.ts'
-import { closesExchange, type ExchangeIndex } from './exchange-index.ts'
+import { checkInFlight, checkLedger } from './check.ts'
+import { ClockWatch, stepEntry } from './clock-watch.ts'
+import { type ClosingParts, closeIntents, closeTooOld, IntentExpiry } from './close-intents.ts'
+import { openedEntry } from './entry-reader.ts'
+import { Erasing } from './erasing.ts'
+import { closesExchange } from './exchange-index.ts'
 import { ExchangeLines } from './exchange-lines.ts'
 import { GroupCommit } from './group-commit.ts'
-import type { LeafWriter } from './leaf-writer.ts'
 import type {
   Committed,
   EntryDraft,
   EntryPurpose,
+  Erased,
+  Erasure,
   FlushedLog,
   Ledger,
   LedgerCheck,
@@ -25,43 +24,16 @@ import type {
   OpenIntent,
 } from './ledger.ts'
 import type { EntryPage, FollowOptions, LinePage, LineQuery, OpenedEntry } from './ledger-reads.ts'
-import type { LedgerLimits } from './limits.ts'
 import { LogReads } from './log-reads.ts'
-import { closesIntent, OpenIntentTable, ownerOf, spaceOf } from './open-intents.ts'
+import { closesIntent, isTaken, OpenIntentTable, ownerOf, spaceOf } from './open-intents.ts'
 import { Publisher } from './publisher.ts'
-import type { ReadTurns } from './read-turns.ts'
 import { findReceipt, readExchange } from './receipts.ts'
-import type { Recovered } from './recovery.ts'
 import { findPublicResource } from './resources.ts'
-import type { SpaceGuard, SpaceState } from './space-guard.ts'
-import { LedgerDamage, type LedgerStore } from './store.ts'
+import type { SpaceState } from './space-guard.ts'
+import type { Subject } from './subjects.ts'
 import { SyncedHeads } from './synced-heads.ts'
-import type { TermIndex } from './term-index.ts'
-import type { GroupIndex } from './tile-groups.ts'
+import type { TiledLedgerParts } from './tiled-ledger-parts.ts'
 import { ExchangeNotOpen, LedgerUnavailable } from './unavailable.ts'
-
-export interface TiledLedgerParts {
-  readonly store: LedgerStore
-  readonly lease: Lease
-  readonly origin: string
-  readonly key: CheckpointKey
-  readonly cosigning: Cosigning
-  readonly vault: DetailVault
-  readonly limits: LedgerLimits
-  readonly clock: Clock
-  readonly index: ExchangeIndex
-  readonly groups: GroupIndex
-  readonly terms: TermIndex
-  readonly turns: ReadTurns
-  readonly reader: EntryReader
-  readonly writer: LeafWriter
-  readonly recovered: Recovered
-  readonly space: SpaceGuard
-  /** For an entry of the ledger's own. */
-  newId(): string
-  readonly log: (event: string, facts: Readonly<Record<string, string | number>>) => void
-  readonly onFatal: (cause: unknown) => void
-}
 
 export class TiledLedger implements Ledger {
   readonly #parts: TiledLedgerParts
@@ -76,6 +48,7 @@ export class TiledLedger implements Ledger {
   readonly #lines: ExchangeLines
   /** Reads the whole log, so that callers share one check, or wait for the next. */
   readonly check = sharedRead(() => this.#checkOnce())
+  readonly #erasing: Erasing
   /** The index of the next draft; drafts keep the order in which `append` was called. */
   #nextIndex: number
   #stopped: LedgerUnavailable | null = null
@@ -89,7 +62,9 @@ export class TiledLedger implements Ledger {
     this.#watch = new ClockWatch(clock, limits.clockBehindMaxMs)
     this.#queue = new AppendQueue(limits, clock)
     this.#intents = new OpenIntentTable(limits)
-    this.#expiry = new IntentExpiry(limits.openIntentMs, clock, () => this.#closeTooOld())
+    this.#expiry = new IntentExpiry(limits.openIntentMs, clock, () =>
+      closeTooOld(this.#intents, this.#closings),
+    )
     const serving = {
       reader: parts.reader,
       turns: parts.turns,
@@ -99,8 +74,14 @@ export class TiledLedger implements Ledger {
     }
     this.#reads = new LogReads(serving)
     this.#lines = new ExchangeLines({ ...serving, index, terms })
+    this.#erasing = new Erasing({
+      ...{ ...serving, ...parts, intents: this.#intents, window },
+      nextIndex: () => this.#nextIndex,
+      record: (make) => this.#record(make),
+    })
     const fatal = (cause: unknown) => this.#fail(cause)
     lease.onLost(fatal)
+    parts.subjects.onFail(fatal)
     const heads = new SyncedHeads({ store: store.heads, lease, limits, head, published, fatal })
     this.#heads = heads
     this.#publisher = new Publisher({
@@ -116,10 +97,7 @@ export class TiledLedger implements Ledger {
       headTime: () => this.#watch.headTime(),
       room: () => this.#publisher.room(),
       committed: (group, size) => {
-        const first = size - group.length
-        for (const [i, { leaf, detail }] of group.entries()) {
-          window.add(first + i, { leaf, detail })
-        }
+        window.addGroup(size - group.length, group)
         this.#publisher.announce(size)
         this.#reads.announce()
       },
@@ -180,51 +158,24 @@ export class TiledLedger implements Ledger {
     }
     const { clockStep } = this.#parts.recovered
     // First of all that is of the accepted time.
-    if (clockStep !== null) await this.#recordStep('clock-accepted', clockStep)
-    await this.#closeAll([...index.open.keys()], 'restart')
+    if (clockStep !== null) {
+      await this.#record(stepEntry('clock-accepted', clockStep, this.#parts.newId()))
+    }
+    await closeIntents([...index.open.keys()], 'restart', this.#closings)
     this.#expiry.start()
     this.#parts.space.start()
   }
 
-  /** A jump of the clock is on record before the first entry that is of the new time. */
-  #lookAtClock(): void {
-    const step = this.#watch.look()
-    if (step === null) return
-    const { before, after } = step
-    this.#parts.log('the clock of this machine was set', { before, after })
-    this.#recordStep('clock-stepped', step).catch((cause: unknown) => {
-      this.#parts.log('a jump of the clock is not on record', { error: String(cause) })
-    })
-  }
-
-  #recordStep(event: string, { before, after }: ClockStep): Promise<Committed> {
-    const facts = { event, 'clock.before': before, 'clock.after': after }
-    const exchange = this.#parts.newId()
-    return this.#record({ kind: 'lifecycle', exchange, at: after, facts })
-  }
-
-  #closeAll(exchanges: readonly string[], reason: CloseReason): Promise<void> {
+  get #closings(): ClosingParts {
     const { clock, index, limits, log } = this.#parts
-    return closeIntents(exchanges, reason, {
-      clock,
-      log,
+    return {
+      ...{ clock, log },
       atOnce: Math.min(limits.groupEntriesMax, limits.queueEntriesMax),
       isOpen: (exchange) => index.open.has(exchange),
       append: async (draft) => {
         await this.#parts.space.freshen()
         return this.#record(draft)
       },
-    })
-  }
-
-  async #closeTooOld(): Promise<void> {
-    const { clock, log } = this.#parts
-    const exchanges = [...this.#intents.tooOld(clock.monotonic())]
-    try {
-      await this.#closeAll(exchanges, 'too-old')
-    } catch (cause) {
-      // The next round tries again, unless the ledger has stopped.
-      log('exchanges that are open for too long could not be closed', { error: String(cause) })
     }
   }
 
@@ -243,22 +194,28 @@ export class TiledLedger implements Ledger {
     if (regained !== null) await this.#regained(regained)
     const measured = this.#parts.space.freshen()
     if (measured !== null) await measured
+    const { subjects } = this.#parts
+    let named = subjects.of(draft)
+    for (; named === null; named = subjects.of(draft)) await subjects.ensure(draft, isTaken(draft))
     this.#assertAppendable(draft)
     this.#expiry.poke(this.#parts.clock.monotonic())
-    this.#lookAtClock()
-    if (closesIntent(draft) || draft.purpose === 'lifecycle') return this.#record(draft)
+    this.#watch.record(this.#parts, (step) => this.#record(step))
+    if (isTaken(draft)) return this.#record(draft)
     const owner = ownerOf(draft)
     const turn = this.#queue.enter(owner)
-    if (turn === null) return this.#write(draft, owner)
+    if (turn === null) return this.#write(draft, owner, named)
     await turn
     try {
       // The state before the wait may have changed by now.
+      for (named = subjects.of(draft); named === null; named = subjects.of(draft)) {
+        await subjects.ensure(draft, false)
+      }
       this.#assertAppendable(draft)
     } catch (cause) {
       this.#queue.leave(owner, 0)
       throw cause
     }
-    return this.#write(draft, owner)
+    return this.#write(draft, owner, named)
   }
 
   async assertSpace(purpose: EntryPurpose | null): Promise<void> {
@@ -277,13 +234,10 @@ export class TiledLedger implements Ledger {
         `${draft.exchange} is recorded in another log than that of slot ${slot}`,
       )
     }
-    const isOpen = this.#parts.index.open.has(draft.exchange)
-    if (draft.kind === 'intent' && isOpen) {
+    if (draft.kind === 'intent' && this.#parts.index.open.has(draft.exchange)) {
       throw new TypeError('the exchange has an intent already')
     }
-    if (closesIntent(draft) && !isOpen) {
-      throw new ExchangeNotOpen('the exchange has no open intent')
-    }
+    if (closesIntent(draft)) this.#parts.index.assertOpen(draft.exchange)
     if (this.#closing !== null) throw new LedgerUnavailable('the ledger is closing')
     this.#assertServing()
     this.#parts.space.assertSpace(closesIntent(draft) ? 'reserved' : spaceOf(draft.purpose ?? null))
@@ -294,17 +248,27 @@ export class TiledLedger implements Ledger {
    * For an entry that must not wait behind others: one that closes an exchange, or of the fabric's
    * own.
    */
-  async #record(draft: EntryDraft): Promise<Committed> {
+  async #record(given: EntryDraft | (() => EntryDraft)): Promise<Committed> {
     const regained = this.#parts.lease.regain()
     if (regained !== null) await this.#regained(regained)
     this.#assertServing()
     this.#parts.space.assertSpace('reserved')
+    const draft = typeof given === 'function' ? given() : given
+    const { subjects } = this.#parts
+    let named = subjects.of(draft)
+    for (; named === null; named = subjects.of(draft)) await subjects.ensure(draft, true)
+    this.#assertServing()
+    if (closesIntent(draft)) this.#parts.index.assertOpen(draft.exchange)
     this.#queue.pass()
-    return this.#write(draft, null)
+    return this.#write(draft, null, named)
   }
 
   /** Everything up to the queue happens in one go, so that index, counter and order agree. */
-  async #write(draft: EntryDraft, owner: string | null): Promise<Committed> {
+  async #write(
+    draft: EntryDraft,
+    owner: string | null,
+    named: readonly Subject[],
+  ): Promise<Committed> {
     const { writer, index, terms, lease, clock } = this.#parts
     const { exchange, kind } = draft
     let bytes = 0
@@ -312,19 +276,28 @@ export class TiledLedger implements Ledger {
       // Before the entry has its index; nothing is awaited from here to the group.
       if (!lease.holds()) throw new LedgerUnavailable('the lease of the log slot has expired')
       const at = this.#nextIndex
-      const entry = writer.write(draft, at)
+      const subjects = this.#intents.withIntent(draft, named)
+      const entry = writer.write(draft, at, subjects)
       this.#nextIndex += 1
       bytes = entry.leaf.length + entry.detail.length
       this.#queue.wrote(bytes)
       index.add({ exchange, kind, index: at })
       terms.add(at, draft)
-      if (kind === 'intent') this.#intents.add(draft, clock.monotonic())
+      if (kind === 'intent') this.#intents.add(draft, clock.monotonic(), subjects)
       else if (closesExchange(kind)) this.#intents.remove(exchange)
       await this.#commit.add(at, entry)
       return { exchange, kind, index: at, leafHash: entry.leafHash }
     } finally {
       this.#queue.leave(owner, bytes)
     }
+  }
+
+  countEntries(isSubject: (name: string) => boolean): Promise<number> {
+    return this.#erasing.count(isSubject)
+  }
+
+  erase(erasure: Erasure): Promise<Erased> {
+    return this.#erasing.erase(erasure)
   }
 
   async findReceipt(exchange: string): Promise<Uint8Array | null> {
@@ -371,7 +344,7 @@ export class TiledLedger implements Ledger {
     const { published } = this.#publisher
     const pace = this.#parts.turns.paceOf('')
     const checked = await checkLedger({ ...this.#parts, published, pace })
-    for (const exchange of checked.unclosed) await this.#checkInFlight(exchange, published.size)
+    await checkInFlight(checked.unclosed, this.#parts.index, published.size)
     return { ...checked, entries: published.size, unclosed: checked.unclosed.length }
   }
 
@@ -393,6 +366,7 @@ export class TiledLedger implements Ledger {
       await this.#parts.groups.stop()
       if (this.#stopped === null) {
         await this.#heads.flush()
+        await this.#parts.subjects.close()
         await store.wal.reset()
       }
     } finally {
@@ -410,14 +384,6 @@ export class TiledLedger implements Ledger {
     const { size } = this
     const indexes = (await index.find(exchange)).filter((at) => at < size)
     return readExchange(exchange, indexes, reader)
-  }
-
-  /** An intent without an end is right only while the exchange is still being worked on. */
-  async #checkInFlight(exchange: string, checkedSize: number): Promise<void> {
-    const { index } = this.#parts
-    if (index.open.has(exchange)) return
-    const newer = (await index.find(exchange)).some((at) => at >= checkedSize)
-    if (!newer) throw new LedgerDamage(`nothing closes the intent of ${exchange}`)
   }
 
   /** Another process may append to the log now, so that what is known here may be old. */

@@ -32,6 +32,11 @@ export class Window {
     if (index >= this.#published) this.#unpublishedBytes += cost(entry)
   }
 
+  /** Entries next to each other, from the index `first` on. */
+  addGroup(first: number, group: readonly LoggedEntry[]): void {
+    for (const [i, { leaf, detail }] of group.entries()) this.add(first + i, { leaf, detail })
+  }
+
   /** The first `size` entries are in tiles now. */
   publish(size: number): void {
     for (let index = this.#published; index < size; index++) {

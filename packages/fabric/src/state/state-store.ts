@@ -7,6 +7,7 @@ const tables = [
   'policies',
   'settings',
   'guards',
+  'erasures',
 ] as const
 
 /** The tables of authority. Each table maps a key to a text, by convention JSON. */

@@ -16,7 +16,10 @@ import {
   readWhole,
 } from './admin-reader.ts'
 
-/** A ledger entry as administration shows it: byte strings are hex. */
+/**
+ * A ledger entry as administration shows it: byte strings are hex. One that cannot be opened any
+ * more, because a principal that it names was erased, has `erased`, true, for its only fact.
+ */
 export interface EntryView {
   /** A kind of entry; one of a newer ledger is shown as it is. */
   readonly kind: string
@@ -38,7 +41,7 @@ export interface EntryView {
    * Of a change of the policies: the exchanges that wrote them, and `files` for the folder itself.
    */
   readonly changedBy: string | null
-  /** Null for an entry that closes nothing. */
+  /** Null for an entry that closes nothing, and for one that was erased. */
   readonly ended: EndingView | null
 }
 
@@ -114,6 +117,43 @@ export interface ExplainedExchange {
   readonly policy: PolicyExplanation | UnexplainedDecision | null
 }
 
+/** A principal as the log of one slot names it. */
+export interface SubjectView {
+  readonly subject: string
+  /** The log slot of the process that answers. */
+  readonly slot: string
+  /** Entries that name it. */
+  readonly entries: number
+  /** Of its row in the directory; null without one. */
+  readonly status: string | null
+  /** Every log slot: each has entries of its own. */
+  readonly slots: readonly string[]
+}
+
+export interface EraseArgs {
+  /** A name of the directory, or the canonical form of a principal. */
+  readonly subject: string
+  readonly reason?: string | undefined
+}
+
+/** The erasure of a principal, as far as it has come. */
+export interface ErasureView {
+  readonly subject: string
+  /** The log slot of the process that answers. */
+  readonly slot: string
+  /** Entries of that slot that cannot be read any more. */
+  readonly entries: number
+  /** Exchanges of that slot that have to end before it is erased there; 0 once it is. */
+  readonly underWay: number
+  /** Slots that have yet to carry it out. */
+  readonly pending: readonly string[]
+  /**
+   * Unix milliseconds: copies of the keys that were made before have to be destroyed. Null while
+   * this slot is pending.
+   */
+  readonly keysBefore: number | null
+}
+
 /** The ledger as it was derived from its files. */
 export interface LedgerCheckView {
   readonly entries: number
@@ -168,6 +208,23 @@ export const readExplainedExchange: Reader<ExplainedExchange> = readObject<Expla
   exchange: readText,
   entries: readList(readEntryView),
   policy: readNullable(readExplanation),
+})
+
+export const readSubjectView: Reader<SubjectView> = readObject<SubjectView>({
+  subject: readText,
+  slot: readText,
+  entries: readWhole,
+  status: readNullable(readText),
+  slots: readList(readText),
+})
+
+export const readErasureView: Reader<ErasureView> = readObject<ErasureView>({
+  subject: readText,
+  slot: readText,
+  entries: readWhole,
+  underWay: readWhole,
+  pending: readList(readText),
+  keysBefore: readNullable(readWhole),
 })
 
 export const readLedgerCheck: Reader<LedgerCheckView> = readObject<LedgerCheckView>({

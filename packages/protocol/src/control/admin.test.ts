@@ -101,6 +101,12 @@ const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
   'ledger.find': { exchanges: [], older: 'a.01234567.9', newer: 'a.01234567.9' },
   'ledger.recent': { exchanges: [{ ...entry, durationMs: 5 }], older: null, newer: 'a.01234567.9' },
   'ledger.check': { entries: 1, tiles: 2, root: 'r', unclosed: 3 },
+  'ledger.subject': {
+    ...{ subject: 'a', slot: 'a', entries: 1, status: 'revoked', slots: ['a', 'b'] },
+  },
+  'ledger.erase': {
+    ...{ subject: 'a', slot: 'a', entries: 1, underWay: 0, pending: ['b'], keysBefore: 1 },
+  },
   'route.list': [
     {
       ...{ name: 'a', urls: ['http://127.0.0.1:1'], protocol: 'mcp', source: 'configured' },

@@ -51,6 +51,8 @@ import {
 } from './admin-fabric.ts'
 import {
   type EntryPage,
+  type EraseArgs,
+  type ErasureView,
   type ExchangePage,
   type ExplainedExchange,
   type FollowedEntry,
@@ -58,10 +60,13 @@ import {
   type LedgerFindArgs,
   type LogPartArgs,
   readEntryPage,
+  readErasureView,
   readExchangePage,
   readExplainedExchange,
   readFollowedEntry,
   readLedgerCheck,
+  readSubjectView,
+  type SubjectView,
 } from './admin-ledger.ts'
 import {
   type PoliciesView,
@@ -107,6 +112,8 @@ export interface AdminContract {
   readonly 'ledger.recent': Operation<LogPartArgs, ExchangePage>
   readonly 'ledger.find': Operation<LedgerFindArgs, ExchangePage>
   readonly 'ledger.check': Operation<NoArgs, LedgerCheckView>
+  readonly 'ledger.subject': Operation<Pick<EraseArgs, 'subject'>, SubjectView>
+  readonly 'ledger.erase': Operation<EraseArgs, ErasureView>
   readonly 'route.list': Operation<NoArgs, readonly RouteView[]>
   readonly 'route.put': Operation<RoutePutArgs, StoredRoute>
   readonly 'route.delete': Operation<Named, RemovedRoute>
@@ -161,6 +168,8 @@ const readers: { readonly [Name in AdminOperation]: Reader<AdminResult<Name>> } 
   'ledger.recent': readExchangePage,
   'ledger.find': readExchangePage,
   'ledger.check': readLedgerCheck,
+  'ledger.subject': readSubjectView,
+  'ledger.erase': readErasureView,
   'route.list': readList(readRouteView),
   'route.put': readStoredRoute,
   'route.delete': readRemovedRoute,

@@ -36,6 +36,10 @@ export const REFUSALS = {
   OVERLOADED: { retry: true, says: 'the fabric has no room for this request now' },
   RECEIVER_UNKNOWN: { retry: false, says: 'no such receiver is known' },
   EXCHANGE_UNKNOWN: { retry: false, says: 'no exchange of that id is on record' },
+  EXCHANGE_ERASED: {
+    retry: false,
+    says: 'a principal of this exchange was erased, so its facts cannot be shown any more',
+  },
   EXCHANGE_ELSEWHERE: {
     retry: false,
     says: 'another replica holds the log of this exchange; ask that one',

@@ -22,7 +22,13 @@ const withheldCodes: ReadonlySet<RefusalCode> = new Set([
 ])
 /** Those that no receiver states: by the fabric's own receivers alone, or by none. */
 const unstated: ReadonlySet<RefusalCode> = new Set([
-  ...(['CREDENTIAL_SPENT', 'EXCHANGE_UNKNOWN', 'EXCHANGE_OPEN', 'EPOCH_STALE'] as const),
+  ...([
+    'CREDENTIAL_SPENT',
+    'EXCHANGE_UNKNOWN',
+    'EXCHANGE_ERASED',
+    'EXCHANGE_OPEN',
+    'EPOCH_STALE',
+  ] as const),
   ...(['EXCHANGE_ELSEWHERE', 'CURSOR_UNKNOWN'] as const),
   ...(['CHANNEL_FULL', 'LEASE_LOST', 'IDEMPOTENCY_CONFLICT'] as const),
   ...(['MESSAGE_REPLAYED', 'OUTCOME_UNKNOWN'] as const),

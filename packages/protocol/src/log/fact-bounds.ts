@@ -17,6 +17,7 @@ const needed: Readonly<Record<EntryKind, readonly string[]>> = {
   refusal: ['code', 'transport', 'protocol', 'operation', 'receiver'],
   indeterminate: ['result'],
   lifecycle: ['event'],
+  erasure: ['reference', 'entries'],
 }
 
 /** Results after which a response was forwarded, so that the entry must name who attests it. */

@@ -11,6 +11,7 @@ export const ENTRY_KINDS = [
   'refusal',
   'indeterminate',
   'lifecycle',
+  'erasure',
 ] as const
 export type EntryKind = (typeof ENTRY_KINDS)[number]
 

@@ -34,7 +34,8 @@ export interface Ending {
 }
 
 /**
- * The ending that a closing entry states; null for an entry that closes nothing. A caller's
+ * The ending that a closing entry states; null for an entry that closes nothing, and for one that
+ * states nothing any more, because a subject of it was erased. A caller's
  * connector records its side of a call as one entry of kind `refusal`, also where the receiver may
  * have acted, so the kind alone is not sufficient.
  */
@@ -49,10 +50,12 @@ export function endingOf(
       return { result: 'unknown', code: known }
     case 'outcome':
     case 'refusal':
+      if (result === undefined && code === undefined) return null
       return { result: isExchangeResult(result) ? result : resultOfCode(known), code: known }
     case 'genesis':
     case 'intent':
     case 'lifecycle':
+    case 'erasure':
       return null
   }
 }

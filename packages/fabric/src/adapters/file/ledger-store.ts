@@ -4,6 +4,7 @@ import { lockFile, type Unlock } from './file-lock.ts'
 import { startJournalThread } from './journal-thread.ts'
 import { type JournalPlaces, type LedgerJournal, openJournal } from './ledger-journal.ts'
 import { FileResourceStore } from './ledger-resources.ts'
+import { FileSubjectStore } from './ledger-subjects.ts'
 
 export interface FileLedgerOptions {
   /** Absolute; made, with its parents, where it is missing. */
@@ -26,7 +27,7 @@ export interface FileLedgerOptions {
 
 /**
  * `log/` (what a static server may show: checkpoint and tiles, with details and index next to
- * them), `wal/`, `head`, `lock`. Rejects when another process holds the lock.
+ * them), `wal/`, `subjects`, `head`, `lock`. Rejects when another process holds the lock.
  */
 export async function openFileLedgerStore(options: FileLedgerOptions): Promise<LedgerStore> {
   const { directory, headDirectory = directory, files = systemFiles, lock = lockFile } = options
@@ -43,10 +44,9 @@ export async function openFileLedgerStore(options: FileLedgerOptions): Promise<L
   }
   const places = { walDirectory: `${directory}/wal`, headDirectory }
   const { wal, heads, commit, close } = (options.journal ?? journalOn(options))(places)
+  const subjects = new FileSubjectStore(files, directory)
   return {
-    wal,
-    heads,
-    commit,
+    ...{ wal, heads, commit, subjects },
     resources: new FileResourceStore(files, `${directory}/log`, options.files ?? cachedFiles),
     async freeBytes() {
       const places = [directory, headDirectory]
@@ -54,6 +54,7 @@ export async function openFileLedgerStore(options: FileLedgerOptions): Promise<L
     },
     async close() {
       try {
+        await subjects.close()
         await close()
       } finally {
         for (const unlock of locks.splice(0)) unlock()

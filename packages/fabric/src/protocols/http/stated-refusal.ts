@@ -42,6 +42,7 @@ const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> 
   OVERLOADED: 'stated',
   RECEIVER_UNKNOWN: 'stated',
   EXCHANGE_UNKNOWN: 'never',
+  EXCHANGE_ERASED: 'never',
   EXCHANGE_ELSEWHERE: 'never',
   CURSOR_UNKNOWN: 'never',
   EXCHANGE_OPEN: 'never',

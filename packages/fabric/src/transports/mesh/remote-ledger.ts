@@ -298,7 +298,7 @@ const tooLarge = 413
 const appendTimeoutMs = 10_000
 
 function toMeshEntry({ kind, exchange, facts }: EntryDraft): MeshEntry {
-  if (kind === 'genesis' || kind === 'lifecycle')
+  if (kind === 'genesis' || kind === 'lifecycle' || kind === 'erasure')
     throw new TypeError(`a connector records no ${kind}`)
   return { kind, exchange, facts }
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import {
   copyFileSync,
   mkdirSync,
@@ -7,11 +8,12 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { formatTrust, parseTrust, verifyReceipt } from '@countersign/protocol'
 import { askControl, type Identity } from '@countersign/sdk'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { parseBackup } from '../../packages/fabric/src/backup/backup-document.ts'
+import { lockFile } from '../../packages/fabric/src/adapters/file/file-lock.ts'
+import { formatBackup, parseBackup } from '../../packages/fabric/src/backup/backup-document.ts'
 import { makeBackup } from '../../packages/fabric/src/compose/backup.ts'
 import type { Fabric } from '../../packages/fabric/src/compose/compose.ts'
 import { restoreBackup } from '../../packages/fabric/src/compose/restore.ts'
@@ -289,7 +291,73 @@ describe('a restore is refused', () => {
   })
 })
 
+describe('a backup with valid sums, of an attacker who can write to its folder', () => {
+  const planted = ['leases.db', 'used-values/x', 'ledger/a/head', 'ledger/a/restored.json', 'x']
+
+  test.each(planted)('does not bring %s into the data folder', async (path) => {
+    const folder = join(dir, 'planted')
+    await backUp(folder)
+    const file = join(folder, 'backup.json')
+    const { id, files, ...rest } = parseBackup(readFileSync(file, 'utf8'))
+    const own = `log/${id}/${path}`
+    mkdirSync(dirname(join(folder, own)), { recursive: true })
+    writeFileSync(join(folder, own), '')
+    const sha256 = createHash('sha256').digest('hex')
+    const added = [...files, { path: own, bytes: 0, sha256 }]
+    writeFileSync(file, formatBackup({ ...rest, id, files: added }))
+    const home = newHome(`planted-${planted.indexOf(path)}`)
+    await expect(restore(folder, home, { entriesLost: true })).rejects.toThrow(own)
+    expect(readdirSync(home)).not.toContain('data')
+  })
+})
+
 describe('a backup', () => {
+  test('is one at a time', async () => {
+    const unlock = lockFile(join(world.dir, 'data', 'backup.lock'))
+    await expect(backUp(join(dir, 'second'))).rejects.toThrow('another backup')
+    unlock()
+  })
+
+  test('of another fabric is not continued', async () => {
+    const folder = join(dir, 'of-another')
+    await backUp(folder)
+    const file = join(folder, 'backup.json')
+    const other = { ...parseBackup(readFileSync(file, 'utf8')), trustFingerprint: 'SHA256:other' }
+    writeFileSync(file, formatBackup(other))
+    await expect(backUp(folder)).rejects.toThrow('of another fabric')
+    expect(readFileSync(file, 'utf8')).toBe(formatBackup(other))
+  })
+
+  test('is not continued by a log that goes on from an older one', async () => {
+    const [older, newer] = [join(dir, 'older'), join(dir, 'newer')]
+    await backUp(older)
+    await callBy(world.gateway)()
+    await backUp(newer)
+    const before = readFileSync(join(newer, 'backup.json'), 'utf8')
+    const home = newHome('goes-on')
+    await restore(older, home, { entriesLost: true })
+    const fork = {
+      ...{ config: configOf(home), checkAll: false, clock: world.clock, random: systemRandom },
+      ...{
+        running: [],
+        ask: () => Promise.reject(new Error('none runs')),
+        onStep: () => undefined,
+      },
+    }
+    await expect(makeBackup({ ...fork, folder: newer })).rejects.toThrow(
+      /has \d+ entries of slot a, the log \d+/,
+    )
+    for (let starts = 0; starts < 4; starts++) {
+      await (await openTestFabric(home, world.clock, {})).close(0)
+    }
+    await expect(makeBackup({ ...fork, folder: newer })).rejects.toMatchObject({
+      name: 'LedgerDamage',
+    })
+    expect(readFileSync(join(newer, 'backup.json'), 'utf8')).toBe(before)
+    // Into a folder of its own it is.
+    await makeBackup({ ...fork, folder: join(dir, 'of-the-fork') })
+  })
+
   test('is not made into a folder of something else, or of another fabric', async () => {
     const folder = join(dir, 'foreign')
     mkdirSync(folder)

@@ -1,3 +1,5 @@
+import { isSlotName } from '@countersign/protocol'
+
 /**
  * The treatment of a file in a backup. `log`: with the part that may be kept for ever. `keys`: with
  * the part that replaces the one before. `tiles`: what never changes under its name, copied once.
@@ -44,4 +46,18 @@ export const LOG_FOLDER_KINDS: Kinds = [
 /** Null for a file that no version of the fabric makes: an operator put it there. */
 export function kindOf(kinds: Kinds, name: string): FileKind | null {
   return kinds.find(([pattern]) => pattern.test(name))?.[1] ?? null
+}
+
+/**
+ * Reports whether a backup can have this file of a data folder in this part. A restore takes no
+ * other one: locks, leases and used values of another time are never put back.
+ */
+export function isRestorable(part: 'log' | 'keys', path: string): boolean {
+  const [name = '', slot, ...rest] = path.split('/')
+  const kind = kindOf(DATA_FOLDER_KINDS, name)
+  if (part === 'keys') return kind === 'keys'
+  if (name !== 'ledger') return kind === 'log' || kind === 'made'
+  const file = rest.join('/')
+  const isKnown = file === 'log/checkpoint' || kindOf(SLOT_FOLDER_KINDS, file) === 'log'
+  return isSlotName(slot) && isKnown
 }

@@ -19,6 +19,7 @@ import {
   type CopiedFile,
   type CopiedLog,
 } from '../backup/backup-document.ts'
+import { isRestorable } from '../backup/folder-kinds.ts'
 import { copyLog, deriveLog, nothingKnown } from '../backup/log-files.ts'
 import { copyFile, readCopied, syncFolders, writeSynced } from '../backup/plain-files.ts'
 import type { StoredHead } from '../ledger/store.ts'
@@ -113,12 +114,15 @@ interface Listed {
 }
 
 async function restoreFile(staging: string, { folder, backup, file }: Listed): Promise<void> {
-  const path = ['log', 'keys']
-    .map((part) => `${part}/${backup.id}/`)
-    .flatMap((prefix) => (file.path.startsWith(prefix) ? [file.path.slice(prefix.length)] : []))[0]
-  if (path === undefined) throw new BackupDamage(`${file.path} is not of this backup`)
+  const part = file.path.startsWith('keys/') ? 'keys' : 'log'
+  const prefix = `${part}/${backup.id}/`
+  const path = file.path.slice(prefix.length)
   // The sums serve the check alone.
-  const to = path.startsWith('sums/') ? null : join(staging, path)
+  const isSum = part === 'log' && path.startsWith('sums/')
+  if (!file.path.startsWith(prefix) || !(isSum || isRestorable(part, path))) {
+    throw new BackupDamage(`${file.path} is not a file of this backup`)
+  }
+  const to = isSum ? null : join(staging, path)
   const found = await copyFile(join(folder, file.path), to)
   if (found === null) throw new BackupDamage(`${file.path} is missing`)
   if (found.bytes === file.bytes && found.sha256 === file.sha256) return

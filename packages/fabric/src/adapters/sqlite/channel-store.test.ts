@@ -1,4 +1,12 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -301,4 +309,24 @@ test('messages that wait for one another do not hide those behind them [lease:pa
   expect(await offsets()).toEqual([1])
   expect(await offsets()).toEqual([count + 1])
   await store.close()
+})
+
+test('a snapshot has what was published, and a failed one changes nothing', async () => {
+  const store = await openAt(freshDirectory())
+  const copy = freshDirectory()
+  const snapshot = (directory: string) => store.snapshot(join(directory, 'channels.sqlite'))
+  await store.publish([message(1)])
+  // The folder does not exist.
+  await expect(snapshot(copy)).rejects.toMatchObject({ name: 'SnapshotFault' })
+  mkdirSync(copy)
+  const [stored] = await Promise.all([store.publish([message(2)]), snapshot(copy)])
+  expect(stored).toEqual([{ state: 'stored', offset: 2 }])
+  // A file is never replaced.
+  await expect(snapshot(copy)).rejects.toMatchObject({ name: 'SnapshotFault' })
+  expect(await store.publish([message(3)])).toEqual([{ state: 'stored', offset: 3 }])
+  await store.close()
+  const restored = await openAt(copy)
+  expect((await restored.stats())[0]).toMatchObject({ messages: 2, lastOffset: 2 })
+  expect(await restored.lease(lease)).toHaveLength(2)
+  await restored.close()
 })

@@ -244,6 +244,8 @@ const here: readonly (readonly [command: string, how: (command: string) => Promi
     'countersign ledger compare kept.checkpoint https://127.0.0.1:8443/log/ --trust trust.json --ca ca.pem',
     compareKept,
   ],
+  ['countersign backup copy', says('backed up')],
+  ['countersign restore copy --data restored --newest kept.checkpoint', says('none lost')],
 ]
 
 function says(text: string): (command: string) => Promise<void> {

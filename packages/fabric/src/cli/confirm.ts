@@ -2,8 +2,8 @@ import { createInterface } from 'node:readline/promises'
 import type { Output } from './output/output.ts'
 
 /**
- * Asks the person at the terminal. False for any answer other than the word `yes`, and where there
- * is no terminal to ask at.
+ * Asks the person at the terminal. False for any answer other than the word `yes`, and without a
+ * terminal.
  */
 export async function confirm(output: Output, question: string): Promise<boolean> {
   if (process.stdin.isTTY !== true) return false

@@ -90,7 +90,7 @@ export class EntryReader {
     return logged === null ? this.read(index) : this.#opened(index, logged)
   }
 
-  /** Null where there is no index of groups, or it is wrong: the whole bundle answers. */
+  /** Null without a valid index of groups: the caller then reads the whole bundle. */
   async #loadFromGroup(index: number): Promise<LoggedEntry | null> {
     const { groups, resources, tree } = this.#parts
     const tile = Math.floor(index / tileWidth)

@@ -52,7 +52,7 @@ function formatFound({ subject, slot, entries, slots }: SubjectView): string {
     `that name ${subject} as caller, user, receiver, approver or recorder, or`,
     'are about it. Facts about the other parties of the same exchanges go with',
     'them. The entries stay in the log, and every proof and receipt that was',
-    'handed out still verifies. There is no way back.',
+    'handed out still verifies. This cannot be undone.',
     ...(others.length === 0 ? [] : [`Slots that do the same in their logs: ${others.join(', ')}.`]),
   ].join('\n')
 }

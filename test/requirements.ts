@@ -125,6 +125,7 @@ export const REQUIREMENTS = {
       'swapped-path',
       'signature-of-another-agent',
       'stale-signature',
+      'borrowed-batch',
       'partial-signature',
       'signature-label',
       'ambiguous-signature',

@@ -1,9 +1,10 @@
-import { sign } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import {
   createSignatureBase,
   createSignatureInput,
   formatContentDigest,
   formatSignedResponseHeaders,
+  type MessageAlgorithm,
   profileResponseComponents,
   responseSignatureTag,
   type SignableRequest,
@@ -12,7 +13,7 @@ import {
 import type { Identity } from '@countersign/sdk'
 import type { HeaderList } from './doors.ts'
 import type { Reached } from './echo.ts'
-import { sha256 } from './signed.ts'
+import { sha256, signatureOver } from './signed.ts'
 
 /** The differences between a countersignature and an honest one. */
 export interface Countersigning {
@@ -20,6 +21,9 @@ export interface Countersigning {
   readonly body?: string
   readonly keyId?: string
   readonly cover?: (honest: readonly string[]) => readonly string[]
+  readonly alg?: MessageAlgorithm
+  /** As that of `Signing`. */
+  readonly make?: (base: string, key: KeyObject) => Uint8Array
 }
 
 export const answerBody = '{"paid":true}'
@@ -45,9 +49,10 @@ export function countersignatureOf(
     created: Math.floor(Date.now() / 1000),
     keyId: how.keyId ?? signing.keyId,
     tag: responseSignatureTag,
+    ...(how.alg === undefined ? {} : { alg: how.alg }),
   })
   const base = createSignatureBase(input, answer)
-  const signature = new Uint8Array(sign(null, utf8(base), signing.privateKey))
+  const signature = (how.make ?? signatureOver)(base, signing.privateKey)
   return [...fields, ...formatSignedResponseHeaders('callee', input, signature)]
 }
 

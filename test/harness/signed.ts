@@ -1,9 +1,10 @@
-import { createHash, randomBytes, sign } from 'node:crypto'
+import { createHash, type KeyObject, randomBytes, sign } from 'node:crypto'
 import {
   createSignatureBase,
   createSignatureInput,
   formatContentDigest,
   formatSignedRequestHeaders,
+  type MessageAlgorithm,
   profileRequestComponents,
   requestSignatureTag,
   utf8,
@@ -20,10 +21,17 @@ export interface Signing {
   readonly cover?: (honest: readonly string[]) => readonly string[]
   /** The key id to claim. */
   readonly keyId?: string
+  readonly alg?: MessageAlgorithm
+  /** Returns the signature value, by default that of the signer's key over the base. */
+  readonly make?: (base: string, key: KeyObject) => Uint8Array
 }
 
 export function sha256(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(createHash('sha256').update(bytes).digest())
+}
+
+export function signatureOver(base: string, key: KeyObject): Uint8Array {
+  return new Uint8Array(sign(null, utf8(base), key))
 }
 
 /**
@@ -67,8 +75,9 @@ async function signatureHeaders(
     keyId: how.keyId ?? key.keyId,
     nonce: how.nonce ?? randomBytes(18).toString('base64url'),
     tag: requestSignatureTag,
+    ...(how.alg === undefined ? {} : { alg: how.alg }),
   })
   const base = createSignatureBase(input, request)
-  const signature = new Uint8Array(sign(null, utf8(base), key.privateKey))
+  const signature = (how.make ?? signatureOver)(base, key.privateKey)
   return [...headers, ...formatSignedRequestHeaders('caller', input, signature)]
 }

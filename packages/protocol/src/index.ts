@@ -247,6 +247,13 @@ export {
   parseMeshState,
 } from './log/mesh-format.ts'
 export {
+  isMessageBatchInput,
+  type SignedBase,
+  signedBytesWith,
+  signMessageBatch,
+  verifyMessage,
+} from './log/message-batch.ts'
+export {
   type Checkpoint,
   cosignatureText,
   formatCheckpoint,
@@ -336,10 +343,13 @@ export {
 } from './signatures/http-signature.ts'
 export {
   type Answer,
+  batchAlgorithm,
   createSignatureBase,
   fieldValues,
   type HeaderList,
   inputOfBase,
+  type MessageAlgorithm,
+  messageBatchMax,
   type ParsedSignatureBase,
   parseSignatureBase,
   type SignableRequest,

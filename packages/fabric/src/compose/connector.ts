@@ -25,6 +25,7 @@ import { ofOneProtocol } from '../routes/endpoint-registry.ts'
 import type { BodyThread } from '../transports/http/body-thread.ts'
 import type { ConnectorAgent } from '../transports/mesh/connector-agent.ts'
 import { openInbound } from '../transports/mesh/inbound.ts'
+import { MessageSigner } from '../transports/mesh/message-signer.ts'
 import { type OutboundRoute, openOutbound } from '../transports/mesh/outbound.ts'
 import { openRegistration } from '../transports/mesh/registration.ts'
 import { remoteApprovals } from '../transports/mesh/remote-approvals.ts'
@@ -88,7 +89,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const known = new FollowedState(options.policyParser ?? createCedarParser(), agent.trustDomain)
   const follower = await followMeshState(agent, clock, (state) => known.apply(state))
   const replay = openEmbeddedGuard({ ...options.usedValues, clock, log: options.log })
-  const followed = { known, follower, made: new WeakSet<SignedMessage>(), replay }
+  const followed = { known, follower, ...openSigner(agent), replay }
   // Only the fabric can compare hashes of masked values, so a connector's key need not outlive it.
   const hashKey = random(32)
   const bodies = composeBodies(hashKey, bodyBytesMax, clock)
@@ -119,7 +120,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const outbound = await openOutbound({
     ...{ agent, deps, clock, random, bodyBytesMax, streamMs, connectionsMax },
     slot: () => known.slot,
-    ...{ made: followed.made, classify: bodies.classify, readKind: bodies.readKind },
+    ...{ signer: followed.signer, classify: bodies.classify, readKind: bodies.readKind },
     ...options.listen,
     timeoutMs: upstreamTimeoutMs,
     ...responseLimitsOf(options),
@@ -156,6 +157,11 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   }
 }
 
+function openSigner({ signer }: ConnectorAgent): Pick<ConnectorParts, 'made' | 'signer'> {
+  const made = new WeakSet<SignedMessage>()
+  return { made, signer: new MessageSigner(signer, made) }
+}
+
 function responseLimitsOf({ responseLimits }: ConnectorOptions) {
   return responseLimits === undefined ? {} : { responseLimits }
 }
@@ -170,6 +176,7 @@ interface ConnectorParts {
   readonly connectionsMax: number
   /** The signatures of this connector's own making. */
   readonly made: WeakSet<SignedMessage>
+  readonly signer: MessageSigner
   readonly replay: OpenGuard
 }
 
@@ -182,12 +189,12 @@ interface ExposedAgent {
 
 async function exposeAgent(
   options: ConnectorOptions,
-  { deps, balancer, known, follower, made, bodies, owners, connectionsMax }: ConnectorParts,
+  { deps, balancer, known, follower, signer, bodies, owners, connectionsMax }: ConnectorParts,
 ): Promise<ExposedAgent> {
   const { agent, clock, random, expose, protocol, meshListen } = options
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
   const inbound = await openInbound({
-    ...{ agent, deps, balancer, clock, random, made, bodyBytesMax, connectionsMax },
+    ...{ agent, deps, balancer, clock, random, signer, bodyBytesMax, connectionsMax },
     ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
     slot: () => known.slot,
     gatewayId: options.gateway.spiffeId,

@@ -3,6 +3,7 @@ import { isProvenRequest } from '../identity/caller-proof.ts'
 import { Ed25519Keys } from '../identity/ed25519-keys.ts'
 import { findAgent } from '../identity/principals.ts'
 import { createEntryAdmission, type EntryAdmission } from '../ledger/entry-admission.ts'
+import { sha256 } from '../lib/sha256.ts'
 import type { AuthorizeDeps } from '../pipeline/authorize.ts'
 import { checkStatedDecisions } from '../policy/stated-decision.ts'
 import { createEntryObserver, type WatchedDetection } from './detection.ts'
@@ -32,6 +33,7 @@ export function composeEntryAdmission(
     hasReceiver: (name) => authorization.findReceiver('agent', name) !== null,
     trust: { trustDomain: config.trustDomain, fabricKey: keys.fabric.publicKey },
     verify: (...signed) => signingKeys.verify(...signed),
+    hash: sha256,
     isProvenRequest: (request) =>
       isProvenRequest(request, { signatures, find: (name) => directory.find(name) }),
     isApproved: (stated) => parts.approvals.isUsedBy(stated),

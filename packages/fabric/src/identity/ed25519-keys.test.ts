@@ -1,5 +1,10 @@
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
-import { verifyEd25519 } from '@countersign/protocol'
+import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import {
+  batchAlgorithm,
+  type SignedBase,
+  signMessageBatch,
+  verifyEd25519,
+} from '@countersign/protocol'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Ed25519Keys } from './ed25519-keys.ts'
@@ -132,4 +137,30 @@ test.each([0, 31, 33])('a key of %i bytes is not kept', (length) => {
   expect(keys.find(new Uint8Array(length))).toBeNull()
   expect(keys.verify(new Uint8Array(length), new Uint8Array(64), new Uint8Array(1))).toBe(false)
   expect(keys.size).toBe(0)
+})
+
+test('the root of a batch that verified vouches for no other signature, root or key', () => {
+  const [{ privateKey, publicKey }, other] = signers
+  const hash = (bytes: Uint8Array) => new Uint8Array(createHash('sha256').update(bytes).digest())
+  const signBytes = (bytes: Uint8Array) => new Uint8Array(sign(null, bytes, privateKey))
+  const bases = ['a', 'b', 'c']
+  const values = signMessageBatch(bases, { hash, sign: signBytes })
+  const signed = bases.map(
+    (base, at): SignedBase => ({
+      alg: batchAlgorithm,
+      base,
+      signature: values[at] ?? new Uint8Array(0),
+    }),
+  )
+  const keys = new Ed25519Keys()
+  for (const each of signed) expect(keys.verifyMessage(rawOf(publicKey), each)).toBe(true)
+  for (const each of signed) {
+    for (let bit = 0; bit < each.signature.length * 8; bit += 5) {
+      const forged = { ...each, signature: flipped(each.signature, bit) }
+      expect(keys.verifyMessage(rawOf(publicKey), forged)).toBe(false)
+    }
+    expect(keys.verifyMessage(rawOf(publicKey), { ...each, base: 'd' })).toBe(false)
+    expect(keys.verifyMessage(rawOf(other.publicKey), each)).toBe(false)
+    expect(keys.verifyMessage(rawOf(publicKey), each)).toBe(true)
+  }
 })

@@ -1,5 +1,5 @@
 import type { SignedMessage, SignedRequest, SignedResponse } from '@countersign/protocol'
-import { equalBytes, utf8 } from '@countersign/protocol'
+import { equalBytes } from '@countersign/protocol'
 import { type Clock, createdAheadMsMax } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Caller } from './caller.ts'
@@ -41,7 +41,7 @@ export function createMessageSignatures(deps: MessageSignatureDeps): MessageSign
     if (key === undefined || key.keyId !== signed.keyId) return false
     if (deps.own?.has(signed) === true) return true
     if (verifiedBy !== undefined && equalBytes(verifiedBy, key.publicKey)) return true
-    return keys.verify(key.publicKey, signed.signature, utf8(signed.base))
+    return keys.verifyMessage(key.publicKey, signed)
   }
 
   return {

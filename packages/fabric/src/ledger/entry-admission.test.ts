@@ -1,6 +1,7 @@
 import { createExchangeId, type MeshEntry, verifyEd25519 } from '@countersign/protocol'
 import { expect, test } from 'vitest'
 import { Refusal } from '../lib/refusal.ts'
+import { sha256 } from '../lib/sha256.ts'
 import {
   createEntryAdmission,
   type EntryAdmissionOptions,
@@ -45,6 +46,7 @@ async function turnsOf(step: 'decided' | 'proved'): Promise<readonly number[]> {
     hasReceiver: () => false,
     trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     verify: verifyEd25519,
+    hash: sha256,
     isApproved: () => Promise.resolve(true),
     isProvenRequest: () => Promise.resolve(true),
     decisionFault() {
@@ -95,6 +97,7 @@ async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): P
     hasReceiver: () => false,
     trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     verify: verifyEd25519,
+    hash: sha256,
     isApproved: () => Promise.resolve(true),
     isProvenRequest: () => Promise.resolve(true),
     decisionFault: () => 'looked at the request',
@@ -151,6 +154,7 @@ test('an intent of a caller that was quarantined while its entry was proved is n
       hasReceiver: () => false,
       trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
       verify: verifyEd25519,
+      hash: sha256,
       isApproved: () => Promise.resolve(true),
       isProvenRequest: () => Promise.resolve(true),
       decisionFault: () => null,
@@ -186,6 +190,7 @@ test('the end of an exchange is held against copies of its own connector, and of
     hasReceiver: () => false,
     trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     verify: verifyEd25519,
+    hash: sha256,
     isApproved: () => Promise.resolve(true),
     isProvenRequest: () => Promise.resolve(true),
     decisionFault: () => null,

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import {
   equalBytes,
   FormerFormatError,
+  type Hash,
   isRefusalCode,
   MalformedError,
   type MeshEntry,
@@ -56,6 +57,7 @@ export interface EntryAdmissionOptions {
   readonly trust: Pick<Trust, 'trustDomain' | 'fabricKey'>
   /** In place: nothing is gained by waiting for a thread, of which the pool has few. */
   readonly verify: VerifySignature
+  readonly hash: Hash
   /**
    * Reports whether the caller just signed the request for the connector that recorded it; once for
    * each entry.
@@ -323,7 +325,7 @@ function faultOf(cause: unknown): string {
 }
 
 async function findUnproven(
-  { ledger, isProvenRequest, isApproved, trust, verify }: EntryAdmissionOptions,
+  { ledger, isProvenRequest, isApproved, trust, verify, hash }: EntryAdmissionOptions,
   entry: MeshEntry,
   connector: Connector,
 ): Promise<string | null> {
@@ -332,7 +334,7 @@ async function findUnproven(
     ? null
     : (ledger.openIntent(exchange)?.requestSignature ?? null)
   const recorded = { ...recordedEntry(entry, connector.principal), withheld: [] }
-  const context = { exchange, ...trust, requestSignature, verify }
+  const context = { exchange, ...trust, requestSignature, verify, hash }
   const attested = await verifyEntry(recorded, context).catch(faultOf)
   if (typeof attested === 'string') {
     return `no verifier would accept the entry of ${exchange}: ${attested}`

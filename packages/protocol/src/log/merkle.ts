@@ -102,30 +102,48 @@ function leftSize(size: number): number {
   return left
 }
 
-/** A verification written once: it yields what to hash and is handed the hash. */
-type Verification = Generator<Uint8Array, boolean, Uint8Array>
+/** The place of a leaf and the path from it, without the root that it leads to. */
+export type LeafPath = Omit<InclusionProof, 'root'>
 
-function run(verification: Verification, hash: Hash): boolean {
+/** The root to which the path leads; null if a tree of this size has no such path. */
+export function rootOfPath(place: LeafPath): Promise<Uint8Array | null> {
+  return runAsync(climb(place))
+}
+
+export function rootOfPathWith(hash: Hash, place: LeafPath): Uint8Array | null {
+  return run(climb(place), hash)
+}
+
+/** A computation written once: it yields what to hash and is handed the hash. */
+type Hashing<Result> = Generator<Uint8Array, Result, Uint8Array>
+type Verification = Hashing<boolean>
+
+function run<Result>(verification: Hashing<Result>, hash: Hash): Result {
   let step = verification.next()
   while (step.done !== true) step = verification.next(hash(step.value))
   return step.value
 }
 
-async function runAsync(verification: Verification): Promise<boolean> {
+async function runAsync<Result>(verification: Hashing<Result>): Promise<Result> {
   let step = verification.next()
   while (step.done !== true) step = verification.next(await sha256(step.value))
   return step.value
 }
 
-/** RFC 9162, section 2.1.3.2. */
 function* inclusion(proof: InclusionProof): Verification {
-  if (!isSize(proof.size) || !isSize(proof.index) || proof.index >= proof.size) return false
-  if (!areHashes([proof.leafHash, proof.root, ...proof.path])) return false
-  let index = proof.index
-  let last = proof.size - 1
-  let hash = proof.leafHash
-  for (const sibling of proof.path) {
-    if (last === 0) return false
+  const root = yield* climb(proof)
+  return root !== null && equalBytes(root, proof.root)
+}
+
+/** RFC 9162, section 2.1.3.2. */
+function* climb(place: LeafPath): Hashing<Uint8Array | null> {
+  if (!isSize(place.size) || !isSize(place.index) || place.index >= place.size) return null
+  if (!areHashes([place.leafHash, ...place.path])) return null
+  let index = place.index
+  let last = place.size - 1
+  let hash = place.leafHash
+  for (const sibling of place.path) {
+    if (last === 0) return null
     if (isOdd(index) || index === last) {
       hash = yield nodeInput(sibling, hash)
       while (!isOdd(index) && index !== 0) {
@@ -138,7 +156,7 @@ function* inclusion(proof: InclusionProof): Verification {
     index = half(index)
     last = half(last)
   }
-  return last === 0 && equalBytes(hash, proof.root)
+  return last === 0 ? hash : null
 }
 
 /**

@@ -2,6 +2,7 @@ import { isRefusalCode } from '../control/refusals.ts'
 import { utf8 } from '../encoding/bytes.ts'
 import { isAssignableName, isId, parseSpiffeId } from '../encoding/ids.ts'
 import { isLegible } from '../encoding/legible.ts'
+import { batchSignatureBytes } from '../signatures/http-signature-base.ts'
 import { endingFault } from './ending-fault.ts'
 import { missingFact, operationLengthMax, wordsLengthMax } from './fact-bounds.ts'
 import type { MeshEntry, MeshEntryKind, MeshFact } from './mesh-format.ts'
@@ -56,6 +57,10 @@ const bytes =
   (length: number): Rule =>
   (value) =>
     value instanceof Uint8Array && value.length === length
+
+/** By itself, or in a batch; verification decides which one the signed base states. */
+const isSignature: Rule = (value) =>
+  value instanceof Uint8Array && (value.length === 64 || batchSignatureBytes.has(value.length))
 
 const between =
   (min: number, max: number): Rule =>
@@ -112,7 +117,7 @@ const ended = {
   'response.forwarded-digest': bytes(32),
   'response.masked': maskedCounts,
   'response.key': bytes(32),
-  'response.signature': bytes(64),
+  'response.signature': isSignature,
   'response.signature-base': words(meshTextBytesMax),
   'request.transcript': bytes(32),
   'request.forwarded-transcript': bytes(32),
@@ -139,7 +144,7 @@ const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
     masked: maskedCounts,
     'attested.request': oneOf('caller', 'connector'),
     'request.key': bytes(32),
-    'request.signature': bytes(64),
+    'request.signature': isSignature,
     'request.signature-base': words(meshTextBytesMax),
   },
   refusal: {

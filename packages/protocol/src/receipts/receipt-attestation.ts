@@ -1,6 +1,7 @@
-import { equalBytes, utf8 } from '../encoding/bytes.ts'
+import { equalBytes } from '../encoding/bytes.ts'
 import { MalformedError } from '../encoding/malformed-error.ts'
 import type { FactValue } from '../log/leaf.ts'
+import { verifyMessage } from '../log/message-batch.ts'
 import { digestOfNothing, parseContentDigest } from '../signatures/content-digest.ts'
 import {
   requestSignatureTag,
@@ -8,12 +9,13 @@ import {
   type SignedMessage,
 } from '../signatures/http-signature.ts'
 import {
+  isSignatureLength,
   type ParsedSignatureBase,
   parseSignatureBase,
   readSignatureBase,
 } from '../signatures/http-signature-base.ts'
 import { isInnerList, parseDictionary } from '../signatures/http-signature-fields.ts'
-import { type VerifySignature, verifyEd25519 } from '../signatures/web-crypto.ts'
+import type { Hash, VerifySignature } from '../signatures/web-crypto.ts'
 import { askedFault } from './receipt-asked.ts'
 import { ATTESTORS, type Attestor, type ClaimedEntry, checkEntryClaims } from './receipt-claims.ts'
 import { ReceiptError } from './receipt-error.ts'
@@ -78,6 +80,7 @@ export interface EntryContext {
   readonly requestSignature: Uint8Array | null
   /** WebCrypto unless given, so that receipts verify in browsers. */
   readonly verify?: VerifySignature
+  readonly hash?: Hash
 }
 
 export interface AttestedEntry extends Attestations {
@@ -132,11 +135,15 @@ function checkPlace(facts: Facts, foreign: Half): void {
 async function verifyHalf(
   facts: Facts,
   half: Half,
-  { trustDomain, verify = verifyEd25519 }: EntryContext,
+  context: EntryContext,
 ): Promise<SignedHalf | null> {
-  const signed = readSignedHalf(facts, half, { trustDomain })
+  const signed = readSignedHalf(facts, half, context)
   if (signed === null) return null
-  const isMade = await verify(signed.key, signed.signature, utf8(signed.base))
+  const isMade = await verifyMessage(
+    signed.key,
+    { ...signed, alg: signed.parsed.params.alg },
+    context,
+  )
   if (!isMade) throw new ReceiptError(rejectedCode[half])
   return signed
 }
@@ -151,7 +158,7 @@ export function readSignedHalf(
   half: Half,
   { trustDomain, made }: HalfContext,
 ): SignedHalf | null {
-  const signature = readBytesFact(facts, `${half}.signature`, 64)
+  const signature = readSignature(facts, half)
   const key = readBytesFact(facts, `${half}.key`, 32)
   const base = readTextFact(facts, `${half}.signature-base`)
   if (signature === null && base === null && key === null) return null
@@ -160,7 +167,10 @@ export function readSignedHalf(
     throw new ReceiptError(rejectedCode[half], 'a part of the signature is withheld')
   }
   const parsed = parseBase(half, made === undefined ? base : made)
-  const { tag } = parsed.params
+  const { tag, alg } = parsed.params
+  if (!isSignatureLength(alg, signature.length)) {
+    throw new ReceiptError(rejectedCode[half], `it is no signature by ${alg}`)
+  }
   // A signature for another purpose does not attest this half.
   if (tag !== null && tag !== tagOf[half]) {
     throw new ReceiptError(rejectedCode[half], `it is tagged ${tag}`)
@@ -235,10 +245,10 @@ async function verifyForwarded(facts: Facts, given: EntryContext): Promise<Uint8
   const base = readTextFact(facts, 'forwarded.signature-base')
   if (signature === null && base === null) return null
   const key = readBytesFact(facts, 'forwarded.key', 32) ?? given.fabricKey
-  const { values } = parseBase('request', base ?? '')
+  const { values, params } = parseBase('request', base ?? '')
   const named = values.get('"countersign-exchange"') === given.exchange
-  const { verify = verifyEd25519 } = given
-  if (signature === null || !named || !(await verify(key, signature, utf8(base ?? '')))) {
+  const signed = { alg: params.alg, signature: signature ?? new Uint8Array(0), base: base ?? '' }
+  if (signature === null || !named || !(await verifyMessage(key, signed, given))) {
     throw new ReceiptError('REQUEST_SIGNATURE_REJECTED', 'as it was forwarded')
   }
   return signature
@@ -297,6 +307,13 @@ function attestation(facts: Facts, half: Half, { signed, fabricKey }: Signers): 
 
 function isAttestor(value: string | null, half: Half): value is Attestor | null {
   return value === null || ATTESTORS[half].some((known) => known === value)
+}
+
+function readSignature(facts: Facts, half: Half): Uint8Array | null {
+  const name = `${half}.signature`
+  const value = facts[name]
+  if (value === undefined || value instanceof Uint8Array) return value ?? null
+  throw new ReceiptError('FACT_MISTYPED', name)
 }
 
 function readBytesFact(facts: Facts, name: string, length: number): Uint8Array | null {

@@ -11,6 +11,7 @@ import {
   type FactValue,
 } from '../log/leaf.ts'
 import { formatTlogProof, hashLeafWith, hashNodeWith } from '../log/merkle.ts'
+import { signMessageBatch } from '../log/message-batch.ts'
 import {
   formatCheckpoint,
   formatNote,
@@ -20,7 +21,11 @@ import {
 } from '../log/note.ts'
 import { formatContentDigest } from '../signatures/content-digest.ts'
 import { createSignatureInput, formatSignedRequestHeaders } from '../signatures/http-signature.ts'
-import { createSignatureBase, type HeaderList } from '../signatures/http-signature-base.ts'
+import {
+  batchAlgorithm as alg,
+  createSignatureBase,
+  type HeaderList,
+} from '../signatures/http-signature-base.ts'
 import {
   prepareRequestSignature,
   prepareResponseSignature,
@@ -498,6 +503,33 @@ describe('signatures of the parties', () => {
     expect(await faultWith({ intent: mangled })).toBe('REQUEST_SIGNATURE_REJECTED')
     const key = { 'response.key': caller.publicKey }
     expect(await faultWith({ outcome: key })).toBe('RESPONSE_SIGNATURE_REJECTED')
+  })
+
+  test('verify as those of a batch, by the path of this message alone', async () => {
+    const batchedFacts = (facts: FactSet, half: string, key: typeof caller): FactSet => {
+      const base = String(facts[`${half}.signature-base`]).replace('alg="ed25519"', `alg="${alg}"`)
+      const values = signMessageBatch(['before', base], { hash: sha256, sign: key.sign })
+      return { [`${half}.signature`]: values[1] ?? '', [`${half}.signature-base`]: base }
+    }
+    const own = batchedFacts(halves.intent, 'request', caller)
+    // The countersignature covers the signature of the request, so only a refusal stands alone.
+    const specs = (facts: FactSet): EntrySpec[] => [
+      { kind: 'refusal', facts: { ...refused, ...halves.intent, ...facts } },
+    ]
+    expect(await faultOfSpecs(specs(own))).toBe(null)
+    const value = own['request.signature']
+    if (!(value instanceof Uint8Array)) throw new Error('a signature is bytes')
+    for (const at of [0, 63, 64, 65, 66, 97]) {
+      const forged = value.map((byte, place) => (place === at ? byte ^ 1 : byte))
+      const fault = await faultOfSpecs(specs({ ...own, 'request.signature': forged }))
+      expect(fault, `byte ${at}`).toBe('REQUEST_SIGNATURE_REJECTED')
+    }
+    for (const cut of [value.slice(0, 64), value.slice(0, 66), value.slice(0, 97)]) {
+      const fault = await faultOfSpecs(specs({ ...own, 'request.signature': cut }))
+      expect(fault).toBe('REQUEST_SIGNATURE_REJECTED')
+    }
+    const ordinary = { 'request.signature': value }
+    expect(await faultOfSpecs(specs(ordinary))).toBe('REQUEST_SIGNATURE_REJECTED')
   })
 
   test('must be whole', async () => {

@@ -46,11 +46,30 @@ export interface SignatureParams {
   readonly keyId: string
   readonly nonce: string | null
   readonly tag: string | null
+  /** `ed25519` as well where the signer states none. */
+  readonly alg: MessageAlgorithm
 }
 
 /** The profile covers nine components; four times that is generous and still cheap to refuse. */
 export const signatureComponentsMax = 36
-export const signatureAlgorithm = 'ed25519'
+
+/**
+ * The algorithms of message signatures: Ed25519 over the base (RFC 9421, section 3.3.6), and one
+ * Ed25519 signature for the bases of several messages (`message-batch.ts`).
+ */
+export type MessageAlgorithm = 'ed25519' | 'countersign-ed25519-batch'
+export const batchAlgorithm = 'countersign-ed25519-batch' satisfies MessageAlgorithm
+
+/** Messages of one signature: the path of each has at most five hashes. */
+export const messageBatchMax = 32
+
+/** Lengths of the signature value of one message of a batch: one to five hashes of its path. */
+export const batchSignatureBytes: ReadonlySet<number> = new Set([98, 130, 162, 194, 226])
+
+/** Reports whether a signature value of `length` bytes can be one of this algorithm. */
+export function isSignatureLength(alg: MessageAlgorithm, length: number): boolean {
+  return alg === batchAlgorithm ? batchSignatureBytes.has(length) : length === 64
+}
 
 const requestComponents = ['@method', '@authority', '@path', '@query', '@target-uri'] as const
 type RequestComponent = (typeof requestComponents)[number]
@@ -155,8 +174,8 @@ export function readParams(list: InnerList): SignatureParams {
       throw new MalformedError('a signature parameter is not known')
     }
   }
-  const algorithm = parameters.get('alg')
-  if (algorithm !== undefined && algorithm !== signatureAlgorithm) {
+  const alg = parameters.get('alg') ?? 'ed25519'
+  if (alg !== 'ed25519' && alg !== batchAlgorithm) {
     throw new MalformedError('the signature algorithm is not ed25519')
   }
   const created = parameters.get('created')
@@ -170,7 +189,7 @@ export function readParams(list: InnerList): SignatureParams {
   if (!isTextOrNull(nonce) || !isTextOrNull(tag)) {
     throw new MalformedError('a signature parameter has the wrong type')
   }
-  return { created, expires, keyId, nonce, tag }
+  return { created, expires, keyId, nonce, tag, alg }
 }
 
 /** A signature base taken apart again: each covered component with its value. */

@@ -11,6 +11,7 @@ import {
   type Answer,
   fieldValues,
   type HeaderList,
+  type MessageAlgorithm,
   type SignableRequest,
 } from './http-signature-base.ts'
 
@@ -49,6 +50,8 @@ export interface ProfileDraft {
   /** Unique per request; a response needs none, its request's signature makes it unique. */
   readonly nonce?: string
   readonly expires?: number
+  /** `ed25519` unless given. */
+  readonly alg?: MessageAlgorithm
 }
 
 /** The member of Signature-Input and the text to sign over it. */
@@ -65,7 +68,8 @@ export function signedMessage(
   signature: Uint8Array,
 ): SignedMessage {
   const { components, created, keyId, nonce = null, expires = null, tag = null } = draft
-  return { label, components, created, keyId, nonce, expires, tag, signature, base }
+  const { alg = 'ed25519' } = draft
+  return { label, components, created, keyId, nonce, expires, tag, alg, signature, base }
 }
 
 /** The components that our profile covers of this request. */

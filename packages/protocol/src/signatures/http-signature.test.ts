@@ -352,6 +352,7 @@ describe('a signature base', () => {
           keyId: draft.keyId,
           nonce: draft.nonce,
           tag: null,
+          alg: 'ed25519',
         })
       }),
     )

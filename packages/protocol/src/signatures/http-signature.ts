@@ -5,19 +5,20 @@ import {
   baseOfList,
   fieldValues,
   type HeaderList,
+  isSignatureLength,
+  type MessageAlgorithm,
   readInput,
   readParams,
   type SignableRequest,
   type SignableResponse,
   type SignatureInput,
   type SignatureParams,
-  signatureAlgorithm,
 } from './http-signature-base.ts'
 import { formatBareItem, isInnerList, parseDictionary } from './http-signature-fields.ts'
 
 /**
- * One Ed25519 signature of a message (RFC 9421), read but not verified: `base` is the exact text to
- * verify `signature` over, with the key that `keyId` claims.
+ * One Ed25519 signature of a message (RFC 9421), read but not verified: `verifyMessage` decides
+ * whether `signature` is one over `base`, the exact text, with the key that `keyId` claims.
  */
 export interface SignedMessage {
   readonly label: string
@@ -27,6 +28,8 @@ export interface SignedMessage {
   readonly expires: number | null
   readonly nonce: string | null
   readonly tag: string | null
+  /** Of the base alone, or of a tree that the base is a leaf of. */
+  readonly alg: MessageAlgorithm
   /** Identifiers as they stand in the base, such as `"@method"` or `"signature";req`. */
   readonly components: readonly string[]
   readonly signature: Uint8Array
@@ -39,7 +42,7 @@ export type SignedResponse = SignedMessage
 export interface MessageSignature extends SignatureInput {
   readonly label: string
   readonly params: SignatureParams
-  /** 64 bytes. */
+  /** 64 bytes, and the place in the tree behind them if it is one of a batch. */
   readonly signature: Uint8Array
 }
 
@@ -52,6 +55,8 @@ export interface SignatureInputDraft {
   readonly nonce?: string
   readonly expires?: number
   readonly tag?: string
+  /** `ed25519` unless given. */
+  readonly alg?: MessageAlgorithm
 }
 
 /** The tag of our signatures; a signature with another tag is for another application. */
@@ -67,7 +72,7 @@ export function createSignatureInput(draft: SignatureInputDraft): string {
   if (draft.expires !== undefined) input += `;expires=${formatBareItem(draft.expires)}`
   input += `;keyid=${formatBareItem(draft.keyId)}`
   if (draft.nonce !== undefined) input += `;nonce=${formatBareItem(draft.nonce)}`
-  input += `;alg="${signatureAlgorithm}"`
+  input += `;alg=${formatBareItem(draft.alg ?? 'ed25519')}`
   if (draft.tag !== undefined) input += `;tag=${formatBareItem(draft.tag)}`
   return input
 }
@@ -107,18 +112,14 @@ export function parseSignatures(headers: HeaderList): readonly MessageSignature[
   return [...inputOf].map(([label, list]) => {
     if (!isInnerList(list)) throw new MalformedError('a signature input is not a list')
     const read = readInput(list)
+    const params = readParams(list)
     const member = signatureOf.get(label)
     const signature = member === undefined || isInnerList(member) ? null : member.value
-    if (!(signature instanceof Uint8Array) || signature.length !== 64) {
-      throw new MalformedError('a signature is missing or not 64 bytes')
+    if (!(signature instanceof Uint8Array) || !isSignatureLength(params.alg, signature.length)) {
+      throw new MalformedError('a signature is missing, or has not the length of its algorithm')
     }
     if (member?.parameters.size !== 0) throw new MalformedError('a signature has parameters')
-    return {
-      label,
-      ...read,
-      params: readParams(list),
-      signature,
-    }
+    return { label, ...read, params, signature }
   })
 }
 

@@ -42,6 +42,7 @@ const singleNames: ReadonlySet<string> = new Set([
   'content-digest',
   'content-encoding',
   'content-length',
+  'countersign-accept-signature',
   'countersign-body',
   'countersign-decision',
   'countersign-exchange',

@@ -5,10 +5,8 @@ import {
   createExchangeId,
   formatContentDigest,
   formatSignedResponseHeaders,
+  inputOfBase,
   prepareResponseSignature,
-  type SignedMessage,
-  signedMessage,
-  utf8,
 } from '@countersign/protocol'
 import {
   answerPlainHttp,
@@ -63,6 +61,7 @@ import { connectorHeadLimits, headOptions, refuseUnparsed } from '../http/unpars
 import { boundExchange } from './bound-exchange.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
+import { acceptsBatch, type MessageSigner, type UnsignedMessage } from './message-signer.ts'
 import { relayForwarded } from './relay.ts'
 import { MESH_WIRE } from './wire.ts'
 
@@ -89,8 +88,7 @@ export interface InboundOptions {
   readonly port: number
   /** Further host names that others reach this connector by. */
   readonly names: readonly string[]
-  /** Collects every signature that is made here, so that it is not computed again. */
-  readonly made: WeakSet<SignedMessage>
+  readonly signer: MessageSigner
   readonly bodyBytesMax: number
   readonly timeoutMs: number
   readonly streamMs: number
@@ -351,11 +349,11 @@ async function rewritten({ rewrite, ...delivered }: Delivered): Promise<Delivere
   return body instanceof Refusal ? body : { ...delivered, body }
 }
 
-function countersign(
+async function countersign(
   delivered: Delivered,
   received: ReceivedRequest,
-  { agent, clock, made }: InboundOptions,
-): Delivered {
+  { clock, signer }: InboundOptions,
+): Promise<Delivered> {
   if (received.signature === null) return { ...delivered, countersignature: null }
   const bare = delivered.headers.filter(
     ([name]) => !['content-digest', 'signature', 'signature-input'].includes(name),
@@ -367,15 +365,21 @@ function countersign(
     delivered.body instanceof Uint8Array
       ? [...bare, ['content-digest', formatContentDigest(sha256(delivered.body))] as const]
       : bare
-  const response = { status: delivered.status, headers }
-  const prepared = prepareResponseSignature(
-    { response, request },
-    { created: Math.floor(clock.now() / 1000), keyId: agent.signer.keyId },
-  )
-  const signature = agent.signer.sign(utf8(prepared.base))
-  const signed = [...headers, ...formatSignedResponseHeaders('callee', prepared.input, signature)]
-  const countersignature = signedMessage('callee', prepared, signature)
-  made.add(countersignature)
+  const created = Math.floor(clock.now() / 1000)
+  const unsigned: UnsignedMessage = {
+    label: 'callee',
+    prepare: (alg) =>
+      prepareResponseSignature(
+        { response: { status: delivered.status, headers }, request },
+        { created, keyId: signer.keyId, alg },
+      ),
+  }
+  const [accepts, algorithm] = acceptsBatch
+  const isBatched = received.head.headers.get(accepts) === algorithm
+  const countersignature = isBatched ? await signer.signInBatch(unsigned) : signer.sign(unsigned)
+  const { base, signature } = countersignature
+  const fields = formatSignedResponseHeaders('callee', inputOfBase(base), signature)
+  const signed = [...headers, ...fields]
   return { ...delivered, headers: signed, countersignature }
 }
 

@@ -1,13 +1,14 @@
 import {
   formatContentDigest,
   formatSignedRequestHeaders,
+  inputOfBase,
   isAssignableName,
   prepareRequestSignature,
-  signedMessage,
+  type SignableRequest,
+  type SignedMessage,
   streamedBody,
   toBase64Url,
   unverifiedClaims,
-  utf8,
 } from '@countersign/protocol'
 import type { CallerDeadline } from '../../budgets/deadline.ts'
 import { Refusal } from '../../lib/refusal.ts'
@@ -25,6 +26,7 @@ import { readCallerDeadline } from '../http/caller-deadline.ts'
 import { PathRoutes } from '../http/path-routes.ts'
 import { bearerIn, headIn, type ReceivedRequest } from '../http/received-request.ts'
 import type { StreamedRequest } from '../http/request-frames.ts'
+import { acceptsBatch, type UnsignedMessage } from './message-signer.ts'
 import type { OutboundCall, OutboundOptions, Serving } from './outbound.ts'
 import { type OutboundRoute, receiverOf } from './outbound-answer.ts'
 
@@ -135,17 +137,47 @@ export function uncheckedOutbound(
   })
 }
 
-/** The request that travels is rebuilt, and signed with the agent's own key. */
+/**
+ * The request that travels is rebuilt, and signed with the agent's own key, by itself: for the
+ * gateway, and for each further copy.
+ */
 export function signOutbound(
-  { agent, random, made }: OutboundOptions,
+  { agent, random, signer }: OutboundOptions,
+  call: OutboundCall,
+  received: ReceivedRequest,
+  order: OutboundRequest,
+): PresentedSignature {
+  const unsigned = unsignedOutbound({ agent, random, signer }, call, received, order)
+  return presented(unsigned, signer.sign(unsigned))
+}
+
+/** As `signOutbound`, together with others where another connector verifies it. */
+export async function signFirstOutbound(
+  options: OutboundOptions,
+  call: OutboundCall,
+  received: ReceivedRequest,
+  order: OutboundRequest,
+): Promise<PresentedSignature> {
+  if (order.route.prefix !== '') return signOutbound(options, call, received, order)
+  const unsigned = unsignedOutbound(options, call, received, order)
+  return presented(unsigned, await options.signer.signInBatch(unsigned))
+}
+
+interface UnsignedOutbound extends UnsignedMessage {
+  readonly request: SignableRequest
+}
+
+function unsignedOutbound(
+  { agent, random, signer }: Pick<OutboundOptions, 'agent' | 'random' | 'signer'>,
   call: OutboundCall,
   received: ReceivedRequest,
   { name, inner, route, isStreamed, delegation }: OutboundRequest,
-): PresentedSignature {
+): UnsignedOutbound {
   const headers: [string, string][] = [
     ...forwardedHeaders(received.head),
     ['countersign-to', receiverOf(agent, name)],
   ]
+  if (route.prefix === '') headers.push([...acceptsBatch])
   if (delegation !== null) headers.push(['authorization', `Bearer ${delegation}`])
   if (isStreamed) {
     headers.push([...streamedBody])
@@ -154,14 +186,17 @@ export function signOutbound(
   }
   const path = `${route.prefix}${inner}`
   const request = { method: received.head.method, path, authority: '', headers }
-  const prepared = prepareRequestSignature(request, {
+  const draft = {
     created: Math.floor(call.at / 1000),
-    keyId: agent.signer.keyId,
+    keyId: signer.keyId,
     nonce: toBase64Url(random(16)),
-  })
-  const signature = agent.signer.sign(utf8(prepared.base))
-  const fields = formatSignedRequestHeaders('caller', prepared.input, signature)
-  const signed = signedMessage('caller', prepared, signature)
-  made.add(signed)
-  return { signed, request: { ...request, headers: [...headers, ...fields] } }
+  }
+  const prepare: UnsignedMessage['prepare'] = (alg) =>
+    prepareRequestSignature(request, { ...draft, alg })
+  return { label: 'caller', request, prepare }
+}
+
+function presented({ request }: UnsignedOutbound, signed: SignedMessage): PresentedSignature {
+  const fields = formatSignedRequestHeaders('caller', inputOfBase(signed.base), signed.signature)
+  return { signed, request: { ...request, headers: [...request.headers, ...fields] } }
 }

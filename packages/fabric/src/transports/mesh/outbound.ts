@@ -1,4 +1,4 @@
-import { createExchangeId, loopbackHostnames, type SignedMessage } from '@countersign/protocol'
+import { createExchangeId, loopbackHostnames } from '@countersign/protocol'
 import type { ConnectionLimits } from '@countersign/protocol/tls'
 import { admitCaller } from '../../budgets/admission.ts'
 import type { BodyBudget } from '../../budgets/body-budget.ts'
@@ -45,11 +45,13 @@ import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
 import { type Listener, listen } from './inbound.ts'
 import { createLoopback } from './loopback-listener.ts'
+import type { MessageSigner } from './message-signer.ts'
 import { type OutboundRoute, receiverOf } from './outbound-answer.ts'
 import { OutboundCopies } from './outbound-copies.ts'
 import {
   type OutboundRequest,
   readOutbound,
+  signFirstOutbound,
   signOutbound,
   streamOfOutbound,
   uncheckedOutbound,
@@ -74,8 +76,7 @@ export interface OutboundOptions {
   /** Loopback only: any client that can reach this address acts as the agent. */
   readonly host: string
   readonly port: number
-  /** Collects every signature that is made here, so that it is not computed again. */
-  readonly made: WeakSet<SignedMessage>
+  readonly signer: MessageSigner
   readonly bodyBytesMax: number
   /** Until an answer begins, and until its end if it is not a stream. */
   readonly timeoutMs: number
@@ -191,7 +192,7 @@ async function carry(
     return replyTo(await refuse(options, call, fault), call, unnamed(received, fault))
   }
   const spoken = spokenBy(received, order.classified)
-  const signature = signOutbound(options, call, received, order)
+  const signature = await signFirstOutbound(options, call, received, order)
   const unchecked = uncheckedOutbound(call, received, order, signature)
   const admitted = await admit(options, unchecked)
   if (admitted instanceof Refusal) return replyTo(admitted, call, spoken)

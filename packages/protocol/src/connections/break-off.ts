@@ -4,11 +4,13 @@ import { setImmediate } from 'node:timers/promises'
 
 /**
  * Ends a response as one that is not whole: its connection, and over HTTP/2 its stream alone, by a
- * reset. `close` of Node with a code writes the end of the stream before the reset, so that a peer
- * would take what it has for the whole. Resolves when it is done. The owner of the stream has a
- * listener for errors.
+ * reset. `close` of Node with a code writes the end of a stream that does not wait for trailers
+ * before the reset, so that a peer would take what it has for the whole. Resolves when it is done.
+ * The owner of the stream has a listener for errors.
  */
-export async function breakOff(response: ServerResponse | Http2ServerResponse): Promise<void> {
+export async function breakOff(
+  response: ServerResponse | Pick<Http2ServerResponse, 'stream'>,
+): Promise<void> {
   if (!('stream' in response)) {
     response.destroy()
     return

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { giveBackGarbage } from '../lib/heap.ts'
 import { FairQueue } from './fair-queue.ts'
 
 test('clients take turns, and each keeps its order', () => {
@@ -23,4 +24,21 @@ test('no client has more than is left for others, and room comes back', () => {
   expect(queue.size).toBe(9)
   queue.take(9)
   expect(add('mallory', 20)).toBe(5)
+})
+
+test('what was taken is not kept, also where a client always has more', async () => {
+  const queue = new FairQueue<object>(Number.POSITIVE_INFINITY)
+  queue.push('busy', {})
+  const items: WeakRef<object>[] = []
+  for (let n = 0; n < 1_000; n++) {
+    const item = { n }
+    items.push(new WeakRef(item))
+    queue.push('busy', item)
+    queue.take(1)
+  }
+  // A weak reference holds what it points to until the turn that made it is over.
+  await new Promise((resolve) => setImmediate(resolve))
+  await giveBackGarbage()
+  expect(items.filter((item) => item.deref() !== undefined).length).toBeLessThan(200)
+  expect(queue.size).toBe(1)
 })

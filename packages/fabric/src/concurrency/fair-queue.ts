@@ -1,3 +1,6 @@
+/** Taken items that a share drops at once, so that dropping one costs little. */
+const takenMax = 64
+
 interface Share<Item> {
   readonly items: Item[]
   /** The next of them; those before it have left. */
@@ -40,6 +43,11 @@ export class FairQueue<Item> {
     for (const [client, share] of this.#shares) {
       if (taken.length >= max) break
       const item = share.items[share.at++]
+      // A share that is never empty would keep all that was ever in it.
+      if (share.at >= takenMax && share.at * 2 >= share.items.length) {
+        share.items.splice(0, share.at)
+        share.at = 0
+      }
       this.#shares.delete(client)
       if (share.at < share.items.length) this.#shares.set(client, share)
       if (item !== undefined) taken.push(item)

@@ -1,5 +1,5 @@
 import type { BodyShare } from '../budgets/body-budget.ts'
-import { streamTurns } from '../budgets/fair-turns.ts'
+import { nextTurn } from '../budgets/stream-turns.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { RejectedError } from '../lib/upstream-error.ts'
 import { type StreamEvent, uninspectedAnswer } from '../pipeline/delivery.ts'
@@ -30,7 +30,7 @@ export class FrameReader implements AsyncIterableIterator<StreamEvent, undefined
 
   async next(): Promise<IteratorResult<StreamEvent, undefined>> {
     for (;;) {
-      const turn = this.#hasEnded ? null : streamTurns.next(this)
+      const turn = this.#hasEnded ? null : nextTurn(this)
       if (turn !== null) await turn
       if (this.#hasEnded) break
       const frame = this.#left().take()

@@ -1,6 +1,6 @@
 import { EventBlocks, parseUtf8, utf8, visitEventFields } from '@countersign/protocol'
 import type { BodyShare } from '../../budgets/body-budget.ts'
-import { streamTurns } from '../../budgets/fair-turns.ts'
+import { nextTurn } from '../../budgets/stream-turns.ts'
 import { overLimit } from '../../lib/limits.ts'
 import { RejectedError, UpstreamError } from '../../lib/upstream-error.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
@@ -52,7 +52,7 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
   async next(): Promise<IteratorResult<StreamEvent, undefined>> {
     this.#count(this.#blocks.heldBytes)
     for (;;) {
-      const turn = streamTurns.next(this)
+      const turn = nextTurn(this)
       if (turn !== null) await turn
       if (this.#isDropped) throw droppedError(this.#share)
       const block = this.#blocks.next()

@@ -1,8 +1,8 @@
 import type { RouteReliability } from '@countersign/protocol'
 import type { Admission } from '../../budgets/admission.ts'
 import type { BodyShare } from '../../budgets/body-budget.ts'
-import { streamTurns } from '../../budgets/fair-turns.ts'
 import type { OpenStreams } from '../../budgets/open-streams.ts'
+import { nextTurn } from '../../budgets/stream-turns.ts'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
@@ -150,7 +150,7 @@ export class ArrivingFrames implements RequestFrames {
   async #read(): Promise<Frame | null | Refusal> {
     for (;;) {
       // A hundred thousand frames can come in one piece, and each costs more than its bytes.
-      const turn = streamTurns.next(this)
+      const turn = nextTurn(this)
       if (turn !== null) await turn
       const frame = this.#hasEnded ? null : this.#cutter.take()
       if (frame !== null || this.#hasEnded) return this.#bounded(frame)

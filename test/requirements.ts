@@ -513,6 +513,12 @@ export const REQUIREMENTS = {
     on: fabric,
     attacks: ['slow-tile-server'],
   },
+  'record:sound-backup': {
+    promise:
+      'A backup or restore waits for no special file, follows no link, reads no more than was copied, and hides no loss that the operator can show.',
+    on: fabric,
+    attacks: ['changed-backup', 'named-pipe'],
+  },
   'record:append-only': {
     promise: 'Every later checkpoint is provably an extension of every earlier one.',
     on: fabric,

@@ -27,6 +27,11 @@ export interface LogFile {
 /** Bytes of a SHA-256 in the sums of the detail bundles. */
 const sumBytes = 32
 
+/** The length of the sums of a log of `size` entries. */
+export function sumsLength(size: number): number {
+  return Math.ceil(size / tileWidth) * sumBytes
+}
+
 /** Every file of the log of `size` entries: the partial ones first, which a publisher removes. */
 export function* filesOfLog(size: number): Generator<LogFile> {
   const kinds: TileKind[] = ['entries', 'detail']
@@ -79,7 +84,7 @@ export async function copyLog(
   size: number,
   known: KnownPart,
 ): Promise<CopiedLogFiles> {
-  const sums = new Uint8Array(Math.ceil(size / tileWidth) * sumBytes)
+  const sums = new Uint8Array(sumsLength(size))
   let batch: Resource[] = []
   let bytes = 0
   let copied = 0
@@ -151,7 +156,7 @@ export async function deriveLog(
   resources: ResourceStore,
   { size, root, sums, from }: DerivedFrom,
 ): Promise<void> {
-  if (sums.length !== Math.ceil(size / tileWidth) * sumBytes) {
+  if (sums.length !== sumsLength(size)) {
     throw new LedgerDamage('the sums of the details are of another size')
   }
   const tree = await Tree.restore(from, (level, tile, width) =>

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { type Dirent } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { systemFiles } from '../lib/durable-file.ts'
-import { makeFolder } from '../lib/named-path.ts'
+import { type DurableFile, systemFiles } from '../lib/durable-file.ts'
+import { makeFolder, UnusableFile } from '../lib/named-path.ts'
 import type { CopiedFile } from './backup-document.ts'
 
 /** Bounds the memory of a copy. */
@@ -13,19 +13,28 @@ const chunkBytes = 1024 * 1024
 export type FileSum = Omit<CopiedFile, 'path'>
 
 /**
- * Copies one file, for this user alone, and syncs it; the folder is made. Null where `from` does
- * not exist. Without `to`, it only reads.
+ * Copies one file as long as it is now, for this user alone, and syncs it; the folder is made. Null
+ * where `from` does not exist. Without `to`, it only reads. A file that is longer than `bytesMax`
+ * is read no further, and has another sum.
  */
-export async function copyFile(from: string, to: string | null): Promise<FileSum | null> {
+export async function copyFile(
+  from: string,
+  to: string | null,
+  bytesMax = Number.POSITIVE_INFINITY,
+): Promise<FileSum | null> {
   const source = await systemFiles.open(from, 'read')
   if (source === null) return null
-  if (to !== null) makeFolder(dirname(to))
-  const target = to === null ? null : await systemFiles.open(to, 'create')
+  let target: DurableFile | null = null
   try {
+    if (to !== null) {
+      makeFolder(dirname(to))
+      target = await systemFiles.open(to, 'create')
+    }
+    const size = Math.min(await source.size(), bytesMax + 1)
     const sum = createHash('sha256')
     let bytes = 0
-    for (;;) {
-      const chunk = await source.read(bytes, chunkBytes)
+    while (bytes < size) {
+      const chunk = await source.read(bytes, Math.min(chunkBytes, size - bytes))
       if (chunk.length === 0) break
       sum.update(chunk)
       await target?.write(bytes, chunk)
@@ -79,12 +88,19 @@ export async function replaceSynced(path: string, bytes: Uint8Array): Promise<vo
 /** Folders within folders that a walk enters; a fabric makes four. */
 const depthMax = 16
 
-/** Every file at a path or below it, relative to it; empty where there is none. */
+/**
+ * Every file at a path or below it, relative to it; empty where there is none. Rejects with
+ * UnusableFile for a link or a special file: a backup without it would look whole.
+ */
 export async function filesBelow(root: string, depth = 0): Promise<readonly string[]> {
   if (depth > depthMax) throw new Error(`${root} is too deep`)
   const found: string[] = []
   for (const each of await entriesOf(root)) {
     if (each.isFile()) found.push(each.name)
+    else if (!each.isDirectory()) {
+      const what = `${join(root, each.name)} is a link or a special file, and not a file`
+      throw new UnusableFile(what, 'put the file itself in its place')
+    }
     if (!each.isDirectory()) continue
     for (const below of await filesBelow(join(root, each.name), depth + 1)) {
       found.push(`${each.name}/${below}`)

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { request } from 'node:https'
 import { join } from 'node:path'
 import { ArrivingBytes, type ReadLogTile, tileWidth } from '@countersign/protocol'
-import { readNamed } from '../lib/named-path.ts'
+import { readInFolder } from '../lib/named-path.ts'
 import { Failure } from './failure.ts'
 
 /** The public resources of a log: a folder, or the address of `/log/`. */
@@ -34,14 +34,14 @@ export function findLogSource(
 
 function openLogFolder(folder: string): LogSource {
   return {
-    readCheckpoint: async () => readNamed(join(folder, 'checkpoint'), checkpointBytesMax),
+    readCheckpoint: async () => readInFolder(join(folder, 'checkpoint'), checkpointBytesMax),
     async readTile(path, bytes) {
       const partial = path.indexOf('.p/')
       const file = join(folder, path)
       const isThere = statSync(file, { throwIfNoEntry: false }) !== undefined
-      if (partial < 0 || isThere) return readNamed(file, bytes)
+      if (partial < 0 || isThere) return readInFolder(file, bytes)
       // A copy of the log may hold only the full tile that took the place of this one.
-      return readNamed(join(folder, path.slice(0, partial)), fullTileBytes).subarray(0, bytes)
+      return readInFolder(join(folder, path.slice(0, partial)), fullTileBytes).subarray(0, bytes)
     },
   }
 }

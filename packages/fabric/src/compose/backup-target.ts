@@ -1,4 +1,5 @@
-import { readdir, readFile, rm, stat } from 'node:fs/promises'
+import { lstatSync } from 'node:fs'
+import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { utf8 } from '@countersign/protocol'
 import { lockFile, type Unlock } from '../adapters/file/file-lock.ts'
@@ -20,12 +21,14 @@ import {
   writeSynced,
 } from '../backup/plain-files.ts'
 import { tilePath } from '../ledger/tiles.ts'
-import { systemFiles } from '../lib/durable-file.ts'
+import { readWhole, systemFiles } from '../lib/durable-file.ts'
 import { makeFolder, UnusableFile } from '../lib/named-path.ts'
 
 /** In a folder whose first backup is not complete. */
 const unfinishedFile = 'unfinished'
 const lockName = 'lock'
+/** As many files as a backup may list, with the longest paths. */
+const documentBytesMax = 128 * 1024 * 1024
 
 /** The folder of the tiles of a log, in the target. */
 export function copiedLogFolder(target: string, slot: string): string {
@@ -49,11 +52,14 @@ export function sumsPath(id: string, slot: string): string {
 }
 
 export async function readBackup(folder: string): Promise<BackupDocument | null> {
-  const text = await readFile(join(folder, BACKUP_FILE), 'utf8').catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
-    throw error
-  })
-  return text === null ? null : parseBackup(text)
+  const path = join(folder, BACKUP_FILE)
+  const file = await systemFiles.open(path, 'read')
+  if (file === null) return null
+  try {
+    return parseBackup(Buffer.from(await readWhole(file, path, documentBytesMax)).toString())
+  } finally {
+    await file.close()
+  }
 }
 
 /**
@@ -86,6 +92,7 @@ export class BackupTarget {
       const next = 'name an empty folder, or one that an earlier backup of this fabric has made'
       throw new UnusableFile(`${folder} is not empty, and is not a backup`, next)
     }
+    for (const each of ['log', 'log/ledger', 'keys']) assertNoLink(join(folder, each))
     const unlock = lockFile(join(folder, lockName), 'the folder of the backup')
     try {
       const former = await readBackup(folder)
@@ -210,6 +217,14 @@ export class BackupTarget {
   close(): void {
     this.#unlock()
   }
+}
+
+/** A run removes and writes files below it. */
+function assertNoLink(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (found === undefined || found.isDirectory()) return
+  const next = 'name an empty folder, and keep this one as it is'
+  throw new UnusableFile(`${path} is not a folder, or a link to one`, next)
 }
 
 function* partialsOf(size: number) {

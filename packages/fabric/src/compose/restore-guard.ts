@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import {
   type CheckpointComparison,
   compareCheckpoints,
@@ -12,10 +11,11 @@ import { BackupDamage, type BackupDocument, type CopiedLog } from '../backup/bac
 import type { Config } from '../config/config.ts'
 import { findPublicResource } from '../ledger/resources.ts'
 import type { Clock } from '../lib/clock.ts'
-import { type DurableFile, systemFiles } from '../lib/durable-file.ts'
+import { systemFiles } from '../lib/durable-file.ts'
 import { UnusableFile } from '../lib/named-path.ts'
 import { copiedLogFolder, logFolder } from './backup-target.ts'
 import { slotFolders } from './log-slot.ts'
+import { readLogCheckpoint } from './restore-source.ts'
 
 /** A checkpoint or receipt, and the name under which the operator knows it. */
 export interface ShownCheckpoint {
@@ -118,32 +118,18 @@ async function missingBy(
 
 async function compare(
   { folder, backup, trust }: GuardOptions,
-  { slot }: CopiedLog,
+  log: CopiedLog,
   bytes: Uint8Array,
 ): Promise<CheckpointComparison> {
-  const { resources } = logFolder(copiedLogFolder(folder, slot))
-  const path = join(folder, 'log', backup.id, 'ledger', slot, 'log', 'checkpoint')
-  const own = await systemFiles.open(path, 'read')
-  if (own === null) throw new BackupDamage(`the checkpoint of slot ${slot} is missing`)
-  const note = await readAndClose(own)
+  const { resources } = logFolder(copiedLogFolder(folder, log.slot))
+  const own = await readLogCheckpoint({ folder, backup }, log, trust)
   const readTile: ReadLogTile = async (tile) => {
     const found = await findPublicResource(resources, tile)
-    if (found === null) throw new BackupDamage(`${tile} of slot ${slot} is missing`)
+    if (found === null) throw new BackupDamage(`${tile} of slot ${log.slot} is missing`)
     return found
   }
-  return compareCheckpoints(bytes, note, trust, readTile)
+  return compareCheckpoints(bytes, own, trust, readTile)
 }
-
-async function readAndClose(file: DurableFile): Promise<Uint8Array> {
-  try {
-    return await file.read(0, checkpointBytesMax)
-  } finally {
-    await file.close()
-  }
-}
-
-/** A checkpoint with every signature that a verifier accepts is far below. */
-const checkpointBytesMax = 65_536
 
 /** The head store may have outlived the log; what it promised is not given up by an option. */
 async function assertNotBehindHead(options: GuardOptions, log: CopiedLog): Promise<void> {

@@ -1,3 +1,4 @@
+import { lstatSync } from 'node:fs'
 import { readdir, rm, rmdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import {
@@ -6,7 +7,6 @@ import {
   parseUtf8,
   readSignedCheckpoint,
   type Trust,
-  toBase64,
   trustFingerprint,
   utf8,
 } from '@countersign/protocol'
@@ -19,15 +19,16 @@ import {
   type CopiedFile,
   type CopiedLog,
 } from '../backup/backup-document.ts'
-import { isRestorable } from '../backup/folder-kinds.ts'
-import { copyLog, deriveLog, nothingKnown } from '../backup/log-files.ts'
-import { copyFile, readCopied, syncFolders, writeSynced } from '../backup/plain-files.ts'
+import { DATA_FOLDER_KINDS, isRestorable, kindOf } from '../backup/folder-kinds.ts'
+import { copyLog, deriveLog, nothingKnown, sumsLength } from '../backup/log-files.ts'
+import { copyFile, syncFolders, writeSynced } from '../backup/plain-files.ts'
 import type { StoredHead } from '../ledger/store.ts'
 import { systemFiles } from '../lib/durable-file.ts'
 import { isInside, makeFolder, UnusableFile } from '../lib/named-path.ts'
 import { copiedLogFolder, logFolder, readBackup, sumsPath } from './backup-target.ts'
 import { slotFolders } from './log-slot.ts'
 import { findNewest, type RestoredSlot, type RestoreRequest } from './restore-guard.ts'
+import { ofSet, readListed, readLogCheckpoint } from './restore-source.ts'
 import { formatRestored, RESTORED_FILE } from './restored-log.ts'
 
 export interface RestoreReport extends Pick<BackupDocument, 'id' | 'at' | 'state'> {
@@ -50,18 +51,22 @@ export async function restoreBackup(request: RestoreRequest): Promise<RestoreRep
     throw new UnusableFile(`${folder} has no ${BACKUP_FILE}, so it is not a whole backup`, next)
   }
   await assertPlace(folder, dataDir)
-  const trust = parseTrust(parseUtf8(await readListed(folder, backup, ofSet(backup, 'trust.json'))))
+  const text = await readListed({ folder, backup }, ofSet(backup, 'trust.json'), trustBytesMax)
+  const trust = parseTrust(parseUtf8(text))
   onStep('Comparing the backup with what is known to be newest')
   const slots = await findNewest({ ...request, backup, trust })
   const staging = `${dataDir}.restoring`
   makeFolder(staging)
+  assertOwn(staging)
   const unlock = lockFile(join(staging, stagingLock), 'the folder of another restore')
   try {
-    for (const name of await readdir(staging)) {
-      if (name !== stagingLock) await rm(join(staging, name), { recursive: true, force: true })
+    for (const name of await leftOf(staging)) {
+      await rm(join(staging, name), { recursive: true, force: true })
     }
     await fill(staging, { request, backup, trust, slots })
-    await rm(join(staging, stagingLock))
+    for (const name of [stagingLock, `${stagingLock}-journal`]) {
+      await rm(join(staging, name), { force: true })
+    }
     await takePlace(staging, dataDir)
   } finally {
     unlock()
@@ -71,6 +76,26 @@ export async function restoreBackup(request: RestoreRequest): Promise<RestoreRep
 }
 
 const stagingLock = 'restore.lock'
+/** As `countersign verify` accepts one. */
+const trustBytesMax = 1024 * 1024
+
+/** The keys are copied into it, and it takes the place of the data folder. */
+function assertOwn(staging: string): void {
+  const found = lstatSync(staging)
+  const isOwn = found.uid === (process.getuid?.() ?? found.uid) && (found.mode & 0o022) === 0
+  if (found.isDirectory() && isOwn) return
+  const next = 'move it away, or name another --data'
+  throw new UnusableFile(`${staging} is a link, or another user can write to it`, next)
+}
+
+/** Everything that a restore before has left there. */
+async function leftOf(staging: string): Promise<readonly string[]> {
+  const names = (await readdir(staging)).filter((name) => !name.startsWith(stagingLock))
+  const strange = names.find((name) => kindOf(DATA_FOLDER_KINDS, name) === null)
+  if (strange === undefined) return names
+  const next = 'move that folder away, or name another --data'
+  throw new UnusableFile(`${join(staging, strange)} is not of a restore`, next)
+}
 
 async function assertPlace(folder: string, dataDir: string): Promise<void> {
   if (isInside(folder, dataDir) || isInside(dataDir, folder)) {
@@ -123,7 +148,7 @@ async function restoreFile(staging: string, { folder, backup, file }: Listed): P
     throw new BackupDamage(`${file.path} is not a file of this backup`)
   }
   const to = isSum ? null : join(staging, path)
-  const found = await copyFile(join(folder, file.path), to)
+  const found = await copyFile(join(folder, file.path), to, file.bytes)
   if (found === null) throw new BackupDamage(`${file.path} is missing`)
   if (found.bytes === file.bytes && found.sha256 === file.sha256) return
   throw new BackupDamage(`${file.path} is not what was backed up`)
@@ -141,14 +166,11 @@ async function restoreLog(
   staging: string,
   { folder, backup, log, trust }: RestoredLog,
 ): Promise<string> {
-  const { slot, size, origin } = log
-  const note = await readListed(folder, backup, ofSet(backup, `ledger/${slot}/log/checkpoint`))
-  const checkpoint = await readSignedCheckpoint(note, trust)
-  const { root } = checkpoint
-  if (checkpoint.origin !== origin || checkpoint.size !== size || toBase64(root) !== log.root) {
-    throw new BackupDamage(`the checkpoint of slot ${slot} is not the one of the backup`)
-  }
-  const sums = await readListed(folder, backup, sumsPath(backup.id, slot))
+  const { slot, size } = log
+  const note = await readLogCheckpoint({ folder, backup }, log, trust)
+  const { root } = await readSignedCheckpoint(note, trust)
+  const path = sumsPath(backup.id, slot)
+  const sums = await readListed({ folder, backup }, path, sumsLength(size))
   const from = logFolder(copiedLogFolder(folder, slot))
   const to = logFolder(join(staging, 'ledger', slot, 'log'))
   const copied = await copyLog(from, to, size, nothingKnown)
@@ -157,21 +179,6 @@ async function restoreLog(
   }
   await deriveLog(to.resources, { size, root, sums, from: 0 })
   return parseUtf8(note)
-}
-
-function ofSet({ id }: BackupDocument, path: string): string {
-  return `log/${id}/${path}`
-}
-
-async function readListed(
-  folder: string,
-  { files }: BackupDocument,
-  path: string,
-): Promise<Uint8Array> {
-  const listed = files.find((file) => file.path === path)
-  const bytes = listed === undefined ? null : await readCopied(join(folder, path), listed)
-  if (bytes === null) throw new BackupDamage(`${path} is not what was backed up`)
-  return bytes
 }
 
 /** The store of heads of a slot may be apart from its log, and have an older head. */

@@ -1,15 +1,16 @@
-import { readFile, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Config } from '../config/config.ts'
 import type { EntryFeed } from '../ledger/entry-feed.ts'
-import { systemFiles } from '../lib/durable-file.ts'
+import { type DurableFile, readWhole, systemFiles } from '../lib/durable-file.ts'
 import { appendLifecycle } from './lifecycle.ts'
 import { slotFolders } from './log-slot.ts'
 import type { Environment } from './stores.ts'
 
 /** In the folder of a log that was restored, until its first start has recorded it. */
 export const RESTORED_FILE = 'restored.json'
+const restoredBytesMax = 4_096
 
 const restoredSchema = z.strictObject({
   v: z.literal(1),
@@ -40,11 +41,9 @@ export async function recordRestored(
 ): Promise<void> {
   const { directory } = slotFolders(environment.config, feed.slot)
   const path = join(directory, RESTORED_FILE)
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
-    throw error
-  })
-  if (text === null) return
+  const file = await systemFiles.open(path, 'read')
+  if (file === null) return
+  const text = await readText(file, path)
   const { backupAt, restoredAt, size, missing } = parseRestored(path, text)
   const facts = {
     ...{ event: 'log-restored', 'log.size': size, 'entries-lost': missing ?? 'unknown' },
@@ -53,6 +52,14 @@ export async function recordRestored(
   await appendLifecycle(environment, feed, { facts, purpose: null })
   await rm(path)
   await systemFiles.syncDirectory(directory)
+}
+
+async function readText(file: DurableFile, path: string): Promise<string> {
+  try {
+    return Buffer.from(await readWhole(file, path, restoredBytesMax)).toString()
+  } finally {
+    await file.close()
+  }
 }
 
 function parseRestored(path: string, text: string): RestoredLog {

@@ -1,9 +1,19 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { LossyDisk } from '../../../../tools/crash/lossy-files.ts'
-import { blockingFiles, type FileLayer, systemFiles } from './durable-file.ts'
+import {
+  blockingFiles,
+  cachedFiles,
+  type DurableFile,
+  type FileLayer,
+  readWhole,
+  systemFiles,
+} from './durable-file.ts'
+import { UnusableFile } from './named-path.ts'
 
 const made: string[] = []
 
@@ -73,3 +83,44 @@ for (const [name, open] of layers) {
     })
   })
 }
+
+test('what is not a file is neither waited for nor followed, and stays as it is', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'countersign-files-'))
+  made.push(root)
+  const at = (name: string) => join(root, name)
+  await writeFile(at('precious'), 'of another user')
+  await symlink(at('precious'), at('link'))
+  await symlink(at('nowhere'), at('dangling'))
+  await mkdir(at('folder'))
+  execFileSync('mkfifo', [at('pipe')])
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(at('socket'), resolve))
+  const paths = [...['link', 'dangling', 'folder', 'pipe', 'socket'].map(at), '/dev/zero']
+  for (const files of [systemFiles, cachedFiles, blockingFiles]) {
+    for (const path of paths) {
+      // A blocked open would end with its other end alone.
+      for (const open of [
+        () => files.open(path, 'create'),
+        () => files.open(path, 'read'),
+        () => files.open(path, 'update'),
+      ]) {
+        await expect(open(), path).rejects.toThrow(UnusableFile)
+      }
+    }
+    await expect(files.syncDirectory(at('pipe'))).rejects.toThrow('ENOTDIR')
+  }
+  server.close()
+  expect(await readFile(at('precious'), 'utf8')).toBe('of another user')
+  expect(await systemFiles.open(at('nowhere'), 'read')).toBeNull()
+})
+
+test('a file that is longer than any of its kind is not read', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'countersign-files-'))
+  made.push(root)
+  const path = join(root, 'sparse')
+  await writeFile(path, '')
+  await truncate(path, 2 ** 40)
+  const file = (await systemFiles.open(path, 'read')) as DurableFile
+  await expect(readWhole(file, path, 1_024)).rejects.toThrow(`${path} is longer than 1024 bytes`)
+  await file.close()
+})

@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import { promisify } from 'node:util'
 import { systemClock } from './clock.ts'
+import { UnusableFile } from './named-path.ts'
 
 /** An open file. Every method rejects on an error of the system, and nothing is ever retried. */
 export interface DurableFile {
@@ -20,7 +21,11 @@ export interface DurableFile {
  * come back, or be gone, after a power loss until `syncDirectory` of its directory resolves.
  */
 export interface FileLayer {
-  /** `create` makes or empties the file; the other two give null where there is none. */
+  /**
+   * `create` makes or empties the file; the other two give null where there is none. Rejects with
+   * UnusableFile for a link, a named pipe and everything else that is not a file, and waits for
+   * none of them.
+   */
   open(path: string, mode: 'create'): Promise<DurableFile>
   open(path: string, mode: 'read' | 'update'): Promise<DurableFile | null>
   rename(from: string, to: string): Promise<void>
@@ -42,7 +47,7 @@ interface SystemCalls {
   readonly write: Transfer
   readonly fdatasync: (descriptor: number) => Promise<void>
   readonly fsync: (descriptor: number) => Promise<void>
-  readonly fstat: (descriptor: number) => Promise<{ readonly size: number }>
+  readonly fstat: (descriptor: number) => Promise<{ readonly size: number; isFile(): boolean }>
   readonly close: (descriptor: number) => Promise<void>
   readonly rename: (from: string, to: string) => Promise<void>
   readonly unlink: (path: string) => Promise<void>
@@ -145,21 +150,54 @@ class SystemFile implements DurableFile {
   }
 }
 
+/** A named pipe would be waited for without end, and a link leads to a file of another's choice. */
+const plain = fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK
+
 const flags = {
-  create: fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_TRUNC,
-  read: fs.constants.O_RDONLY,
-  update: fs.constants.O_RDWR,
+  create: fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_TRUNC | plain,
+  read: fs.constants.O_RDONLY | plain,
+  update: fs.constants.O_RDWR | plain,
 } as const
+
+/** A link, a folder or a named pipe that no process reads, and a socket. */
+const notOpened: ReadonlySet<unknown> = new Set(['ELOOP', 'EISDIR', 'ENXIO'])
+
+function notOneFile(path: string, options: ErrorOptions = {}): UnusableFile {
+  const next = 'move it away, and put a file in its place'
+  return new UnusableFile(`${path} is a link or a special file, and not a file`, next, options)
+}
+
+async function assertFile(call: SystemCalls, descriptor: number, path: string): Promise<void> {
+  try {
+    if (!(await call.fstat(descriptor)).isFile()) throw notOneFile(path)
+  } catch (error) {
+    await call.close(descriptor)
+    throw error
+  }
+}
+
+/** All of a file. Rejects with UnusableFile, before it reads any of it, beyond `bytesMax`. */
+export async function readWhole(
+  file: Pick<DurableFile, 'read' | 'size'>,
+  path: string,
+  bytesMax: number,
+): Promise<Uint8Array> {
+  const size = await file.size()
+  if (size <= bytesMax) return file.read(0, size)
+  throw new UnusableFile(`${path} is longer than ${bytesMax} bytes`, 'put back a copy of it')
+}
 
 function createFileLayer(call: SystemCalls): FileLayer {
   function open(path: string, mode: 'create'): Promise<DurableFile>
   function open(path: string, mode: 'read' | 'update'): Promise<DurableFile | null>
   async function open(path: string, mode: keyof typeof flags): Promise<DurableFile | null> {
     try {
-      return new SystemFile(call, await call.open(path, flags[mode], fileMode))
+      const descriptor = await call.open(path, flags[mode], fileMode)
+      await assertFile(call, descriptor, path)
+      return new SystemFile(call, descriptor)
     } catch (error) {
       if (mode !== 'create' && isAbsence(error)) return null
-      throw error
+      throw notOpened.has(codeOf(error)) ? notOneFile(path, { cause: error }) : error
     }
   }
 
@@ -196,7 +234,7 @@ function createFileLayer(call: SystemCalls): FileLayer {
     },
 
     async syncDirectory(path) {
-      const descriptor = await call.open(path, fs.constants.O_RDONLY)
+      const descriptor = await call.open(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
       try {
         await call.fsync(descriptor)
       } finally {
@@ -250,6 +288,7 @@ function readingInPlace(): SystemCalls {
         () => blocking.read(...args),
         () => threadPool.read(...args),
       ),
+    fstat: blocking.fstat,
     close: blocking.close,
   }
 }

@@ -1,5 +1,6 @@
 import {
   closeSync,
+  constants,
   mkdirSync,
   openSync,
   readSync,
@@ -109,8 +110,17 @@ function realPath(path: string): string {
  * device without end. Throws `UnusableFile` for a longer one; errors of the system carry the path.
  */
 export function readNamed(path: string, bytesMax: number): Uint8Array {
+  return readBounded(path, bytesMax, constants.O_RDONLY)
+}
+
+/** The same for a file of a folder that the user named: a pipe in its place is not waited for. */
+export function readInFolder(path: string, bytesMax: number): Uint8Array {
+  return readBounded(path, bytesMax, constants.O_RDONLY | constants.O_NONBLOCK)
+}
+
+function readBounded(path: string, bytesMax: number, flags: number): Uint8Array {
   try {
-    const descriptor = openSync(path, 'r')
+    const descriptor = openSync(path, flags)
     try {
       return readAll(path, descriptor, bytesMax)
     } finally {

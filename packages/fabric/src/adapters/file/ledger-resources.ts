@@ -1,8 +1,11 @@
 import type { Resource, ResourceStore } from '../../ledger/store.ts'
-import type { FileLayer } from '../../lib/durable-file.ts'
+import { type FileLayer, readWhole } from '../../lib/durable-file.ts'
 
 /** Half of libuv's four threads: the write-ahead log must never queue behind tiles. */
 const writesAtOnce = 2
+
+/** 256 details of the largest size, and their table. */
+const fileBytesMax = 160 * 1024 * 1024
 
 /** Whole files below one directory, which a static file server may serve where they are public. */
 export class FileResourceStore implements ResourceStore {
@@ -24,7 +27,7 @@ export class FileResourceStore implements ResourceStore {
     const file = await this.#files.open(this.#resolve(path), 'read')
     if (file === null) return null
     try {
-      return await file.read(0, await file.size())
+      return await readWhole(file, path, fileBytesMax)
     } finally {
       await file.close()
     }

@@ -1,5 +1,8 @@
 import type { SubjectStore } from '../../ledger/store.ts'
-import type { DurableFile, FileLayer } from '../../lib/durable-file.ts'
+import { type DurableFile, type FileLayer, readWhole } from '../../lib/durable-file.ts'
+
+/** As many principals as a log may name fit, with names of 2 KiB. */
+const fileBytesMax = 512 * 1024 * 1024
 
 /** `subjects`, next to the head. One caller at a time. */
 export class FileSubjectStore implements SubjectStore {
@@ -14,7 +17,7 @@ export class FileSubjectStore implements SubjectStore {
 
   async read(): Promise<Uint8Array | null> {
     this.#file ??= await this.#files.open(this.#path, 'update')
-    return this.#file === null ? null : this.#file.read(0, await this.#file.size())
+    return this.#file === null ? null : readWhole(this.#file, this.#path, fileBytesMax)
   }
 
   async write(position: number, bytes: Uint8Array): Promise<void> {

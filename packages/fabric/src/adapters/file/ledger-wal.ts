@@ -1,6 +1,6 @@
 import type { WalRecord, WriteAheadLog } from '../../ledger/store.ts'
 import { crc32c } from '../../lib/crc32c.ts'
-import type { DurableFile, FileLayer } from '../../lib/durable-file.ts'
+import { type DurableFile, type FileLayer, readWhole } from '../../lib/durable-file.ts'
 
 /** `magic(4) ‖ uint32 length of body ‖ uint64 first index ‖ body ‖ CRC-32C(4)` of all before it. */
 const magic = Buffer.from('CSWR')
@@ -16,6 +16,8 @@ const segmentBytesMax = 16 * 1024 * 1024
  */
 const extentBytes = 256 * 1024
 const zeros = Buffer.alloc(extentBytes)
+/** The last record of a segment begins below `segmentBytesMax`. */
+const fileBytesMax = segmentBytesMax + headBytes + bodyBytesMax + trailerBytes + extentBytes
 /** A crash during a rewrite leaves a file of such a name, until the next reset. */
 const temporary = '.new'
 
@@ -209,7 +211,7 @@ async function readFile(files: FileLayer, path: string): Promise<Buffer> {
   const file = await files.open(path, 'read')
   if (file === null) throw new WalDamage('a segment of the write-ahead log vanished')
   try {
-    const bytes = await file.read(0, await file.size())
+    const bytes = await readWhole(file, path, fileBytesMax)
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   } finally {
     await file.close()

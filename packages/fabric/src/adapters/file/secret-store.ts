@@ -1,6 +1,6 @@
 import { dirname } from 'node:path'
 import { Serializer } from '../../concurrency/serializer.ts'
-import { type FileLayer, systemFiles } from '../../lib/durable-file.ts'
+import { type FileLayer, readWhole, systemFiles } from '../../lib/durable-file.ts'
 import type { Random } from '../../lib/random.ts'
 import type { SecretStore } from '../../secrets/secret-store.ts'
 import {
@@ -67,6 +67,9 @@ export function inspectFileSecrets(
 export function isSecretFile(name: string): boolean {
   return name === indexFile || name.endsWith(secretEnding)
 }
+
+/** Of the index, the largest file: some 100 bytes for each secret. */
+const fileBytesMax = 64 * 1024 * 1024
 
 class FileSecretStore implements SecretStore {
   readonly #dir: string
@@ -284,10 +287,11 @@ class FileSecretStore implements SecretStore {
   }
 
   async #read(fileName: string): Promise<Uint8Array | null> {
-    const file = await this.#files.open(this.#path(fileName), 'read')
+    const path = this.#path(fileName)
+    const file = await this.#files.open(path, 'read')
     if (file === null) return null
     try {
-      return new Uint8Array(await file.read(0, await file.size()))
+      return new Uint8Array(await readWhole(file, path, fileBytesMax))
     } finally {
       await file.close()
     }

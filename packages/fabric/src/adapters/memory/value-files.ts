@@ -10,7 +10,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../lib/clock.ts'
-import { makeFolder, readNamed } from '../../lib/named-path.ts'
+import { makeFolder, readInFolder } from '../../lib/named-path.ts'
 import {
   encodeHeader,
   encodeRecord,
@@ -108,7 +108,7 @@ function readAll(options: ValueFilesOptions, names: readonly string[]): Found | 
   try {
     for (const name of names) {
       const path = join(dir, name)
-      const bytes = readNamed(path, bytesLeft)
+      const bytes = readInFolder(path, bytesLeft)
       bytesLeft -= bytes.length
       const file = readValueFile(bytes, { bootId, inode: inodeOf(path) })
       lostAt = Math.max(lostAt, file.lostAt)

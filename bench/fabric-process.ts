@@ -30,7 +30,6 @@ const without: Readonly<Record<string, (deps: PipelineDeps) => PipelineDeps>> = 
       Promise.resolve({ exchange, kind, index: 0, leafHash: new Uint8Array(32) }),
   }),
   redaction: (deps) => ({ ...deps, redactor: { redact: (body) => ({ body, findings: [] }) } }),
-  detection: (deps) => ({ ...deps, detection: { observe: () => [] } }),
   'rate-limit': (deps) => ({
     ...deps,
     authorization: {

@@ -29,7 +29,7 @@ export function measureControls(dir: string, { seconds }: Options): Promise<read
   return withReceiver(seconds, async (bench) => {
     const rows: Row[] = []
     const full = await saturateFabric(bench, { dir: join(dir, 'controls-all'), without: 'nothing' })
-    for (const control of ['ledger', 'redaction', 'rate-limit', 'detection']) {
+    for (const control of ['ledger', 'redaction', 'rate-limit']) {
       const own = join(dir, `controls-${control}`)
       const { cpuUs, perSecond } = await saturateFabric(bench, { dir: own, without: control })
       rows.push(

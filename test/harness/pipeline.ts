@@ -114,7 +114,6 @@ export class PipelineWorld {
             ? { body, findings: [] }
             : { body: utf8(parseUtf8(body).replace(/4\d+/, '[CARD]')), findings: [] },
       },
-      detection: { observe: () => [] },
       trustDomain: 'a.test',
       standing: {
         onChange: (listener) => {

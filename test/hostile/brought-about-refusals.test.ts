@@ -173,7 +173,9 @@ async function frameByRecord(world: World, code: string): Promise<void> {
   await world.agent(evil, ['open'])
   await world.admin('agent.quarantine', { name: evil, reason: 'told to' })
   const asked = { caller: agentId(victim.name), receiver: evil, protocol: 'mcp', code }
-  const facts = code === 'NOT_PERMITTED' ? { ...asked, ...UNDECIDED } : asked
+  // A connector states that its directory has the receiver as cut off.
+  const denied = { ...asked, ...UNDECIDED, 'private.by-others': true }
+  const facts = code === 'NOT_PERMITTED' ? denied : asked
   const batches = Array.from({ length: askedAgain }, () => [meshEntry({ kind: 'refusal', facts })])
   const answers = await recordInTurn(world, batches, victim.name)
   expect(answers.map(({ status }) => status)).toEqual(batches.map(() => 200))

@@ -19,6 +19,8 @@ export const DATA_FOLDER_KINDS: Kinds = [
   // The next start writes the policies from the state.
   [/^policies(\.mirror\.json|\.lock(-journal)?)?$/, 'left'],
   [/^(used-values|backup|demo-done)$/, 'left'],
+  // The next start makes it from the log.
+  [/^consumers$/, 'left'],
   [/^(leases|records)\.db$/, 'left'],
   [/^(state|leases|records)\.db-(wal|shm|journal)$/, 'left'],
   [/^fabric(-[a-z0-9-]+)?\.json$/, 'left'],

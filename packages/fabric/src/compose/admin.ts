@@ -5,6 +5,7 @@ import type { Approvals } from '../approvals/approvals.ts'
 import type { Detection } from '../detection/detector.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import { principalOfRecord } from '../identity/principals.ts'
+import type { LogConsumer } from '../ledger/log-consumer.ts'
 import { subjectName } from '../ledger/named-subjects.ts'
 import type { OtherSlots } from '../ledger/other-slots.ts'
 import { refusalOfBusy } from '../ledger/refusals.ts'
@@ -24,6 +25,8 @@ export interface AdminOptions {
   readonly stores: Stores
   readonly environment: Environment
   readonly detection: Detection
+  /** Of the log of this process. */
+  readonly consumers: readonly LogConsumer[]
   readonly routes: StoredRoutes
   readonly approvals: Approvals
   readonly others: OtherSlots
@@ -203,6 +206,7 @@ const deadLettersMax = 200
 async function status({
   stores,
   environment,
+  consumers,
   version,
   origin,
 }: AdminOptions): Promise<FabricStatus> {
@@ -214,6 +218,7 @@ async function status({
     origin: origin(),
     ledger: { slot: ledger.slot, size: ledger.size, vkey: ledger.vkey },
     slots: await listSlotHolders(stores),
+    consumers: consumers.map((consumer) => consumer.status),
     trustFingerprint: await fingerprintOf(stores),
     policyVersion: policy.current.version,
     agents: identity.directory.list().length,

@@ -40,7 +40,7 @@ import { PathRoutes } from '../transports/http/path-routes.ts'
 import { composeAdminDeps } from './admin.ts'
 import { claimForConnector, composeApprovals } from './approvals.ts'
 import { composeAnswers, composeBodies } from './bodies.ts'
-import { composeDetection } from './detection.ts'
+import { type Consumers, openConsumers } from './detection.ts'
 import { composeEntryAdmission } from './entries.ts'
 import {
   fabricVersion,
@@ -106,13 +106,10 @@ export async function openFabric(environment: Environment): Promise<Fabric> {
   try {
     const disk = openDiskWatch(environment, stores)
     closers.push({ name: 'disk', close: () => disk.close() })
-    const parts = await composeParts(environment, stores, () => origin)
+    const consumers = await openConsumers(environment, stores, closers)
+    const parts = await composeParts(environment, stores, { consumers, origin: () => origin })
     closers.push({ name: 'upstream', close: () => parts.close() })
-    const lifecycle = (event: Lifecycle['event']): Promise<void> =>
-      recordLifecycle(environment, stores.feed, {
-        event,
-        'policy.version': stores.policy.current.version,
-      })
+    const lifecycle = (event: Lifecycle['event']) => recordEvent(environment, stores, event)
     // Before the first request: policies may have changed while no fabric was running.
     await lifecycle('started')
     // Behind the listener, so that it stands behind every exchange that the listener let end.
@@ -143,6 +140,7 @@ export async function openFabric(environment: Environment): Promise<Fabric> {
         load: gateway.load,
         isReceiver: (name) => isReceiver(environment, { stores, endpoints: parts.endpoints }, name),
         onEntry: (listener) => stores.feed.onEntry(listener),
+        consumers: consumers.all,
         version: fabricVersion,
       }),
     })
@@ -171,9 +169,23 @@ const storesCloseMs = 15_000
 
 type Parts = Awaited<ReturnType<typeof composeParts>>
 
-async function composeParts(environment: Environment, stores: Stores, origin: () => string) {
+function recordEvent(
+  environment: Environment,
+  { feed, policy }: Stores,
+  event: Lifecycle['event'],
+): Promise<void> {
+  const what = { event, 'policy.version': policy.current.version }
+  return recordLifecycle(environment, feed, what)
+}
+
+interface Begun {
+  readonly consumers: Consumers
+  origin(): string
+}
+
+async function composeParts(environment: Environment, stores: Stores, begun: Begun) {
   const { config, clock } = environment
-  const detection = composeDetection(clock)
+  const { consumers, origin } = begun
   const endpoints = createEndpointRegistry(config.trustDomain, clock, config.routes)
   const upstream = composeUpstream(environment, stores, await openFilesMax())
   const bodies = composeBodies(stores.keys.mask, config.limits.bodyBytes, clock)
@@ -186,7 +198,7 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
     environment,
     redactor: createRedactor({ hashKey: stores.keys.mask }),
     largeBodies: bodies,
-    detection,
+    ...consumers,
     routes: endpoints,
     hasChannel: (name) => stores.queue.present.channelAuthority.find(name) !== null,
   })
@@ -197,20 +209,17 @@ async function composeParts(environment: Environment, stores: Stores, origin: ()
   const admin = composeAdminDeps({
     stores,
     environment,
-    detection,
+    detection: consumers.detection,
+    consumers: consumers.all,
     routes: storedRoutes,
     ...{ approvals, others, version: fabricVersion, origin },
   })
   const reads = composeReads(environment, stores)
-  const mesh = composeMeshState(environment, stores, { endpoints, detection })
+  const mesh = composeMeshState(environment, stores, { endpoints, ...consumers })
   const control = {
     ...{ deps, endpoints, state: mesh, slot: stores.ledger.slot },
     ...{ receipts: createReceiptAccess(stores.ledger, others) },
-    entries: composeEntryAdmission(environment, stores, {
-      authorization: deps.authorization,
-      detection,
-      approvals,
-    }),
+    entries: composeEntryAdmission(environment, stores, { ...deps, approvals }),
     claimApproval: claimForConnector(stores, approvals),
   }
   const routes = new PathRoutes<Router>([

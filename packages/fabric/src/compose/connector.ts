@@ -10,7 +10,7 @@ import { undiciUpstream } from '../adapters/undici/upstream.ts'
 import { type ClosingFault, closeInOrder } from '../concurrency/closing.ts'
 import { authenticateByCertificate } from '../identity/authenticate-by-certificate.ts'
 import { createMessageSignatures } from '../identity/message-signature.ts'
-import { findPrincipal } from '../identity/principals.ts'
+import { findAgent, findPrincipal } from '../identity/principals.ts'
 import { isCurrent } from '../identity/status.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
@@ -35,6 +35,7 @@ import { composeBodies } from './bodies.ts'
 import { type EmbeddedGuardOptions, type OpenGuard, openEmbeddedGuard } from './counters.ts'
 import { FollowedState } from './followed-state.ts'
 import { type Observations, showReadiness } from './observe.ts'
+import { isDismissed } from './pipeline.ts'
 import { memoryOwners, type Owners } from './records.ts'
 
 export type { ConnectorAgent } from '../transports/mesh/connector-agent.ts'
@@ -321,6 +322,7 @@ function composeConnectorPipeline(
       },
       riskOf: (principal) => known.riskOf(principal),
       findReceiver: (kind, name) => known.findReceiver(kind, name),
+      isDismissed: (kind, name) => kind === 'agent' && isDismissed(findAgent(directory, name)),
       findPrincipal: (principal) => findPrincipal(directory, principal, trustDomain),
       findMember: (name) => directory.find(name),
       trustDomain,
@@ -329,7 +331,6 @@ function composeConnectorPipeline(
       limits: { spend: (caller, receiver) => known.limits.spend(caller, receiver) },
       now: () => clock.now(),
     },
-    detection: { observe: () => [] },
     trustDomain,
     approvals: remoteApprovals(agent),
     standing: { onChange: (listener) => known.onChange(listener) },

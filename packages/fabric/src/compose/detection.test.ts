@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { agentKey } from '../../../../test/harness/principals.ts'
 import { byOthersMax } from '../detection/detectors.ts'
 import type { EntryDraft } from '../ledger/ledger.ts'
-import { composeDetection, createEntryObserver } from './detection.ts'
+import { composeDetection } from './detection.ts'
+import { ObservedEntries } from './observed-entries.ts'
 
 const start = Date.UTC(2026, 2, 2)
 const caller = 'spiffe://a.test/agent/shop'
@@ -10,16 +11,13 @@ const receiver = 'spiffe://a.test/agent/billing'
 
 function openObserver() {
   let now = start
-  const detection = composeDetection({ now: () => now, monotonic: () => now - start })
-  const observe = createEntryObserver(detection, {
-    trustDomain: 'a.test',
-    isDismissed: (agent) => agent === 'dismissed',
-  })
+  const detection = composeDetection()
+  const observed = new ObservedEntries(detection, 'a.test')
   let count = 0
   const entry = (kind: EntryDraft['kind'], facts: EntryDraft['facts'], exchange?: string) => {
     now += 100
     count += 1
-    observe({ kind, exchange: exchange ?? `exc_${count}`, at: now, facts })
+    observed.apply({ kind, exchange: exchange ?? `exc_${count}`, at: now, facts, index: count })
   }
   return { entry, risk: (agent: string) => detection.riskOf(agentKey(agent), now).score }
 }

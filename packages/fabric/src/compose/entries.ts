@@ -1,33 +1,25 @@
 import type { Approvals } from '../approvals/approvals.ts'
 import { isProvenRequest } from '../identity/caller-proof.ts'
 import { Ed25519Keys } from '../identity/ed25519-keys.ts'
-import { findAgent } from '../identity/principals.ts'
 import { createEntryAdmission, type EntryAdmission } from '../ledger/entry-admission.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { AuthorizeDeps } from '../pipeline/authorize.ts'
 import { checkStatedDecisions } from '../policy/stated-decision.ts'
-import { createEntryObserver, type WatchedDetection } from './detection.ts'
-import { isDismissed } from './pipeline.ts'
 import type { Environment, Stores } from './stores.ts'
 
-/** Entries of connectors are proved by identity and policy, and observed by detection. */
+/** Entries of connectors are proved by identity and policy. */
 export function composeEntryAdmission(
   { clock, config }: Environment,
   stores: Stores,
   parts: {
     readonly authorization: AuthorizeDeps
-    readonly detection: WatchedDetection
     readonly approvals: Approvals
   },
 ): EntryAdmission {
   const { ledger, feed, keys } = stores
-  const { authorization, detection } = parts
+  const { authorization } = parts
   const { signatures, directory } = stores.identity
   const signingKeys = new Ed25519Keys()
-  const observe = createEntryObserver(detection, {
-    trustDomain: config.trustDomain,
-    isDismissed: (name) => isDismissed(findAgent(directory, name)),
-  })
   return createEntryAdmission({
     findPrincipal: (name) => directory.find(name),
     hasReceiver: (name) => authorization.findReceiver('agent', name) !== null,
@@ -43,11 +35,7 @@ export function composeEntryAdmission(
     }),
     ledger: {
       slot: ledger.slot,
-      async append(draft) {
-        const committed = await feed.append(draft)
-        observe(draft)
-        return committed
-      },
+      append: (draft) => feed.append(draft),
       explain: (exchange) => ledger.explain(exchange),
       openIntent: (exchange) => ledger.openIntent(exchange),
     },

@@ -5,6 +5,7 @@ import type { VerifiedToken } from '../identity/token-server.ts'
 import type { Certification } from '../keys/certified-key.ts'
 import type { EntryFeed } from '../ledger/entry-feed.ts'
 import type { EntryDraft, EntryPurpose } from '../ledger/ledger.ts'
+import type { Rebuilt } from '../ledger/log-consumer.ts'
 import { refusalOfFailure } from '../ledger/refusals.ts'
 import type { Refusal } from '../lib/refusal.ts'
 import { writable } from '../pipeline/ending.ts'
@@ -133,6 +134,19 @@ export function recordCertification(
     }
     return appendLifecycle(environment, feed, { facts, purpose: 'lifecycle' })
   }
+}
+
+/**
+ * Puts it on record that a consumer of the log lost the entries before `from`: a holder of the disk
+ * does not remove them unnoticed.
+ */
+export function recordRebuilt(
+  environment: Environment,
+  feed: EntryFeed,
+  { name, reason, from }: Rebuilt,
+): Promise<void> {
+  const facts = { event: 'state-rebuilt', object: name, reason, from }
+  return appendLifecycle(environment, feed, { facts, purpose: 'lifecycle' })
 }
 
 export interface Lifecycle {

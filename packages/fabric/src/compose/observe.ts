@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import type { OpenedEntry } from '../ledger/ledger-reads.ts'
+import type { LogConsumer } from '../ledger/log-consumer.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type DiskWatch, watchDisk } from '../observe/disk-watch.ts'
 import { observeExchanges } from '../observe/exchange-metrics.ts'
@@ -39,6 +40,7 @@ export interface ObservedParts {
   /** Reports whether an agent or channel of that name exists. */
   isReceiver(name: string): boolean
   onEntry(listener: (entry: OpenedEntry) => void): () => void
+  readonly consumers: readonly LogConsumer[]
   readonly version: string
 }
 
@@ -62,6 +64,7 @@ export function observeFabric(environment: Environment, parts: ObservedParts): (
   observe.readiness.add({ name: 'counters', fault: () => parts.stores.counters.fault() })
   observe.readiness.add({ name: 'policies', fault: () => parts.stores.policy.fault() })
   showLedger(observe, parts.stores, clock)
+  showConsumers(observe, parts.consumers)
   showListener(metrics, parts.load)
   showChannels(metrics, parts.stores, clock)
   showCertificates(environment, observe, parts.stores)
@@ -110,6 +113,22 @@ function showLedger({ metrics, readiness }: Observations, { ledger }: Stores, cl
       return `${free} bytes are free on its disk; below ${space.refuseBytes} nothing is delivered`
     },
   })
+}
+
+/** Each by its name, of which there are a few. */
+function showConsumers(
+  { metrics, readiness }: Observations,
+  consumers: readonly LogConsumer[],
+): void {
+  const gauge = (name: string, help: string, of: 'behind' | 'skipped'): void =>
+    metrics.gauge({ name: `countersign_consumer_${name}`, help, labels: ['consumer'] }, () =>
+      consumers.map(({ status }) => ({ labels: [status.name], value: status[of] })),
+    )
+  gauge('behind_entries', 'Durable entries that a follower of the ledger has not taken.', 'behind')
+  gauge('skipped_entries', 'Entries that it could not open, such as erased ones.', 'skipped')
+  for (const consumer of consumers) {
+    readiness.add({ name: consumer.status.name, fault: () => consumer.fault() })
+  }
 }
 
 function inSeconds(ms: number | null): number | null {

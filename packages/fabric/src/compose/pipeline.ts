@@ -19,6 +19,8 @@ export interface PipelineOptions {
   readonly redactor: Redactor
   readonly largeBodies: LargeBodies
   readonly detection: WatchedDetection
+  /** Throws where the risk of a caller is not known well enough to decide by it. */
+  assertRiskKnown(): void
   readonly routes: Routes
   readonly approvals: ApprovalGate
   /** Reports whether a channel of that name exists. */
@@ -43,7 +45,10 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
       return policy.decisive()
     },
     authority: state,
-    riskOf: (principal, now) => detection.scoreOf(principal, now),
+    riskOf(principal, now) {
+      options.assertRiskKnown()
+      return detection.scoreOf(principal, now)
+    },
     findReceiver: (kind, name) => findReceiver(options, kind, name),
     isDismissed: (kind, name) =>
       kind === 'agent' && isDismissed(findAgent(identity.directory, name)),
@@ -66,7 +71,6 @@ export function composePipeline(options: PipelineOptions): PipelineDeps {
     authorization,
     redactor,
     largeBodies,
-    detection,
     standing,
     approvals: options.approvals,
     now: () => environment.clock.now(),

@@ -10,13 +10,9 @@ const minute = 60_000
 const hour = 60 * minute
 const start = Date.UTC(2026, 2, 2)
 
-/** A clock that stands wherever the last event put it. */
 function openDetection(limits = {}) {
-  let now = start
-  const clock = { now: () => now, monotonic: () => now - start }
-  const detection = createDetection({ clock, limits })
+  const detection = createDetection(limits)
   const observe = (observation: Partial<Observation> & { at: number }): readonly Signal[] => {
-    now = Math.max(now, observation.at)
     return detection.observe({
       caller: agentKey('shop'),
       receiver: 'billing',
@@ -27,7 +23,7 @@ function openDetection(limits = {}) {
       ...observation,
     })
   }
-  return { detection, observe, clock, setNow: (at: number) => (now = at) }
+  return { detection, observe }
 }
 
 /** Random, but the same in every run (mulberry32). */
@@ -180,7 +176,7 @@ describe('an attack', () => {
 describe('the score', () => {
   test('is halved after each half-life of its signal, and forgotten in the end', () => {
     const { detection } = openDetection()
-    detection.raise({ detector: 'rate', agent: agentKey('shop'), at: start, weight: 80, says: 'x' })
+    raise(detection, { at: start, weight: 80 })
     const { halfLifeMs } = DETECTORS.rate
     expect(detection.riskOf(agentKey('shop'), start).score).toBe(80)
     expect(detection.riskOf(agentKey('shop'), start + halfLifeMs).score).toBe(40)
@@ -199,11 +195,10 @@ describe('the score', () => {
     })
     fc.assert(
       fc.property(fc.array(raised, { maxLength: 40 }), fc.nat(72 * 60), (signals, later) => {
-        const { detection, setNow } = openDetection()
+        const { detection } = openDetection()
         for (const { detector, weight, age } of signals.sort((a, b) => b.age - a.age)) {
           const at = start + (48 * 60 - age) * minute
-          setNow(at)
-          detection.raise({ detector, agent: agentKey('shop'), at, weight, says: 'it' })
+          raise(detection, { detector, at, weight })
         }
         const at = start + later * minute
         const { score, signals: counted } = detection.riskOf(agentKey('shop'), at)
@@ -230,13 +225,7 @@ describe('the score', () => {
         const { detection } = openDetection()
         for (const [value, offset] of raised) {
           const at = start + offset
-          detection.raise({
-            detector: 'guardduty',
-            agent: agentKey('shop'),
-            at,
-            weight: value,
-            says: 'x',
-          })
+          raise(detection, { detector: 'guardduty', at, weight: value })
         }
         const { score } = detection.riskOf(agentKey('shop'), start + later)
         expect(Number.isInteger(score)).toBe(true)
@@ -249,7 +238,7 @@ describe('the score', () => {
   test('fades also for a signal that claims to come from the future', () => {
     const { detection } = openDetection()
     const far = start + 1e12
-    detection.raise({ detector: 'soc', agent: agentKey('shop'), at: far, weight: 90, says: 'x' })
+    raise(detection, { detector: 'soc', at: far, weight: 90 }, start)
     expect(detection.riskOf(agentKey('shop'), start + 7 * 24 * hour).score).toBe(0)
   })
 })
@@ -257,16 +246,25 @@ describe('the score', () => {
 describe('memory', () => {
   test('holds a bounded number of agents, and keeps those under suspicion', () => {
     const { detection, observe } = openDetection({ agentsMax: 50 })
-    detection.raise({
-      detector: 'soc',
-      agent: agentKey('suspect'),
-      at: start,
-      weight: 90,
-      says: 'x',
-    })
+    raise(detection, { detector: 'soc', agent: agentKey('suspect'), at: start, weight: 90 })
     for (let i = 0; i < 500; i++) observe({ at: start + i, caller: agentKey(`flood-${i}`) })
     expect(detection.riskOf(agentKey('suspect'), start).score).toBe(90)
     expect(agentsIn(detection)).toBe(50)
+  })
+
+  test('holds a bounded number of edges for all agents, and takes them from those with most', () => {
+    const { detection, observe } = openDetection({ edgesTotalMax: 100 })
+    for (let i = 0; i < 400; i++) {
+      observe({ at: start + i, caller: agentKey('shop'), receiver: `r-${i}` })
+      if (i % 20 === 0) observe({ at: start + i, caller: agentKey(`other-${i / 20}`) })
+    }
+    for (let i = 0; i < 20; i++) observe({ at: start + 500, caller: agentKey('shop') })
+    const edges = [...detection.lines()].map(
+      (line) => (JSON.parse(line) as { edges: { edges: unknown[] } }).edges.edges.length,
+    )
+    expect(edges).toHaveLength(21)
+    expect(edges.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(100)
+    expect(Math.min(...edges)).toBe(1)
   })
 
   test('holds a bounded number of edges and signals for an agent', () => {
@@ -274,7 +272,7 @@ describe('memory', () => {
     for (let i = 0; i < 5_000; i++) observe({ at: start + i * 100, receiver: `r-${i}` })
     const { signals } = detection.riskOf(agentKey('shop'), start + 500_000)
     expect(signals.length).toBeLessThanOrEqual(5)
-    expect(detection.snapshot().length).toBeLessThan(64 * 1024)
+    expect(textOf(detection).length).toBeLessThan(64 * 1024)
   })
 
   test('is not touched by callers without a name', () => {
@@ -284,14 +282,13 @@ describe('memory', () => {
   })
 })
 
-describe('a snapshot', () => {
-  test('makes a restart unnoticeable', () => {
+describe('the lines of a detection', () => {
+  test('make a restart unnoticeable', () => {
     const first = openDetection()
     runUsual(first, { days: 0.5, seed: 3, agents: 2 })
     const now = start + 12 * hour
-    const clock = { now: () => now + hour, monotonic: () => 0 }
-    const restored = createDetection({ clock, snapshot: first.detection.snapshot() })
-    first.setNow(now + hour)
+    const restored = createDetection()
+    restored.restore(first.detection.lines())
     for (let i = 0; i < 300; i++) {
       const observation: Observation = {
         at: now + i * 100,
@@ -304,22 +301,53 @@ describe('a snapshot', () => {
       }
       expect(restored.observe(observation)).toEqual(first.detection.observe(observation))
     }
-    expect(restored.snapshot()).toEqual(first.detection.snapshot())
+    expect(textOf(restored)).toEqual(textOf(first.detection))
   })
 
-  test.each(['', '{}', '[]', '{"format":"countersign-detection-1","agents":[{}]}', 'null'])(
-    'that is none of ours (%s) is refused',
-    (text) => {
-      const clock = { now: () => start, monotonic: () => 0 }
-      const snapshot = new TextEncoder().encode(text)
-      expect(() => createDetection({ clock, snapshot })).toThrow()
+  test('are those of the moment at which they were asked for', () => {
+    const { detection, observe } = openDetection({ agentsMax: 20 })
+    for (let i = 0; i < 20; i++) observe({ at: start + i, caller: agentKey(`agent-${i}`) })
+    const before = textOf(detection)
+    const taken: string[] = []
+    let i = 0
+    for (const line of detection.lines()) {
+      taken.push(line)
+      // Known agents, and new ones that push them out.
+      observe({ at: start + 1_000 + i, caller: agentKey(`agent-${(i * 7) % 20}`) })
+      observe({ at: start + 1_000 + i, caller: agentKey(`new-${i}`) })
+      i += 1
+    }
+    expect(taken.join('\n')).toBe(before)
+    expect(textOf(detection)).not.toBe(before)
+  })
+
+  test.each(['', '{}', '[]', '{"agent":"spiffe://a.test/agent/shop"}', 'null'])(
+    'of another program (%s) are refused, and change nothing',
+    (line) => {
+      const { detection, observe } = openDetection()
+      observe({ at: start })
+      const before = textOf(detection)
+      expect(() => detection.restore([line])).toThrow()
+      expect(textOf(detection)).toBe(before)
     },
   )
 })
 
+function textOf(detection: RestorableDetection): string {
+  return [...detection.lines()].join('\n')
+}
+
 function agentsIn(detection: RestorableDetection): number {
-  const text = new TextDecoder().decode(detection.snapshot())
-  return (JSON.parse(text) as { agents: unknown[] }).agents.length
+  return [...detection.lines()].length
+}
+
+function raise(
+  detection: RestorableDetection,
+  signal: Pick<Signal, 'at' | 'weight'> & Partial<Signal>,
+  now: number = signal.at,
+): void {
+  const whole = { detector: 'rate', agent: agentKey('shop'), says: 'x', ...signal }
+  detection.raise(whole, now)
 }
 
 describe('an agent that is not known yet', () => {
@@ -448,7 +476,7 @@ describe('the risk that others bring about', () => {
     expect(own).toBeGreaterThan(0)
     for (let i = 0; i < 40; i++) {
       const at = start + 31 + i
-      detection.raise({ detector: 'leak', agent: agentKey('victim'), at, weight: 1, says: 'x' })
+      raise(detection, { detector: 'leak', agent: agentKey('victim'), at, weight: 1 })
     }
     expect(detection.riskOf(agentKey('victim'), start + 80).score).toBeGreaterThanOrEqual(own)
   })

@@ -46,9 +46,9 @@ export interface Detection {
   observe(observation: Observation): readonly Signal[]
   /**
    * Takes a signal from outside: another detector, an operator, a cloud service. Its caller will be
-   * the import of findings.
+   * the import of findings, once the finding is an entry of the ledger, which states `now`.
    */
-  raise(signal: Signal): void
+  raise(signal: Signal, now: number): void
   riskOf(agent: PrincipalKey, now: number): Risk
   /** The score of `riskOf`, without its signals. */
   scoreOf(agent: PrincipalKey, now: number): number

@@ -48,7 +48,7 @@ export function noteEdge(
   const count = (known?.count ?? 0) * fade
   state.edges.delete(key)
   state.edges.set(key, { count: count + 1, at: edge.at })
-  if (state.edges.size > limits.edgesMax) forgetOldest(state)
+  while (state.edges.size > limits.edgesMax) forgetOldest(state)
   state.observations++
   if (count >= forgottenBelow) return 0
   const learning = state.observations <= observationsLearnt

@@ -1,36 +1,28 @@
-import { isPrincipalKey, type PrincipalKey, parseUtf8, utf8 } from '@countersign/protocol'
+import { isPrincipalKey, type PrincipalKey } from '@countersign/protocol'
 import { type AgentWatch, addSignal, createAgentWatch, RATE_NAMES } from './agent-watch.ts'
 import type { Signal } from './detector.ts'
 import type { RateState } from './rate-watch.ts'
 
-const format = 'countersign-detection-3'
-
-/** All watches as bytes, in the order in which they were last seen. */
-export function writeSnapshot(watches: ReadonlyMap<string, AgentWatch>): Uint8Array {
-  const agents = [...watches].map(([agent, watch]) => ({
+/** An agent as one line of JSON; its edges and signals keep their order. */
+export function formatAgent(agent: string, watch: AgentWatch): string {
+  return JSON.stringify({
     ...watch,
     agent,
     edges: { ...watch.edges, edges: [...watch.edges.edges] },
-  }))
-  return utf8(JSON.stringify({ format, agents }))
+  })
 }
 
-/** Throws a TypeError on anything but what `writeSnapshot` gave. */
-export function parseSnapshot(bytes: Uint8Array): [string, AgentWatch][] {
-  const document = asRecord(JSON.parse(parseUtf8(bytes)))
-  if (document['format'] !== format) throw damaged()
-  return asList(document['agents']).map((value) => {
-    const fields = asRecord(value)
-    return [asText(fields['agent']), parseWatch(fields)]
-  })
+/** Throws a TypeError on anything but what `formatAgent` gave. */
+export function parseAgent(line: string): [string, AgentWatch] {
+  const fields = asRecord(JSON.parse(line))
+  return [asText(fields['agent']), parseWatch(fields)]
 }
 
 function parseWatch(fields: Record<string, unknown>): AgentWatch {
   const watch = createAgentWatch(asNumber(fields['at']))
   const rates = asRecord(fields['rates'])
   for (const name of RATE_NAMES) {
-    // A snapshot of an earlier version lacks the newer ones.
-    if (Object.hasOwn(rates, name)) fillRate(watch.rates[name], asRecord(rates[name]))
+    fillRate(watch.rates[name], asRecord(rates[name]))
   }
   const edges = asRecord(fields['edges'])
   watch.edges.observations = asNumber(edges['observations'])
@@ -42,10 +34,10 @@ function parseWatch(fields: Record<string, unknown>): AgentWatch {
     watch.edges.edges.set(asText(key), { count: asNumber(edge['count']), at: asNumber(edge['at']) })
   }
   watch.credentialsHeldUntil = asNumber(fields['credentialsHeldUntil'])
-  watch.claimHeldUntil = asNumber(fields['claimHeldUntil'] ?? 0)
+  watch.claimHeldUntil = asNumber(fields['claimHeldUntil'])
   watch.leakHeldUntil = asNumber(fields['leakHeldUntil'])
   for (const name of ['signals', 'byOthers'] as const) {
-    for (const signal of asList(fields[name] ?? []).map(parseSignal)) {
+    for (const signal of asList(fields[name]).map(parseSignal)) {
       addSignal(watch, signal, { signalsMax: Number.POSITIVE_INFINITY })
     }
   }

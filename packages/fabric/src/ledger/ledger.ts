@@ -72,6 +72,11 @@ export interface Ledger extends LedgerReads {
   readonly state: LedgerState
   /** Called whenever the state of the disk becomes another one. */
   onSpace(listener: (space: SpaceState) => void): () => void
+  /**
+   * Called with the entries of each commit in the order of the log, before their callers have the
+   * acknowledgement. An exception of a listener stops the ledger.
+   */
+  onDurable(listener: (entries: readonly OpenedEntry[]) => void): () => void
   /** Counts the entries that name the subjects for whose canonical name `isSubject` is true. */
   countEntries(isSubject: (name: string) => boolean): Promise<number>
   /**

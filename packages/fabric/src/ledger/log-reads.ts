@@ -1,5 +1,7 @@
+import { ListenerSet } from '@countersign/protocol'
 import { Shares } from '../lib/limits.ts'
 import { type EntryReader, openedEntry } from './entry-reader.ts'
+import type { EntryDraft } from './ledger.ts'
 import {
   type EntryPage,
   type FollowOptions,
@@ -43,6 +45,9 @@ export class LogReads {
   readonly #followers = new Set<Follower>()
   /** Of followers, by first index: those at the same place open its entries once. */
   readonly #pages = new Map<number, Promise<EntryPage>>()
+  readonly #durable = new ListenerSet<readonly OpenedEntry[]>()
+  /** Entries that wait for their commit, in the order of the log. */
+  readonly #uncommitted: OpenedEntry[] = []
   #isWaking = false
 
   constructor(parts: LogReadsParts) {
@@ -76,8 +81,24 @@ export class LogReads {
     return follower
   }
 
-  /** New entries are durable: wakes the followers, once for all entries that came together. */
-  announce(): void {
+  /** As `Ledger.onDurable`. */
+  onDurable(listener: (entries: readonly OpenedEntry[]) => void): () => void {
+    return this.#durable.add(listener)
+  }
+
+  /** An entry has its index, and is announced once its commit is durable. */
+  wrote({ kind, exchange, at, facts }: EntryDraft, index: number): void {
+    this.#uncommitted.push({ kind, exchange, at, facts, index })
+  }
+
+  /**
+   * The log up to `size` is durable: shows the listeners the new entries, and wakes the followers,
+   * once for all entries that came together.
+   */
+  announce(size: number): void {
+    const after = this.#uncommitted.findIndex(({ index }) => index >= size)
+    const count = after === -1 ? this.#uncommitted.length : after
+    this.#durable.notify(this.#uncommitted.splice(0, count))
     if (this.#isWaking || this.#followers.size === 0) return
     this.#isWaking = true
     setImmediate(() => {

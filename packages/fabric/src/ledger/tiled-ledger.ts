@@ -99,7 +99,7 @@ export class TiledLedger implements Ledger {
       committed: (group, size) => {
         window.addGroup(size - group.length, group)
         this.#publisher.announce(size)
-        this.#reads.announce()
+        this.#reads.announce(size)
       },
     })
   }
@@ -137,6 +137,10 @@ export class TiledLedger implements Ledger {
 
   onSpace(listener: (space: SpaceState) => void): () => void {
     return this.#parts.space.onChange(listener)
+  }
+
+  onDurable(listener: (entries: readonly OpenedEntry[]) => void): () => void {
+    return this.#reads.onDurable(listener)
   }
 
   openIntent(exchange: string): OpenIntent | null {
@@ -279,6 +283,7 @@ export class TiledLedger implements Ledger {
       const subjects = this.#intents.withIntent(draft, named)
       const entry = writer.write(draft, at, subjects)
       this.#nextIndex += 1
+      this.#reads.wrote(draft, at)
       bytes = entry.leaf.length + entry.detail.length
       this.#queue.wrote(bytes)
       index.add({ exchange, kind, index: at })

@@ -118,8 +118,7 @@ async function concludeUndelivered(
   const end = undeliveredEnding(undelivered)
   const { refusal } = end
   try {
-    const declined = 'declined' in undelivered.failure ? { declined: refusal.code } : {}
-    await recordOutcome(exchange, { end, facts: {}, findings: [], bytes: 0, ...declined }, deps)
+    await recordOutcome(exchange, { end, facts: {}, findings: [], bytes: 0 }, deps)
   } catch (cause) {
     // Nothing was delivered, so this is as when the intent could not be recorded.
     if (!refusal.mayHaveActed) throw cause

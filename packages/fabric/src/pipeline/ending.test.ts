@@ -53,7 +53,6 @@ function written(transport: string) {
   const caller = { name: 'c', principal: 'spiffe://a.test/agent/c', method: 'certificate' }
   const deps = {
     append: (draft: EntryDraft) => Promise.resolve(drafts.push(draft)),
-    detection: { observe: () => [] },
     now: () => 1,
   }
   return {

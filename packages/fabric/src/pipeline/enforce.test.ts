@@ -1,4 +1,4 @@
-import { parseUtf8, utf8 } from '@countersign/protocol'
+import { meshFactsFault, parseUtf8, utf8 } from '@countersign/protocol'
 import { describe, expect, test } from 'vitest'
 import {
   caller,
@@ -369,6 +369,26 @@ describe('enforce', () => {
     expect(world.events[1]).toBe('deliver card [CARD]')
     const body = outcome.refusal === null ? outcome.body : null
     expect(body instanceof Uint8Array ? parseUtf8(body) : null).toBe('ok [CARD]')
+  })
+
+  test('values that policy let pass are counted for detection, and by no connector', async () => {
+    const found = { dataClass: 'email', detector: 'email', path: 'text', start: 0, end: 4 } as const
+    for (const [transport, facts] of [
+      ['gateway', ['private.found', 'private.response-found']],
+      ['mesh', []],
+    ] as const) {
+      const world = new World()
+      const deps = world.deps()
+      const findings = [{ ...found, operator: 'none' } as const]
+      const redactor = { redact: (body: Uint8Array) => ({ body, findings }) }
+      await enforce({ ...deps, redactor }, { ...unchecked, transport }, world.forwarder)
+      const names = world.entries.flatMap((entry) => Object.keys(entry.facts))
+      expect(names.filter((name) => name.endsWith('found'))).toEqual(facts)
+      for (const { kind, facts: recorded } of world.entries) {
+        if (kind !== 'outcome' || transport !== 'mesh') continue
+        expect(meshFactsFault({ kind, facts: recorded })).toBeNull()
+      }
+    }
   })
 
   test('an unsigned answer does not pass where policy wants a countersignature [countersign:required]', async () => {

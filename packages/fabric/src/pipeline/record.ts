@@ -3,19 +3,17 @@ import {
   type ExchangeResult,
   endingFault,
   ReceiptError,
-  type RefusalCode,
   readSignedHalf,
   slotOfExchange,
 } from '@countersign/protocol'
 import type { UsedApproval } from '../approvals/approvals.ts'
-import type { Detection } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import type { Committed, EntryDraft, EntryPurpose, FactValue } from '../ledger/ledger.ts'
 import { refusalOfBusy, refusalOfFailure } from '../ledger/refusals.ts'
 import { LedgerBusy } from '../ledger/unavailable.ts'
 import { systemRandom } from '../lib/random.ts'
-import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
+import { Refusal, Withdrawal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Approved } from './approve.ts'
@@ -24,15 +22,13 @@ import { PolicyRefusal } from './authorize.ts'
 import { type IntendedEnding, loneEnding, type RefusedEnding, writable } from './ending.ts'
 import { type Exchange, extend } from './exchange.ts'
 import type { Inspected } from './inspect.ts'
-import { maskedSummary } from './masked-summary.ts'
-import { observeExchange } from './observe.ts'
+import { foundFacts, maskedSummary } from './masked-summary.ts'
 import type { Message, Target, Transport, UncheckedRequest } from './unchecked-request.ts'
 
-/** The ledger and detection that the stage uses. */
+/** The ledger and the keys that the stage uses. */
 export interface RecordDeps {
   /** Resolves once the entry would survive a power loss; rejects when it cannot promise that. */
   append(draft: EntryDraft): Promise<Committed>
-  readonly detection: Pick<Detection, 'observe'>
   readonly signatures: Pick<MessageSignatures, 'findPublicKey'>
   readonly trustDomain: string
   now(): number
@@ -154,14 +150,6 @@ async function appendRefusal(
 ): Promise<void> {
   const { id, at, target, transport, received } = exchange
   const asked = refusal instanceof PolicyRefusal ? refusal.made : null
-  // An agent is not blamed for what an unauthenticated peer did in its name.
-  if (caller !== null) {
-    // A receiver's own refusal does not count as a denial: otherwise a receiver could raise its
-    // callers' risk at will.
-    const code = refusal instanceof StatedRefusal ? null : refusal.code
-    const seen = { caller: caller.principal, code, byOthers: refusal.byOthers, responseBytes: 0 }
-    observeExchange(deps, exchange, { ...seen, findings: [], responseFindings: [] })
-  }
   await appendEnding(deps, {
     kind: 'refusal',
     exchange: id,
@@ -175,6 +163,7 @@ async function appendRefusal(
       receiver: target.name,
       ...target.about,
       'request.digest': digestOf(received),
+      ...ofDetection(exchange, refusal),
       ...referredApproval(refusal),
       ...(caller === null
         ? knownCaller(refusal)
@@ -188,6 +177,18 @@ async function appendRefusal(
           }),
     },
   })
+}
+
+/** Facts of a refusal that detection counts. */
+function ofDetection(
+  { transport, received }: Pick<Refused, 'transport' | 'received'>,
+  { byOthers }: Refusal,
+): Readonly<Record<string, FactValue>> {
+  return {
+    // A connector states no size of a request that did not leave.
+    ...(transport === 'mesh' ? {} : { 'request.bytes': received.body.length }),
+    ...(byOthers ? { 'private.by-others': true } : {}),
+  }
 }
 
 /** The user on whose behalf the caller acts. A receipt does not verify without it. */
@@ -224,8 +225,6 @@ export interface Ending {
   readonly findings: readonly Finding[]
   /** Number of bytes that the receiver sent. */
   readonly bytes: number
-  /** The refusal with which the receiver declined what it was asked, where it did. */
-  readonly declined?: RefusalCode
 }
 
 export async function recordOutcome(
@@ -233,19 +232,8 @@ export async function recordOutcome(
   ending: Ending,
   deps: RecordDeps,
 ): Promise<void> {
-  const { caller, upload } = exchange
   // However the exchange ends, nothing more of its request is read or forwarded.
-  const sent = upload?.finish() ?? null
-  const findings = sent === null ? exchange.findings : [...exchange.findings, ...sent.findings]
-  observeExchange(deps, exchange, {
-    caller: caller.principal,
-    code: ending.declined ?? null,
-    byOthers: false,
-    findings,
-    responseFindings: ending.findings,
-    responseBytes: ending.bytes,
-    ...(sent === null ? {} : { bytes: sent.bytes }),
-  })
+  const sent = exchange.upload?.finish() ?? null
   const { end } = ending
   const ended = typeof end === 'string' ? { result: end } : end.facts
   await appendEnding(deps, {
@@ -253,9 +241,13 @@ export async function recordOutcome(
     exchange: exchange.id,
     at: deps.now(),
     facts: {
-      ...sizeFact(exchange.transport, 'response.bytes', ending.bytes),
+      ...(ending.bytes === 0 ? {} : { 'response.bytes': ending.bytes }),
       ...sent?.facts,
       ...ending.facts,
+      ...foundFacts(exchange.transport, {
+        'private.found': sent?.findings ?? [],
+        'private.response-found': ending.findings,
+      }),
       ...ended,
     },
   })
@@ -322,11 +314,12 @@ function intentFacts(exchange: Exchange<Inspected>, deps: RecordDeps): Record<st
     'policy.version': exchange.policyVersion,
     'policy.rules': exchange.decision.policies.join(' '),
     'request.digest': digest,
-    ...sizeFact(transport, 'request.bytes', received.body.length),
+    'request.bytes': received.body.length,
     'request.forwarded-digest': forwardable.digest,
     // Both digests are of the first frame then.
     ...(received.frames === undefined ? {} : { 'request.streamed': received.frames.codec.name }),
     masked: maskedSummary(exchange.findings),
+    ...foundFacts(transport, { 'private.found': exchange.findings }),
     'attested.request': signed ? 'caller' : attestorOf(transport),
     'private.request': JSON.stringify(exchange.question),
   }
@@ -345,15 +338,4 @@ function intentFacts(exchange: Exchange<Inspected>, deps: RecordDeps): Record<st
  */
 export function attestorOf(transport: Transport): 'fabric' | 'connector' {
   return transport === 'mesh' ? 'connector' : 'fabric'
-}
-
-/**
- * Detection at the fabric learns of the mesh from its entries alone; elsewhere it sees the bytes.
- */
-function sizeFact(
-  transport: Transport,
-  name: 'request.bytes' | 'response.bytes',
-  bytes: number,
-): Readonly<Record<string, number>> {
-  return transport === 'mesh' ? { [name]: bytes } : {}
 }

@@ -17,6 +17,19 @@ export interface SlotView {
   readonly address: string
 }
 
+/** A part of the fabric that follows its log, such as detection. */
+export interface ConsumerView {
+  readonly name: string
+  /** Index of the next entry that it takes. */
+  readonly position: number
+  /** Durable entries that it has not taken yet. */
+  readonly behind: number
+  /** Entries that it could not open, such as erased ones. */
+  readonly skipped: number
+  /** The position that is durable: a start reads the entries from there on. */
+  readonly saved: number
+}
+
 export interface FabricStatus {
   readonly version: string
   readonly trustDomain: string
@@ -25,6 +38,8 @@ export interface FabricStatus {
   readonly ledger: { readonly slot: string; readonly size: number; readonly vkey: string }
   /** Every log slot of the fabric. */
   readonly slots: readonly SlotView[]
+  /** Of the log of this process. */
+  readonly consumers: readonly ConsumerView[]
   /** As `countersign up` and `countersign verify` print it. */
   readonly trustFingerprint: string
   readonly policyVersion: string
@@ -89,6 +104,12 @@ export const readFabricStatus: Reader<FabricStatus> = readObject<FabricStatus>({
   origin: readText,
   ledger: readObject({ slot: readText, size: readWhole, vkey: readText }),
   slots: readList(readObject<SlotView>({ slot: readText, isHeld: readFlag, address: readText })),
+  consumers: readList(
+    readObject<ConsumerView>({
+      ...{ name: readText, position: readWhole, behind: readWhole, skipped: readWhole },
+      saved: readWhole,
+    }),
+  ),
   trustFingerprint: readText,
   policyVersion: readText,
   agents: readWhole,

@@ -64,6 +64,7 @@ const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
   status: {
     ...{ version: '1.0.0', trustDomain: 'a.example', origin: 'https://127.0.0.1:1' },
     ...{ slots: [{ slot: 'b', isHeld: true, address: 'https://b.test:1' }] },
+    consumers: [{ name: 'detection', position: 7, behind: 0, skipped: 0, saved: 5 }],
     ...{ ledger: { slot: 'a', size: 9, vkey: 'key' }, trustFingerprint: 'f', policyVersion: 'v' },
     ...{ agents: 2, memoryBytes: 3, uptimeMs: 4 },
   },

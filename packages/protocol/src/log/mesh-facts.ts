@@ -151,6 +151,7 @@ const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
     ...asked,
     code: isRefusalCode,
     result: oneOf(...REFUSAL_RESULTS),
+    'private.by-others': (value) => value === true,
     'private.detail': words(wordsLengthMax),
   },
   outcome: ended,

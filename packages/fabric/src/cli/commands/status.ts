@@ -2,7 +2,7 @@ import type { FabricStatus } from '@countersign/protocol'
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { withFabric } from '../fabric-client.ts'
-import { formatDuration, formatMebibytes } from '../output/quantities.ts'
+import { formatCount, formatDuration, formatMebibytes } from '../output/quantities.ts'
 
 export function addStatusCommand(program: Command, context: CliContext): void {
   const command = program.command('status').description('the state of the running fabric')
@@ -21,12 +21,22 @@ export function addStatusCommand(program: Command, context: CliContext): void {
           ['log slot', status.ledger.slot],
           ...otherSlots(status),
           ['ledger entries', status.ledger.size],
+          ...followers(status),
           ['ledger key', status.ledger.vkey],
           ['trust', status.trustFingerprint],
           ['policy version', status.policyVersion],
         ]),
       )
     })
+  })
+}
+
+/** Parts that follow the log: how far each is. */
+function followers({ consumers }: FabricStatus): readonly (readonly [string, string])[] {
+  return consumers.map(({ name, position, behind, skipped }) => {
+    const left = behind === 0 ? 'up to date' : `${formatCount(behind, 'entry', 'entries')} behind`
+    const lost = skipped === 0 ? '' : `; ${skipped} could not be opened`
+    return [name, `${left} at entry ${position}${lost}`]
   })
 }
 

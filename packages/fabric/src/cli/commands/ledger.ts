@@ -11,6 +11,7 @@ import type { Output } from '../output/output.ts'
 import { formatCount } from '../output/quantities.ts'
 import { addCompareCommand } from './ledger-compare.ts'
 import { addFindCommand } from './ledger-find.ts'
+import { addFollowCommand } from './ledger-follow.ts'
 
 interface RecentOptions extends ClientOptions {
   readonly count: number
@@ -43,6 +44,7 @@ export function addLedgerCommands(program: Command, context: CliContext): void {
       .description('every decision as it is recorded, until interrupted')
       .option('--after <cursor>', 'begin behind the entry that has this cursor in --json'),
   ).action((options: WatchOptions) => watchLedger(context, options))
+  addFollowCommand(ledger, context)
 }
 
 async function checkLedger(context: CliContext, options: ClientOptions): Promise<void> {

@@ -14,7 +14,7 @@ import {
 } from '../packages/fabric/src/lib/durable-file.ts'
 import { systemRandom } from '../packages/fabric/src/lib/random.ts'
 import { heldLease } from '../tools/crash/held-lease.ts'
-import { memorySubjectKeys } from '../tools/crash/memory-subject-keys.ts'
+import { memoryKeys } from '../tools/crash/memory-keys.ts'
 
 export interface LedgerFigures {
   readonly inFlight: number
@@ -80,7 +80,7 @@ export function openBenchLedger(store: LedgerStore): Promise<Ledger> {
     origin: 'bench.example/ledger/a',
     logKey: generateKeyPairSync('ed25519').privateKey,
     detailKey: systemRandom(32),
-    subjectKeys: memorySubjectKeys(),
+    subjectKeys: memoryKeys(),
     clock: systemClock,
     random: systemRandom,
   })

@@ -153,9 +153,12 @@ test('under load, a backup has everything that was acknowledged before it began'
   }
   const loads = [callBy(world.gateway), callBy(world.mesh), publishOne].map(load)
   await untilSome(loads)
+  await probe()
   const [called = [], met = [], published = []] = loads.map(({ acknowledged }) => [...acknowledged])
   const folder = join(dir, 'under-load')
   await backUp(folder)
+  // The next start makes it from the log.
+  expect(readdirSync(folder, { recursive: true }).join('\n')).not.toMatch(/consumers\/|\.state$/m)
   await Promise.all(loads.map(({ stop }) => stop()))
   const trust = parseTrust(readFileSync(join(world.dir, 'data', 'trust.json'), 'utf8'))
   const early = await receiptOf(world.control, called[0] ?? '')
@@ -185,6 +188,22 @@ test('under load, a backup has everything that was acknowledged before it began'
   }
 })
 
+/** The caller's requests to administer are denied, which detection remembers. */
+async function probe(): Promise<void> {
+  const { connection } = world.caller
+  const request = { method: 'POST', path: '/v1/admin', value: { operation: 'status', args: {} } }
+  for (let i = 0; i < 25; i++) {
+    await askControl(connection, { ...request, method: 'POST' }).catch(() => undefined)
+  }
+}
+
+/** The signals that a fabric has of the caller. */
+async function findingsOf(admin: (operation: string, args: object) => Promise<unknown>) {
+  const shown = await admin('agent.show', { name: world.caller.name })
+  const { signals } = shown as { readonly signals: readonly { readonly detector: string }[] }
+  return signals.map(({ detector }) => detector)
+}
+
 function present(identity: Identity | undefined): Identity {
   if (identity === undefined) throw new Error('the channel has no such member')
   return identity
@@ -207,6 +226,10 @@ async function checkRestored(fabric: Fabric, { exchanges, trust }: Expected): Pr
   expect(page.exchanges.map(({ facts }) => facts)).toEqual([
     expect.objectContaining({ event: 'log-restored', 'entries-lost': 0 }),
   ])
+  // Detection is not in a backup, and is not lost either.
+  const findings = await findingsOf((operation, args) => adminAt(fabric, operation, args))
+  expect(findings).toContain('refusals')
+  expect(findings).toEqual(await findingsOf((operation, args) => world.admin(operation, args)))
   const policies = (await adminAt(fabric, 'policy.show', {})) as { readonly version: string }
   expect(policies).toEqual(await world.admin('policy.show'))
 }
@@ -292,7 +315,14 @@ describe('a restore is refused', () => {
 })
 
 describe('a backup with valid sums, of an attacker who can write to its folder', () => {
-  const planted = ['leases.db', 'used-values/x', 'ledger/a/head', 'ledger/a/restored.json', 'x']
+  const planted = [
+    'leases.db',
+    'used-values/x',
+    'ledger/a/head',
+    'ledger/a/restored.json',
+    'consumers/x',
+    'x',
+  ]
 
   test.each(planted)('does not bring %s into the data folder', async (path) => {
     const folder = join(dir, 'planted')

@@ -1,4 +1,4 @@
-import { cpSync } from 'node:fs'
+import { cpSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   type ErasureView,
@@ -33,6 +33,10 @@ async function call(at: Replica, who: { credential(): unknown }): Promise<string
   return exchangeOf(heard)
 }
 
+/** The generation of the key of detection's file, which each erasure replaces. */
+const generationOf = (slot: string): number =>
+  readFileSync(join(replicas.dir, `data/consumers/detection-${slot}.state`)).readUInt32BE(1)
+
 const resultsOf = async (at: Replica, exchange: string) => {
   const { entries } = (await at.admin('policy.explain', { exchange })) as {
     readonly entries: readonly { readonly facts: Readonly<Record<string, unknown>> }[]
@@ -61,7 +65,9 @@ test(
     expect(erased).toMatchObject({ slot: 'a', entries: before.entries, pending: ['b'] })
     expect(erased.keysBefore).not.toBeNull()
     expect(await resultsOf(one, first)).toEqual([true, true])
+    expect([generationOf('a'), generationOf('b')]).toEqual([2, 1])
     await two.start()
+    expect(generationOf('b')).toBe(2)
     // Before it serves: the first request already finds nothing.
     expect(await resultsOf(two, second)).toEqual([true, true])
     for (const at of [one, two]) {

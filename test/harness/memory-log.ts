@@ -22,7 +22,11 @@ export class MemoryLog {
   add(drafts: readonly Omit<OpenedEntry, 'index'>[], isAnnounced = true): void {
     const added = drafts.map((draft, n) => ({ ...draft, index: this.size + n }))
     this.entries.push(...added)
-    if (isAnnounced) for (const listener of this.#listeners) listener(added)
+    if (isAnnounced) this.announce(added)
+  }
+
+  announce(entries: readonly OpenedEntry[]): void {
+    for (const listener of this.#listeners) listener(entries)
   }
 
   async read(from: number, count: number) {

@@ -3,11 +3,11 @@ import { createExchangeId, toHex } from '@countersign/protocol'
 import { openFileLedgerStore } from '../../packages/fabric/src/adapters/file/ledger-store.ts'
 import { openSqliteLeaseStore } from '../../packages/fabric/src/adapters/sqlite/lease-store.ts'
 import { openLedger } from '../../packages/fabric/src/ledger/open-ledger.ts'
-import { writeSubjectKeys } from '../../packages/fabric/src/ledger/subject-keys.ts'
+import { writeReplacedKeys } from '../../packages/fabric/src/ledger/replaced-keys.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { takeLease } from '../../packages/fabric/src/state/lease.ts'
-import { memorySubjectKeys } from '../../tools/crash/memory-subject-keys.ts'
+import { memoryKeys } from '../../tools/crash/memory-keys.ts'
 
 /**
  * A process that appends to the log of a slot, stops itself (SIGSTOP) at a point that its arguments
@@ -41,7 +41,7 @@ const key = createPrivateKey({ key: Buffer.concat([prefix, seed]), format: 'der'
 let isPauseDue = false
 const ledger = await openLedger({
   ...{ lease, clock: systemClock, random: systemRandom, logKey: key, detailKey: seed },
-  subjectKeys: memorySubjectKeys(writeSubjectKeys([{ generation: 1, key: seed }])),
+  subjectKeys: memoryKeys(writeReplacedKeys([{ generation: 1, key: seed }])),
   origin: 'paused.test/ledger/a',
   store: {
     ...store,

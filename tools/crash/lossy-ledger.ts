@@ -3,8 +3,8 @@ import { openFileLedgerStore } from '../../packages/fabric/src/adapters/file/led
 import { rawPublicKey } from '../../packages/fabric/src/ledger/checkpoint.ts'
 import type { Ledger } from '../../packages/fabric/src/ledger/ledger.ts'
 import { type LedgerOptions, openLedger } from '../../packages/fabric/src/ledger/open-ledger.ts'
+import type { ReplacedKeyStore } from '../../packages/fabric/src/ledger/replaced-keys.ts'
 import type { HeadStore } from '../../packages/fabric/src/ledger/store.ts'
-import type { SubjectKeyStore } from '../../packages/fabric/src/ledger/subject-keys.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import {
@@ -15,20 +15,20 @@ import {
 } from '../../packages/protocol/src/index.ts'
 import { heldLease } from './held-lease.ts'
 import type { LossyDisk } from './lossy-files.ts'
-import { memorySubjectKeys } from './memory-subject-keys.ts'
+import { memoryKeys } from './memory-keys.ts'
 
 /** The keys that one ledger keeps over all its restarts. */
 export interface LedgerKeys {
   readonly logKey: KeyObject
   readonly detailKey: Uint8Array
-  readonly subjectKeys: SubjectKeyStore
+  readonly subjectKeys: ReplacedKeyStore
 }
 
 export const testOrigin = 'ledger.test/ledger/a'
 
 export function createLedgerKeys(): LedgerKeys {
   const logKey = generateKeyPairSync('ed25519').privateKey
-  return { logKey, detailKey: systemRandom(32), subjectKeys: memorySubjectKeys() }
+  return { logKey, detailKey: systemRandom(32), subjectKeys: memoryKeys() }
 }
 
 /** Returns the trust that an auditor of such a ledger pins. */

@@ -19,7 +19,7 @@ export const DATA_FOLDER_KINDS: Kinds = [
   // The next start writes the policies from the state.
   [/^policies(\.mirror\.json|\.lock(-journal)?)?$/, 'left'],
   [/^(used-values|backup|demo-done)$/, 'left'],
-  // The next start makes it from the log.
+  // The next start makes it from the log, which has nothing of a principal that was erased.
   [/^consumers$/, 'left'],
   [/^(leases|records)\.db$/, 'left'],
   [/^(state|leases|records)\.db-(wal|shm|journal)$/, 'left'],

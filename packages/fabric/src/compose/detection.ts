@@ -46,7 +46,7 @@ export interface Consumers {
  */
 export async function openConsumers(
   environment: Environment,
-  { ledger, keys, feed }: Pick<Stores, 'ledger' | 'keys' | 'feed'>,
+  { ledger, keys, feed, erasures }: Pick<Stores, 'ledger' | 'keys' | 'feed' | 'erasures'>,
   closers: Closer[],
 ): Promise<Consumers> {
   const { config, clock, random, log } = environment
@@ -57,11 +57,13 @@ export async function openConsumers(
     ...{ name, ledger, clock, log },
     state: new ObservedEntries(detection, config.trustDomain),
     file: new StateFile({
-      ...{ name: `${name}-${slot}`, origin, key: keys.detail, random, files: systemFiles },
+      ...{ name: `${name}-${slot}`, origin, keys: keys.stateOf(name), random, files: systemFiles },
       directory: join(config.dataDir, 'consumers'),
     }),
     recordRebuilt: (rebuilt) => recordRebuilt(environment, feed, rebuilt),
   })
   closers.push({ name, close: () => consumer.close() })
+  // An erasure of which a crash left this out is open still.
+  await erasures.cover([consumer])
   return { detection, all: [consumer], assertRiskKnown: () => consumer.assertCurrent() }
 }

@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto'
 import { type KeyProvider, newestVersion } from '../keys/key-provider.ts'
-import type { SubjectKeyStore } from '../ledger/subject-keys.ts'
+import type { ReplacedKeyStore } from '../ledger/replaced-keys.ts'
 import type { Random } from '../lib/random.ts'
 import { openPrivateKey, openSymmetricKey } from '../lib/stored-key.ts'
 import type { SecretStore } from '../secrets/secret-store.ts'
@@ -22,7 +22,9 @@ export interface FabricKeys {
   /** Seals the facts that are kept next to the ledger. */
   readonly detail: Uint8Array
   /** Wraps the keys of the subjects of the ledger; each erasure replaces it. */
-  readonly subjects: SubjectKeyStore
+  readonly subjects: ReplacedKeyStore
+  /** Seals the file of a follower of the log, by its name; each erasure replaces it. */
+  stateOf(consumer: string): ReplacedKeyStore
   /** Keys the hashes by which the state names subjects that are to be erased, to every slot. */
   readonly erasures: Uint8Array
   /** Keys the hashes that stand for masked values. */
@@ -50,13 +52,15 @@ export async function openFabricKeys(
       sign: (bytes) => sign(null, bytes, fabric),
     },
     detail: await openSymmetricKey(secrets, `ledger/${slot}/detail`, random),
-    subjects: {
-      load: () => secrets.find(`ledger/${slot}/subjects`),
-      store: (value) => secrets.put(`ledger/${slot}/subjects`, value),
-    },
+    subjects: replacedKey(secrets, `ledger/${slot}/subjects`),
+    stateOf: (consumer) => replacedKey(secrets, `consumers/${slot}/${consumer}`),
     erasures: await openSymmetricKey(secrets, 'ledger/erasures', random),
     mask: await openSymmetricKey(secrets, 'redaction/mask', random),
   }
+}
+
+function replacedKey(secrets: SecretStore, name: string): ReplacedKeyStore {
+  return { load: () => secrets.find(name), store: (value) => secrets.put(name, value) }
 }
 
 /** The name of the certifying key at its provider. */

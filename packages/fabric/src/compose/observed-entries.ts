@@ -10,6 +10,7 @@ import { agentPrincipal } from '../identity/principals.ts'
 import type { FactValue } from '../ledger/ledger.ts'
 import type { OpenedEntry } from '../ledger/ledger-reads.ts'
 import type { DerivedState } from '../ledger/log-consumer.ts'
+import { subjectName } from '../ledger/named-subjects.ts'
 import { causeOf } from '../pipeline/refusal-cause.ts'
 
 /** Exchanges that are open, so that an ending finds its caller; the oldest is forgotten. */
@@ -88,6 +89,23 @@ export class ObservedEntries implements DerivedState {
     this.#detection.restore(rest)
     this.#open.clear()
     for (const [exchange, opened] of open) this.#open.set(exchange, opened)
+  }
+
+  *forget(isSubject: (name: string) => boolean): Generator<void, void> {
+    const known = new Map<string, boolean>()
+    const isForgotten = (value: string): boolean => {
+      let found = known.get(value)
+      if (found === undefined) {
+        const name = subjectName(value, this.#trustDomain)
+        found = name !== null && isSubject(name)
+        known.set(value, found)
+      }
+      return found
+    }
+    for (const [exchange, { caller, receiver }] of [...this.#open]) {
+      if (isForgotten(caller) || isForgotten(receiver)) this.#open.delete(exchange)
+    }
+    yield* this.#detection.forget(isForgotten)
   }
 
   #opened(exchange: string, opened: OpenExchange): void {

@@ -1,6 +1,6 @@
 import type { Observation, Risk, Signal } from './detector.ts'
 import { byOthersMax, DETECTORS, halfLifeOf, isByOthers } from './detectors.ts'
-import { createEdgeState, type EdgeState, noteEdge } from './edge-watch.ts'
+import { createEdgeState, type EdgeState, forgetEdges, noteEdge } from './edge-watch.ts'
 import { countRate, createRateState, type RateLimits, type RateState } from './rate-watch.ts'
 
 export interface AgentLimits {
@@ -173,6 +173,26 @@ export function addSignal(
   account.push(signal)
   if (account.length > limits.signalsMax) account.shift()
 }
+
+/**
+ * Removes the names of others: their edges, and the words of sentences. The signals keep their
+ * weight. Returns the number of edges that are left.
+ */
+export function forgetOthers(watch: AgentWatch, isForgotten: (name: string) => boolean): number {
+  forgetEdges(watch.edges, isForgotten)
+  const without = (signal: Signal): Signal => {
+    const says = signal.says
+      .split(' ')
+      .map((word) => (isForgotten(word) ? erasedWord : word))
+      .join(' ')
+    return says === signal.says ? signal : { ...signal, says }
+  }
+  watch.signals = watch.signals.map(without)
+  watch.byOthers = watch.byOthers.map(without)
+  return watch.edges.edges.size
+}
+
+const erasedWord = '(erased)'
 
 /** The score at `now`, a whole number, because policies compare it with whole numbers. */
 export function scoreOfAgent(watch: AgentWatch, now: number): number {

@@ -3,6 +3,7 @@ import {
   type AgentWatch,
   addSignal,
   createAgentWatch,
+  forgetOthers,
   observeAgent,
   riskOfAgent,
   scoreOfAgent,
@@ -36,6 +37,11 @@ export interface RestorableDetection extends Detection {
   lines(): Iterable<string>
   /** Takes the place of all agents. Throws a TypeError, with nothing changed, on another line. */
   restore(lines: Iterable<string>): void
+  /**
+   * Removes the agents of those names, and the names from what is known of all others, whose risk
+   * stays. Takes names in the forms that observations have; one step for each agent.
+   */
+  forget(isForgotten: (name: string) => boolean): Generator<void, void>
 }
 
 const quiet: Risk = { score: 0, signals: [] }
@@ -107,6 +113,18 @@ export function createDetection(options: Partial<DetectionLimits> = {}): Restora
       for (const [agent, watch] of restored) {
         watches.set(agent, watch)
         edges += watch.edges.edges.size
+      }
+    },
+    *forget(isForgotten) {
+      // Agents move in the map while they are observed.
+      for (const agent of [...watches.keys()]) {
+        yield
+        const watch = watches.get(agent)
+        if (watch === undefined) continue
+        copy?.keep(agent)
+        edges -= watch.edges.edges.size
+        if (isForgotten(agent)) watches.delete(agent)
+        else edges += forgetOthers(watch, isForgotten)
       }
     },
   }

@@ -63,6 +63,13 @@ export function noteEdge(
   return edge.isRefused && state.refusedFirsts > refusedFirstsMax ? scanSurprise : 0
 }
 
+/** Removes the edges to receivers of those names, which have no spaces. */
+export function forgetEdges(state: EdgeState, isForgotten: (name: string) => boolean): void {
+  for (const key of [...state.edges.keys()]) {
+    if (isForgotten(key.slice(0, key.indexOf(' ')))) state.edges.delete(key)
+  }
+}
+
 function forgetOldest(state: EdgeState): void {
   for (const key of state.edges.keys()) {
     state.edges.delete(key)

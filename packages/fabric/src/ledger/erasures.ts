@@ -25,6 +25,12 @@ export interface ErasuresParts {
   readonly log: (event: string, facts: Readonly<Record<string, string | number>>) => void
 }
 
+/** Anything of this process that has facts of entries apart from the log. */
+export interface DerivedCopy {
+  /** On resolve nothing of the subject is left, in memory and on disk; may be called again. */
+  forget(isSubject: (name: string) => boolean): Promise<void>
+}
+
 export interface ErasureOrder {
   /** `subjectName` of the subject. */
   readonly name: string
@@ -63,6 +69,10 @@ export class Erasures {
   readonly #work = new Serializer()
   /** Of the requests of this process, until their operation is answered. */
   readonly #done = new Map<string, Erased>()
+  /** Erased in the log of this slot by this process, and not confirmed yet. */
+  readonly #erased = new Map<string, Erased>()
+  /** Null until they are open. */
+  #copies: readonly DerivedCopy[] | null = null
   #timer: ReturnType<typeof setTimeout> | null = null
   #isClosed = false
 
@@ -76,11 +86,23 @@ export class Erasures {
     this.#rows.onChange(() => this.#poke())
   }
 
-  /** Rejects where an open erasure cannot be carried out: the slot does not serve before it is. */
+  /**
+   * Rejects where an open erasure cannot be carried out in the log: the slot does not serve before
+   * it is. None is confirmed before `cover`.
+   */
   static async open(parts: ErasuresParts): Promise<Erasures> {
     const erasures = new Erasures(parts)
     await erasures.#carryOut()
     return erasures
+  }
+
+  /**
+   * From now on an erasure covers `copies` too. Resolves once they have forgotten the subjects of
+   * those that are open; rejects where one cannot: the slot does not serve then.
+   */
+  async cover(copies: readonly DerivedCopy[]): Promise<void> {
+    this.#copies = copies
+    await this.#carryOut()
   }
 
   /**
@@ -139,10 +161,14 @@ export class Erasures {
   async #carryOutOne(exchange: string, subject: Uint8Array): Promise<void> {
     const { ledger, log } = this.#parts
     const isSubject = (name: string): boolean => equalBytes(this.#hash(name), subject)
-    const erased = await ledger.erase({ exchange, isSubject })
+    const erased = this.#erased.get(exchange) ?? (await ledger.erase({ exchange, isSubject }))
     if (this.#done.has(exchange)) this.#done.set(exchange, erased)
     if (erased.underWay > 0) return this.#retry()
+    this.#erased.set(exchange, erased)
+    if (this.#copies === null) return
+    for (const copy of this.#copies) await copy.forget(isSubject)
     await this.#confirm(exchange)
+    this.#erased.delete(exchange)
     log('a subject was erased', { entries: erased.entries, exchange })
   }
 

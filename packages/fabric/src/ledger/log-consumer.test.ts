@@ -5,10 +5,12 @@ import { MemoryLog } from '../../../../test/harness/memory-log.ts'
 import { LossyDisk } from '../../../../tools/crash/lossy-files.ts'
 import { createLedgerKeys, openLossyLedger } from '../../../../tools/crash/lossy-ledger.ts'
 import { newExchange } from '../../../../tools/crash/lossy-matrix.ts'
+import { memoryKeys } from '../../../../tools/crash/memory-keys.ts'
 import { systemClock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
 import type { OpenedEntry } from './ledger-reads.ts'
 import { ConsumerBehind, type DerivedState, LogConsumer, type Rebuilt } from './log-consumer.ts'
+import type { ReplacedKeyStore } from './replaced-keys.ts'
 import { StateFile } from './state-file.ts'
 import { LedgerBusy } from './unavailable.ts'
 
@@ -32,27 +34,50 @@ class Folded implements DerivedState {
     this.digest = Number(digest)
     this.taken = taken.map(Number)
   }
+
+  *forget(isSubject: (name: string) => boolean): Generator<void, void> {
+    for (const index of this.taken) {
+      yield
+      if (isSubject(String(index))) this.taken = this.taken.filter((each) => each !== index)
+    }
+  }
 }
 
-const key = systemRandom(32)
 const path = '/consumers/fold.state'
+
+/** The secrets of a disk: they survive what it survives. */
+const secrets = new WeakMap<LossyDisk, ReplacedKeyStore>()
+
+function secretsOf(disk: LossyDisk): ReplacedKeyStore {
+  const kept = secrets.get(disk) ?? memoryKeys()
+  secrets.set(disk, kept)
+  return kept
+}
+
+/** A disk with the same content, and the same secrets. */
+function copyOf(disk: LossyDisk): LossyDisk {
+  const copy = disk.copy()
+  secrets.set(copy, secretsOf(disk))
+  return copy
+}
 
 interface OpenOptions {
   readonly limits?: Record<string, number>
   readonly origin?: string
+  readonly keys?: ReplacedKeyStore
 }
 
 async function open(
   log: MemoryLog,
   disk: LossyDisk,
-  { limits = {}, origin = 'a.test/ledger/a' }: OpenOptions = {},
+  { limits = {}, origin = 'a.test/ledger/a', keys = secretsOf(disk) }: OpenOptions = {},
 ) {
   const state = new Folded()
   const rebuilt: Rebuilt[] = []
   const consumer = await LogConsumer.open({
     ...{ name: 'fold', ledger: log, state, clock: systemClock, log: () => undefined },
     file: new StateFile({
-      ...{ directory: '/consumers', name: 'fold', origin, key, random: systemRandom },
+      ...{ directory: '/consumers', name: 'fold', origin, keys, random: systemRandom },
       files: disk.mount(),
     }),
     limits: { writeMs: 0, pageEntries: 7, ...limits },
@@ -97,7 +122,7 @@ test('a process that is killed at any point ends in the state of one that never 
       expect(state.taken).toEqual(range(0, log.size))
       expect(state.digest).toBe(whole.digest)
     }),
-    { numRuns: 150 },
+    { numRuns: 100 },
   )
 })
 
@@ -174,13 +199,13 @@ test('a file with any other byte, cut, or of another log is not taken, and that 
   for (const bytes of [...changed, ...cut, Buffer.concat([good, Buffer.of(0)])]) {
     disk.restart()
     disk.overwrite(path, Buffer.from(bytes))
-    const { state, rebuilt } = await open(log, disk.copy())
+    const { state, rebuilt } = await open(log, copyOf(disk))
     expect(rebuilt).toEqual([{ name: 'fold', reason: 'damaged', from: 0 }])
     expect(state.taken).toEqual(range(0, 20))
   }
   disk.restart()
   disk.overwrite(path, good)
-  const other = await open(log, disk.copy(), { origin: 'a.test/ledger/b' })
+  const other = await open(log, copyOf(disk), { origin: 'a.test/ledger/b' })
   expect(other.rebuilt).toMatchObject([{ reason: 'damaged' }])
   // The same name with another history, and a log that was cut back.
   const forked = new MemoryLog()
@@ -189,7 +214,7 @@ test('a file with any other byte, cut, or of another log is not taken, and that 
   const short = new MemoryLog()
   short.append(19)
   for (const another of [forked, short]) {
-    const { state, rebuilt } = await open(another, disk.copy())
+    const { state, rebuilt } = await open(another, copyOf(disk))
     expect(rebuilt).toMatchObject([{ reason: 'other-log' }])
     expect(state.taken).toEqual(range(0, another.size))
   }
@@ -208,6 +233,133 @@ test('an entry that was erased is skipped and counted, also over a start', async
   const { consumer, state } = await open(log, disk)
   expect(consumer.status.skipped).toBe(1)
   expect(state.taken).toEqual([0, 1, 2, 4, 5])
+})
+
+test('entries that were read before they were announced are not taken again', async () => {
+  const [log, disk] = [new MemoryLog(), new LossyDisk()]
+  const { consumer, state } = await open(log, disk)
+  log.append(3, false)
+  log.append(1)
+  await vi.waitFor(() => expect(state.taken).toEqual(range(0, 4)), deadline)
+  log.announce(log.entries.slice(1))
+  log.append(1)
+  await consumer.close()
+  expect(state.taken).toEqual(range(0, 5))
+})
+
+/** A log whose entry of index 5 was erased, and the file of a state that has it still. */
+async function erasedInLog(disk: LossyDisk) {
+  const log = new MemoryLog()
+  const { consumer } = await open(log, disk)
+  log.append(12)
+  await consumer.close()
+  const erased = log.entries[5]
+  if (erased !== undefined) log.entries[5] = { ...erased, facts: {} }
+  const earlier = disk.readWhole(path)
+  disk.restart()
+  return { log, earlier }
+}
+
+const isFive = (name: string): boolean => name === '5'
+const withoutFive = range(0, 12).filter((index) => index !== 5)
+
+test('an erased subject is gone from the state, its file, and every earlier copy of that', async () => {
+  const disk = new LossyDisk()
+  const { log, earlier } = await erasedInLog(disk)
+  const { consumer, state } = await open(log, disk)
+  expect(state.taken).toEqual(range(0, 12))
+  const firstKey = Buffer.from((await secretsOf(disk).load()) ?? []).subarray(-32)
+  // Entries go on meanwhile, and are in the file as well.
+  const forgetting = consumer.forget(isFive)
+  log.append(2)
+  await forgetting
+  log.append(1)
+  expect(state.taken).toEqual([...withoutFive, 12, 13, 14])
+  expect(Buffer.from((await secretsOf(disk).load()) ?? []).includes(firstKey)).toBe(false)
+  disk.restart()
+  log.forgetReaders()
+  const next = await open(log, disk)
+  expect(next.rebuilt).toEqual([])
+  expect(next.state.taken).toEqual([...withoutFive, 12, 13, 14])
+  await next.consumer.close()
+  disk.restart()
+  disk.overwrite(path, earlier)
+  // It is read from the log, which has nothing of the subject either.
+  const last = await open(log, disk)
+  expect(last.rebuilt).toMatchObject([{ reason: 'damaged' }])
+  expect(last.state.taken).toEqual([...withoutFive, 12, 13, 14])
+})
+
+test('an erasure that is killed at any point loses no state, and is completed later', async () => {
+  const kill = fc.record({
+    turns: fc.integer({ min: 0, max: 40 }),
+    isPower: fc.boolean(),
+    survives: fc.infiniteStream(fc.boolean()),
+  })
+  await fc.assert(
+    fc.asyncProperty(fc.array(kill, { minLength: 1, maxLength: 3 }), async (kills) => {
+      const disk = new LossyDisk()
+      const kept = secretsOf(disk)
+      const { log, earlier } = await erasedInLog(disk)
+      for (const { turns, isPower, survives } of kills) {
+        let isAlive = true
+        disk.restart()
+        log.forgetReaders()
+        const store = (value: Uint8Array) =>
+          isAlive ? kept.store(value) : Promise.reject(new Error('killed'))
+        const opened = await open(log, disk, { keys: { load: () => kept.load(), store } })
+        expect(opened.rebuilt).toEqual([])
+        const forgetting = opened.consumer.forget(isFive).catch(() => undefined)
+        for (let i = 0; i < turns; i++) await new Promise(setImmediate)
+        isAlive = false
+        if (isPower) disk.powerLoss(() => survives.next().value === true)
+        else disk.restart()
+        await forgetting
+      }
+      disk.restart()
+      log.forgetReaders()
+      const last = await open(log, disk)
+      expect(last.rebuilt).toEqual([])
+      await last.consumer.forget(isFive)
+      expect(last.state.taken).toEqual(withoutFive)
+      disk.restart()
+      expect((await open(log, disk)).state.taken).toEqual(withoutFive)
+      disk.restart()
+      disk.overwrite(path, earlier)
+      expect((await open(log, disk)).rebuilt).toMatchObject([{ reason: 'damaged' }])
+    }),
+    { numRuns: 25 },
+  )
+})
+
+test('an erasure that cannot replace file or key is reported, and is done when it can', async () => {
+  const disk = new LossyDisk()
+  const { log } = await erasedInLog(disk)
+  let refused = 2
+  const kept = secretsOf(disk)
+  const { consumer, state } = await open(log, disk, {
+    keys: {
+      load: () => kept.load(),
+      store: (value) =>
+        refused-- > 0 ? Promise.reject(new Error('no secrets')) : kept.store(value),
+    },
+  })
+  await expect(consumer.forget(isFive)).rejects.toThrow('no secrets')
+  // Not known to be durable, but in its place: its key has to stay.
+  disk.failNext('syncDirectory')
+  refused = 0
+  await expect(consumer.forget(isFive)).rejects.toThrow()
+  disk.failNext('rename')
+  await expect(consumer.forget(isFive)).rejects.toThrow()
+  const { rebuilt } = await open(log, copyOf(disk), { keys: memoryKeys(await kept.load()) })
+  expect(rebuilt).toEqual([])
+  // The state goes on under the earlier key.
+  log.append(1)
+  await consumer.close()
+  await consumer.forget(isFive)
+  expect(state.taken).toEqual([...withoutFive, 12])
+  disk.restart()
+  expect((await open(log, disk)).state.taken).toEqual([...withoutFive, 12])
 })
 
 test('a state that is far behind, or that cannot follow, decides nothing', async () => {

@@ -1,8 +1,13 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../lib/clock.ts'
 import type { Ledger } from './ledger.ts'
 import type { EntryPage, OpenedEntry } from './ledger-reads.ts'
-import { type StateFile, StateFileDamaged, type StoredState } from './state-file.ts'
+import {
+  type StateFile,
+  StateFileDamaged,
+  type StatePosition,
+  type StoredState,
+} from './state-file.ts'
 import { LedgerBusy } from './unavailable.ts'
 
 /** A state that follows from the entries of one log, in their order, and from nothing else. */
@@ -16,6 +21,11 @@ export interface DerivedState {
   lines(): Iterable<string>
   /** Takes the place of the state. Throws a TypeError on anything but what `lines` gave. */
   restore(lines: Iterable<string>): void
+  /**
+   * Removes everything that names a principal for whose canonical name `isSubject` is true. Entries
+   * may be applied between two steps.
+   */
+  forget(isSubject: (name: string) => boolean): Iterator<void, void>
 }
 
 export interface ConsumerLimits {
@@ -64,7 +74,7 @@ export interface LogConsumerParts {
   readonly name: string
   readonly ledger: Pick<Ledger, 'read' | 'size' | 'onDurable'>
   readonly state: DerivedState
-  readonly file: Pick<StateFile, 'read' | 'write'>
+  readonly file: Pick<StateFile, 'read' | 'write' | 'replace'>
   readonly clock: Clock
   readonly limits?: Partial<ConsumerLimits>
   log(event: string, facts: Readonly<Record<string, string | number>>): void
@@ -144,6 +154,23 @@ export class LogConsumer {
     return behind <= this.#limits.behindEntriesMax
       ? null
       : `${behind} entries of the log are not read yet`
+  }
+
+  /**
+   * Removes an erased principal from the state, and makes every earlier copy of its file
+   * unreadable. Rejects where file or key were not replaced: to be called again, also after a
+   * start.
+   */
+  async forget(isSubject: (name: string) => boolean): Promise<void> {
+    // A page that was opened before the erasure still has its facts.
+    await this.#reading
+    await this.#alone(async () => {
+      const steps = this.#parts.state.forget(isSubject)
+      while (steps.next().done !== true) await setImmediate()
+      const position = this.#position
+      await this.#parts.file.replace(this.#covered(), this.#parts.state.lines())
+      this.#saved = position
+    })
   }
 
   /** Writes the state, so that the next start reads nothing. */
@@ -297,26 +324,37 @@ export class LogConsumer {
   }
 
   /** A failed write leaves the earlier file, from which a start has more to read. */
-  async #write(): Promise<void> {
+  #write(): Promise<void> {
     const { state, file, clock, log, name } = this.#parts
-    // Two writers of one file would damage it.
-    while (this.#writing !== null) await this.#writing
-    const position = this.#position
-    const began = clock.monotonic()
-    const covered = { position, last: this.#last, skipped: this.#skipped }
-    this.#writing = file.write(covered, state.lines()).then(
-      () => {
+    return this.#alone(async () => {
+      const began = clock.monotonic()
+      const position = this.#position
+      try {
+        await file.write(this.#covered(), state.lines())
         this.#saved = position
         this.#isUnwritable = false
-      },
-      (error: unknown) => {
+      } catch (error) {
         this.#isUnwritable = true
         log('a state was not saved', { of: name, error: String(error) })
-      },
-    )
-    await this.#writing
-    this.#writing = null
-    this.#writeTookMs = clock.monotonic() - began
-    this.#schedule()
+      }
+      this.#writeTookMs = clock.monotonic() - began
+    })
+  }
+
+  #covered(): StatePosition {
+    return { position: this.#position, last: this.#last, skipped: this.#skipped }
+  }
+
+  /** Two writers of one file would damage it. */
+  async #alone(work: () => Promise<void>): Promise<void> {
+    while (this.#writing !== null) await this.#writing
+    const working = work()
+    this.#writing = working.catch(() => undefined)
+    try {
+      await working
+    } finally {
+      this.#writing = null
+      this.#schedule()
+    }
   }
 }

@@ -13,9 +13,9 @@ import type { Ledger } from './ledger.ts'
 import { type LedgerLimits, ledgerLimits } from './limits.ts'
 import { ReadTurns } from './read-turns.ts'
 import { type Recovered, recover } from './recovery.ts'
+import type { ReplacedKeyStore } from './replaced-keys.ts'
 import { SpaceGuard } from './space-guard.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
-import type { SubjectKeyStore } from './subject-keys.ts'
 import { Subjects } from './subjects.ts'
 import { TermIndex, type TermIndexParts } from './term-index.ts'
 import { TermKeys } from './term-keys.ts'
@@ -38,7 +38,7 @@ export interface LedgerOptions {
   /** 32 bytes for AES-256-GCM: facts and salts. */
   readonly detailKey: Uint8Array
   /** The key that wraps those of the subjects, in the secret store. */
-  readonly subjectKeys: SubjectKeyStore
+  readonly subjectKeys: ReplacedKeyStore
   /**
    * Reports whether the directory has a principal of that name: a refusal names what its caller
    * asked for, which need not exist. Any name is one by default.

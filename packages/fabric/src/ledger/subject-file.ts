@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto'
 import { crc32c } from '../lib/crc32c.ts'
 import type { Random } from '../lib/random.ts'
+import type { ReplacedKey } from './replaced-keys.ts'
 import { LedgerDamage } from './store.ts'
 
 export const referenceBytes = 16
@@ -11,12 +12,6 @@ export interface StoredSubject {
   readonly reference: Uint8Array
   readonly key: Uint8Array
   readonly name: string
-}
-
-/** The key that wraps the file of one generation. Each erasure makes the next one. */
-export interface SubjectFileKey {
-  readonly generation: number
-  readonly key: Uint8Array
 }
 
 /** The position in a file at which the next frame is written. */
@@ -34,7 +29,7 @@ export interface SubjectFileContent extends FileEnd {
   readonly isMarked: boolean
 }
 
-export interface SubjectFileParts extends SubjectFileKey {
+export interface SubjectFileParts extends ReplacedKey {
   readonly origin: string
 }
 

@@ -5,6 +5,13 @@ import type { Random } from '../lib/random.ts'
 import type { EntryDraft } from './ledger.ts'
 import type { LedgerLimits } from './limits.ts'
 import { issuerOf, subjectName, trustDomainOf, visitSubjects } from './named-subjects.ts'
+import {
+  type ReplacedKey,
+  type ReplacedKeyStore,
+  readReplacedKeys,
+  replacedKeyBytes,
+  writeReplacedKeys,
+} from './replaced-keys.ts'
 import { LedgerDamage, type SubjectStore } from './store.ts'
 import {
   damaged,
@@ -17,10 +24,8 @@ import {
   readGeneration,
   referenceBytes,
   type StoredSubject,
-  type SubjectFileKey,
   subjectKeyBytes,
 } from './subject-file.ts'
-import { readSubjectKeys, type SubjectKeyStore, writeSubjectKeys } from './subject-keys.ts'
 import { LedgerBusy } from './unavailable.ts'
 
 /** A subject of entries, with the key that each of them is sealed with. */
@@ -31,7 +36,7 @@ export interface Subject extends StoredSubject {
 
 export interface SubjectsParts {
   readonly store: SubjectStore
-  readonly keys: SubjectKeyStore
+  readonly keys: ReplacedKeyStore
   readonly origin: string
   readonly random: Random
   readonly limits: Pick<LedgerLimits, 'subjectsMax' | 'subjectsPerIssuerMax' | 'erasedSubjectsMax'>
@@ -62,7 +67,7 @@ export class Subjects {
   #waiting = new Map<string, Subject>()
   #flush: Promise<void> | null = null
   readonly #writes = new Serializer()
-  #key: SubjectFileKey
+  #key: ReplacedKey
   #at: FileEnd
   #markPlace: 0 | 1 = 0
   readonly #listeners: (() => void)[] = []
@@ -70,7 +75,7 @@ export class Subjects {
 
   private constructor(
     parts: SubjectsParts,
-    key: SubjectFileKey,
+    key: ReplacedKey,
     stored: FileEnd & {
       readonly subjects: readonly StoredSubject[]
       readonly erased: readonly Uint8Array[]
@@ -101,9 +106,11 @@ export class Subjects {
     if (!isNew && bytes === null) throw damaged('it is missing')
     if (bytes !== null && kept === null) throw keyMissing()
     const known =
-      kept === null ? [{ generation: 1, key: random(subjectKeyBytes) }] : readSubjectKeys(kept)
+      kept === null
+        ? [{ generation: 1, key: random(replacedKeyBytes) }]
+        : readReplacedKeys(kept, 'the subject key of this log')
     // Durable before it wraps anything.
-    if (kept === null) await keys.store(writeSubjectKeys(known))
+    if (kept === null) await keys.store(writeReplacedKeys(known))
     const generation = bytes === null ? known.at(-1)?.generation : readGeneration(bytes)
     const key = known.find((each) => each.generation === generation)
     if (key === undefined) throw ofOtherKey()
@@ -117,7 +124,7 @@ export class Subjects {
       await store.replace(file.bytes)
       end = file
     }
-    if (known.length > 1) await keys.store(writeSubjectKeys([key]))
+    if (known.length > 1) await keys.store(writeReplacedKeys([key]))
     return new Subjects(parts, key, { ...content, end: end.end, tag: end.tag })
   }
 
@@ -271,9 +278,9 @@ export class Subjects {
 
   async #replaceWithout(leaving: readonly Subject[]): Promise<void> {
     const { store, keys, origin, random } = this.#parts
-    const next = { generation: this.#key.generation + 1, key: random(subjectKeyBytes) }
+    const next = { generation: this.#key.generation + 1, key: random(replacedKeyBytes) }
     try {
-      await keys.store(writeSubjectKeys([this.#key, next]))
+      await keys.store(writeReplacedKeys([this.#key, next]))
       const all = [...this.#known].filter(
         ([, subject]) => subject === null || !leaving.includes(subject),
       )
@@ -284,7 +291,7 @@ export class Subjects {
       const content = { subjects, erased: [...erased, ...gone] }
       const { bytes, ...at } = encodeSubjectFile(content, { ...next, origin }, random)
       await store.replace(bytes)
-      await keys.store(writeSubjectKeys([next]))
+      await keys.store(writeReplacedKeys([next]))
       this.#key = next
       this.#at = at
     } catch (cause) {

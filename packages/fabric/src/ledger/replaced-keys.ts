@@ -1,21 +1,29 @@
 import { LedgerDamage } from './store.ts'
-import { type SubjectFileKey, subjectKeyBytes } from './subject-file.ts'
 
-/** The one secret that holds the subject key of a log slot: `ledger/<slot>/subjects`. */
-export interface SubjectKeyStore {
+/** The key of one generation of a file: an erasure replaces the file and the key. */
+export interface ReplacedKey {
+  readonly generation: number
+  /** 32 bytes. */
+  readonly key: Uint8Array
+}
+
+export const replacedKeyBytes = 32
+
+/** The one secret that holds the key of a file which erasures replace. */
+export interface ReplacedKeyStore {
   /** Null before the first start. */
   load(): Promise<Uint8Array | null>
   /** On resolve the value is durable, and the one before cannot be read any more. */
   store(value: Uint8Array): Promise<void>
 }
 
-const recordBytes = 4 + subjectKeyBytes
+const recordBytes = 4 + replacedKeyBytes
 
 /**
  * `u8 count ‖ count × ( u32 generation ‖ key(32) )`, oldest first: one key, and a second one while
- * an erasure replaces the file that the first one wraps.
+ * an erasure replaces the file of the first one.
  */
-export function writeSubjectKeys(keys: readonly SubjectFileKey[]): Uint8Array {
+export function writeReplacedKeys(keys: readonly ReplacedKey[]): Uint8Array {
   const value = Buffer.alloc(1 + keys.length * recordBytes)
   value[0] = keys.length
   for (const [i, { generation, key }] of keys.entries()) {
@@ -25,11 +33,11 @@ export function writeSubjectKeys(keys: readonly SubjectFileKey[]): Uint8Array {
   return value
 }
 
-/** Throws LedgerDamage for anything else than `writeSubjectKeys` gives. */
-export function readSubjectKeys(value: Uint8Array): readonly SubjectFileKey[] {
+/** Throws LedgerDamage, with `what` it is, for anything else than `writeReplacedKeys` gives. */
+export function readReplacedKeys(value: Uint8Array, what: string): readonly ReplacedKey[] {
   const count = value[0] ?? 0
   if (count < 1 || count > 2 || value.length !== 1 + count * recordBytes) {
-    throw new LedgerDamage('the subject key of this log is malformed')
+    throw new LedgerDamage(`${what} is malformed`)
   }
   const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
   return Array.from({ length: count }, (_, i) => {

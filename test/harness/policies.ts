@@ -1,4 +1,4 @@
-import { createCedarParser } from '../../packages/fabric/src/adapters/cedar/cedar-parser.ts'
+import { parseInWasm } from '../../packages/fabric/src/adapters/cedar/parse-in-wasm.ts'
 import type { ParsedPolicy, PolicyParser } from '../../packages/fabric/src/policy/parser.ts'
 
 /** Receivers by name: the role that policy permits them by, and the protocol of their route. */
@@ -54,10 +54,14 @@ permit(
 `
 
 /**
- * The real parser, asked once for the same texts: every world and every connector reads the
- * policies above, and a process for each of them takes longer than the rest of opening a world.
+ * The real parser, asked once for the same texts, and in this process: a process for each change of
+ * the policies takes longer than most attacks. `compile.test.ts` compares the two.
  */
-export const policyParser: PolicyParser = rememberAnswers(createCedarParser())
+export const policyParser: PolicyParser = rememberAnswers({
+  async parse(schema, texts) {
+    return parseInWasm(await import('@cedar-policy/cedar-wasm/nodejs'), schema, texts)
+  },
+})
 
 /** A cached result may be shared, so it must not be changed. */
 function rememberAnswers(parser: PolicyParser): PolicyParser {

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Ledger } from '../../packages/fabric/src/ledger/ledger.ts'
 import type { LineQuery } from '../../packages/fabric/src/ledger/ledger-reads.ts'
 import { LossyDisk } from '../../tools/crash/lossy-files.ts'
@@ -15,12 +15,12 @@ const refusal = () => ({
 async function openFilled(): Promise<Ledger> {
   const disk = new LossyDisk()
   const keys = createLedgerKeys()
-  const limits = { termSegmentEntries: 256, readSegmentsMax: 32 }
+  const limits = { termSegmentEntries: 64, readSegmentsMax: 32 }
   const first = await openLossyLedger(disk, keys, { limits })
-  await Promise.all(Array.from({ length: 1_400 }, () => first.append(refusal())))
+  await Promise.all(Array.from({ length: 350 }, () => first.append(refusal())))
   await first.close()
   const ledger = await openLossyLedger(disk, keys, { limits })
-  await Promise.all(Array.from({ length: 100 }, () => ledger.append(refusal())))
+  await Promise.all(Array.from({ length: 50 }, () => ledger.append(refusal())))
   return ledger
 }
 
@@ -38,17 +38,23 @@ const searches: Readonly<Record<string, Omit<LineQuery, 'countMax'>>> = {
   },
 }
 
+let ledger: Ledger
+
+beforeAll(async () => {
+  ledger = await openFilled()
+})
+afterAll(() => ledger.close())
+
 test.each(Object.entries(searches))(
   verifies(
     ['operate:read-turns'],
     'a permitted reader with searches %s holds up no entry and no other reader',
   ),
   async (_, query) => {
-    const ledger = await openFilled()
     const ended: string[] = []
     const mark = (name: string) => () => ended.push(name)
     const flood = Array.from({ length: 32 }, (_, n) =>
-      ledger.list({ countMax: 1_000, ...query, owner: 'flooder' }).then(mark(`search ${n}`)),
+      ledger.list({ countMax: 120, ...query, owner: 'flooder' }).then(mark(`search ${n}`)),
     )
     await expect(ledger.list({ countMax: 1, owner: 'flooder' })).rejects.toMatchObject({
       limit: { name: 'ledger.readsPerReader' },
@@ -61,6 +67,5 @@ test.each(Object.entries(searches))(
     const last = ended.findLastIndex((name) => name.startsWith('search'))
     expect(ended.indexOf('entry')).toBeLessThan(last)
     expect(ended.indexOf('other')).toBeLessThan(last)
-    await ledger.close()
   },
 )

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { Ledger } from '../../packages/fabric/src/ledger/ledger.ts'
 import { termPath } from '../../packages/fabric/src/ledger/term-index.ts'
 import { crc32c } from '../../packages/fabric/src/lib/crc32c.ts'
@@ -60,6 +60,7 @@ async function recorded(own: LedgerKeys, shift = 0) {
 }
 
 type Files = readonly Buffer[]
+type Recorded = Awaited<ReturnType<typeof recorded>>
 
 /** With the checksum that a page or the directory had before its sums were keyed. */
 function summed(bytes: Buffer, start: number, end: number): void {
@@ -87,14 +88,20 @@ const forgeries: Readonly<
 }
 
 describe('the index of the ledger on the disk', () => {
+  // Each attempt writes its forgery over what the one before left, which has all entries.
+  let own: Recorded
+  let others: { readonly log: Files; readonly time: Files }
+  beforeAll(async () => {
+    own = await recorded(keys)
+    others = {
+      log: (await recorded(createLedgerKeys())).files,
+      time: (await recorded(keys, 3)).files,
+    }
+  })
+
   test.each(Object.entries(forgeries))(
     verifies(['record:findable'], 'hides no exchange by %s'),
     async (_, forge) => {
-      const own = await recorded(keys)
-      const others = {
-        log: (await recorded(createLedgerKeys())).files,
-        time: (await recorded(keys, 3)).files,
-      }
       const forged = forge(own.files, others)
       const put = () => {
         for (const [segment, bytes] of forged.entries()) {

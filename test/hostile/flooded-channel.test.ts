@@ -1,7 +1,6 @@
 import { sign } from 'node:crypto'
 import {
   encodeLeaseRequest,
-  encodeSealedMessage,
   messageDigest,
   messageSignatureInput,
   parseLeases,
@@ -92,7 +91,7 @@ function underKeyOf(victim: Uint8Array, sealed: Uint8Array, sender: Identity): U
   const core = Buffer.from(own.core)
   core.set(key, core.indexOf(replaced))
   const input = messageSignatureInput(messageDigest(core, sha256OfParts))
-  return encodeSealedMessage(core, sign(null, input, sender.signing.privateKey), null)
+  return Buffer.concat([core, sign(null, input, sender.signing.privateKey)])
 }
 
 attack(

@@ -59,9 +59,9 @@ export {
 } from './channels/sealed-key.ts'
 export {
   type BatchProof,
-  encodeSealedCore,
-  encodeSealedHeader,
-  encodeSealedMessage,
+  completeMessage,
+  encodeAdditionalData,
+  encodeUnsignedMessage,
   isContentType,
   isSealedLabel,
   messageIdBytes,
@@ -74,6 +74,7 @@ export {
   type SealedHeader,
   type SealedMessage,
   type SealedPayload,
+  type UnsignedMessage,
 } from './channels/sealed-message.ts'
 export {
   type AckStatement,

@@ -1,4 +1,4 @@
-import { parseSealedMessage, SEALED_BYTES_MAX } from '@countersign/protocol'
+import { parseSealedMessage, SEALED_BYTES_MAX, type SealedMessage } from '@countersign/protocol'
 import { Refusal } from '../lib/refusal.ts'
 import { sha256OfParts } from '../lib/sha256.ts'
 import type { ChannelStore } from './channel-store.ts'
@@ -44,9 +44,8 @@ export class HeldMessages {
     this.#memory = memory
   }
 
-  hold({ channel, offset }: Place, sealed: Uint8Array): HeldMessage | null {
-    const message = parseSealedMessage(sealed)
-    if (message === null) return null
+  /** `message` is what `sealed` was parsed to. */
+  hold({ channel, offset }: Place, sealed: Uint8Array, message: SealedMessage): HeldMessage {
     const held = {
       messageId: message.header.messageId,
       // Copies: the views would keep the buffers alive that they lie in.
@@ -61,6 +60,11 @@ export class HeldMessages {
     return held
   }
 
+  /** The message, if nothing has to be read for it. */
+  held({ channel, offset }: Place): HeldMessage | null {
+    return this.#held.get(`${channel} ${offset}`) ?? null
+  }
+
   /** Null when the message is gone. `identity` is whose share of memory it is read into. */
   async find(place: Place, identity: string): Promise<HeldMessage | Refusal | null> {
     const { channel, offset } = place
@@ -73,7 +77,8 @@ export class HeldMessages {
       const read = this.#held.get(`${channel} ${offset}`)
       if (read !== undefined) return read
       const stored = await this.#store.find(channel, offset)
-      return stored === null ? null : this.hold(place, stored.sealed)
+      const message = stored === null ? null : parseSealedMessage(stored.sealed)
+      return stored === null || message === null ? null : this.hold(place, stored.sealed, message)
     } finally {
       room.release()
     }

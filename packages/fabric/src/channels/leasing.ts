@@ -1,4 +1,9 @@
-import { LEASE_MESSAGES_MAX, type LeaseRequest, parseSealedMessage } from '@countersign/protocol'
+import {
+  LEASE_MESSAGES_MAX,
+  type LeaseRequest,
+  parseSealedMessage,
+  type SealedMessage,
+} from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { StillPermitted } from '../pipeline/delivery.ts'
@@ -158,10 +163,11 @@ export class Leasing {
     const now = this.#options.clock.now()
     const bytesMax = Math.min(hold.readBytesMax, leaseBytesMax)
     const { review, look } = this.#nextLook(call, place)
-    const leased = await this.#options.store.lease({
+    const found = await this.#options.store.lease({
       ...{ channel: place.channel, group, countMax: wide, bytesMax, now, leaseMs },
       passedOver: { after: look.after, first: look.first },
     })
+    const leased = found.map((one) => ({ ...one, parsed: parseSealedMessage(one.message.sealed) }))
     const sifted = await this.#sift(call, place, { leased, signal, account, count })
     if (sifted.refusal !== null) return sifted.refusal
     const places = leased.map((one) => one.place)
@@ -190,7 +196,7 @@ export class Leasing {
       account,
       count,
     }: Pick<Looking, 'signal' | 'account'> & {
-      readonly leased: readonly Leased[]
+      readonly leased: readonly Parsed[]
       readonly count: number
     },
   ): Promise<Sifted> {
@@ -222,7 +228,7 @@ export class Leasing {
   async #confirmed(
     call: ReceiverCall,
     place: LeasePlace,
-    given: readonly Leased[],
+    given: readonly Parsed[],
   ): Promise<Pick<Sifted, 'kept' | 'refusal'>> {
     for (let kept = given; ; ) {
       const taken = this.#options.requireMember(call)
@@ -237,19 +243,21 @@ export class Leasing {
 
   #handOut(
     place: LeasePlace,
-    leased: readonly Leased[],
+    leased: readonly Parsed[],
     { hold, account }: Pick<Looking, 'hold' | 'account'>,
   ): LeasedMessages {
-    for (const { message } of leased) this.#options.held.hold(message, message.sealed)
+    for (const { message, parsed } of leased) {
+      if (parsed !== null) this.#options.held.hold(message, message.sealed, parsed)
+    }
     hold.keep(copies * leased.reduce((sum, { message }) => sum + message.sealed.length, 0))
     // Without the messages themselves, which are not to be kept until the response has left.
     const handles = leased.map(handleOf)
     return {
       withheld: account.withheld.size,
       deadLettered: account.deadLettered,
-      messages: leased.map((one) => ({
+      messages: leased.map(({ parsed, leaseToken, ...one }) => ({
         ...one,
-        leaseToken: this.#options.tokens.bind(one.leaseToken, place),
+        leaseToken: this.#options.tokens.bind(leaseToken, place),
       })),
       hold,
       giveBack: () => this.#giveBack(place, handles),
@@ -321,8 +329,13 @@ interface Looking {
   readonly wide: number
 }
 
+/** With the message as it was parsed, once for all that is asked of it; null if it cannot be. */
+interface Parsed extends Leased {
+  readonly parsed: SealedMessage | null
+}
+
 interface Sifted {
-  readonly kept: readonly Leased[]
+  readonly kept: readonly Parsed[]
   /** Number of messages that may not be handed over now, or never. */
   readonly passed: number
   readonly isGone: boolean
@@ -344,9 +357,9 @@ type Pile = 'kept' | 'back' | 'held' | 'dead'
 
 function pilesOf(
   call: ReceiverCall,
-  leased: readonly Leased[],
-): Readonly<Record<Pile, readonly Leased[]>> {
-  const piles: Record<Pile, Leased[]> = { kept: [], back: [], held: [], dead: [] }
+  leased: readonly Parsed[],
+): Readonly<Record<Pile, readonly Parsed[]>> {
+  const piles: Record<Pile, Parsed[]> = { kept: [], back: [], held: [], dead: [] }
   const mayReceive = decidedOnce(call)
   for (const one of leased) piles[pileOf(call, one, mayReceive)].push(one)
   return piles
@@ -358,12 +371,11 @@ function pilesOf(
  */
 function pileOf(
   call: ReceiverCall,
-  { message: { sealed, storedAt } }: Leased,
+  { message: { storedAt }, parsed }: Parsed,
   mayReceive: ReceiverCall['mayReceive'],
 ): Pile {
-  const message = parseSealedMessage(sealed)
-  if (message === null) return 'back'
-  const { channel, sender, labels } = message.header
+  if (parsed === null) return 'back'
+  const { channel, sender, labels } = parsed.header
   const right = call.senderRight({ channel, sender, labels, storedAt })
   if (right === 'ended') return 'dead'
   if (right === 'held') return 'held'

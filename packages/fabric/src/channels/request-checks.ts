@@ -130,7 +130,8 @@ export class RequestChecks {
     const { name: channel } = member.channel
     const found: FoundItem[] = []
     for (const item of items) {
-      const held = await messages.find({ channel, offset: item.offset }, receiver.caller)
+      const place = { channel, offset: item.offset }
+      const held = messages.held(place) ?? (await messages.find(place, receiver.caller))
       if (held instanceof Refusal) return held
       if (held === null) return new Refusal('LEASE_LOST', `${channel} ${item.offset} is gone`)
       found.push({ item, held })

@@ -13,8 +13,20 @@ export function sha256Into(target: Buffer, offset: number, bytes: Uint8Array): v
   target.write(hash('sha256', bytes, 'binary'), offset, 'binary')
 }
 
+/** Parts that are shorter together are gathered here: each call reads it before it returns. */
+const scratch = Buffer.alloc(16 * 1024)
+
 /** Of the concatenation. One call over a copy costs less than a Hash object does for its life. */
 export function sha256OfParts(...parts: readonly Uint8Array[]): Uint8Array {
   const [only] = parts
-  return sha256(parts.length === 1 && only !== undefined ? only : Buffer.concat(parts))
+  if (parts.length === 1 && only !== undefined) return sha256(only)
+  let length = 0
+  for (const part of parts) length += part.length
+  if (length > scratch.length) return sha256(Buffer.concat(parts))
+  let at = 0
+  for (const part of parts) {
+    scratch.set(part, at)
+    at += part.length
+  }
+  return sha256(scratch.subarray(0, length))
 }

@@ -33,20 +33,19 @@ export function encodeSealedContent(
 ): Uint8Array<ArrayBuffer> {
   const { body } = content
   if (body.length > SEALED_BODY_BYTES_MAX) throw new TypeError('the body is too large to seal')
-  const writer = new ByteWriter(body.length + 256)
+  const { trustDomain, channel, sender, contentType } = content
+  const texts = trustDomain.length + channel.length + sender.length + contentType.length
+  const length = paddedLength(9 + texts + body.length, padding)
+  // Of exactly that length, and zero behind what is written.
+  const writer = new ByteWriter(length)
   writer.u8(version)
-  writer.text(content.trustDomain)
-  writer.text(content.channel)
-  writer.text(content.sender)
-  writer.text(content.contentType)
+  writer.text(trustDomain)
+  writer.text(channel)
+  writer.text(sender)
+  writer.text(contentType)
   writer.u32(body.length)
   writer.raw(body)
-  const exact = writer.finish()
-  const length = paddedLength(exact.length, padding)
-  if (length === exact.length) return exact
-  const padded = new Uint8Array(length)
-  padded.set(exact)
-  return padded
+  return writer.whole()
 }
 
 /** The content, or null when the bytes are anything else; the body is a view. */
@@ -58,12 +57,15 @@ export function parseSealedContent(bytes: Uint8Array): SealedContent | null {
     const sender = reader.text()
     const contentType = reader.text()
     const body = reader.raw(reader.u32())
-    check(
-      reader.raw(reader.left).every((byte) => byte === 0),
-      'padding',
-    )
+    check(isZero(reader.raw(reader.left)), 'padding')
     return { trustDomain, channel, sender, contentType, body }
   })
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  let seen = 0
+  for (const byte of bytes) seen |= byte
+  return seen === 0
 }
 
 function paddedLength(length: number, padding: SealedPadding): number {

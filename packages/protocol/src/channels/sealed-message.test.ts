@@ -8,9 +8,9 @@ import { encodeKeyMessage, parseKeyMessage } from './sealed-key.ts'
 import {
   type BatchProof,
   batchPathLength,
-  encodeSealedCore,
-  encodeSealedHeader,
-  encodeSealedMessage,
+  completeMessage,
+  encodeAdditionalData,
+  encodeUnsignedMessage,
   parseSealedMessage,
   SEALED_BATCH_MAX,
   type SealedHeader,
@@ -66,12 +66,13 @@ const sealedMessage = fc
     count: fc.integer({ min: 1, max: SEALED_BATCH_MAX }),
     at: fc.nat(),
   })
-  .map(({ header: made, signature, count, at, ...payload }) => {
+  .map(({ header: made, signature, count, at, commitment, ...payload }) => {
     const index = at % count
-    const path = Array.from({ length: batchPathLength(index, count) }, () => new Uint8Array(32))
-    const core = encodeSealedCore(encodeSealedHeader(made), payload)
+    const path = new Uint8Array(batchPathLength(index, count) * 32)
     const batch = made.batchSigned ? { count, index, path } : null
-    return { made, payload, batch, encoded: encodeSealedMessage(core, signature, batch) }
+    const unsigned = encodeUnsignedMessage(encodeAdditionalData(made, commitment), payload, batch)
+    const encoded = completeMessage(unsigned, signature, batch)
+    return { made, payload: { ...payload, commitment }, batch, encoded }
   })
 
 describe('sealed message', () => {
@@ -97,11 +98,10 @@ describe('sealed message', () => {
           changed[at % changed.length] = (changed[at % changed.length] ?? 0) ^ flip
           const parsed = parseSealedMessage(changed)
           if (parsed === null) return
-          const again = encodeSealedMessage(
-            encodeSealedCore(encodeSealedHeader(parsed.header), parsed),
-            parsed.signature,
-            parsed.batch,
-          )
+          const { header: read, commitment, signature, batch } = parsed
+          const additionalData = encodeAdditionalData(read, commitment)
+          const unsigned = encodeUnsignedMessage(additionalData, parsed, batch)
+          const again = completeMessage(unsigned, signature, batch)
           expect(equalBytes(again, changed)).toBe(true)
         },
       ),
@@ -134,8 +134,9 @@ describe('sealed message', () => {
     const [good] = fc.sample(header, { numRuns: 1, seed: 7 })
     if (good === undefined) throw new Error('no sample')
     const valid = { ...good, sequence: 5, previous: new Uint8Array(32).fill(9), createdAt: 5 }
-    expect(() => encodeSealedHeader({ ...valid, ...change })).toThrow(TypeError)
-    expect(() => encodeSealedHeader(valid)).not.toThrow()
+    const commitment = new Uint8Array(32)
+    expect(() => encodeAdditionalData({ ...valid, ...change }, commitment)).toThrow(TypeError)
+    expect(() => encodeAdditionalData(valid, commitment)).not.toThrow()
   })
 
   test('a length that claims more than the limit is refused before anything is read', () => {
@@ -146,18 +147,22 @@ describe('sealed message', () => {
 
 const nodeContext = utf8('countersign-node-v1\0')
 
+function siblings({ path }: BatchProof): readonly Uint8Array[] {
+  return Array.from({ length: path.length / 32 }, (_, i) => path.slice(i * 32, i * 32 + 32))
+}
+
 /**
  * The root that `leaf` and its proof lead to, computed alone: what `BatchProofs` must agree with.
  */
 function batchRootOf(leaf: Uint8Array, proof: BatchProof, hash: typeof sha256): Uint8Array {
-  if (proof.path.length !== batchPathLength(proof.index, proof.count))
-    throw new TypeError('path length')
+  const path = siblings(proof)
+  if (path.length !== batchPathLength(proof.index, proof.count)) throw new TypeError('path length')
   let node = leaf
   let taken = 0
   for (let at = proof.index, width = proof.count; width > 1; at >>= 1, width = (width + 1) >> 1) {
     const right = at % 2 === 1
     if (!right && at + 1 >= width) continue
-    const sibling = proof.path[taken++]
+    const sibling = path[taken++]
     if (sibling === undefined) throw new TypeError('path length')
     node = right ? hash(nodeContext, sibling, node) : hash(nodeContext, node, sibling)
   }
@@ -176,7 +181,8 @@ describe('batch proof', () => {
         if (proof === undefined || leaf === undefined) throw new Error('no proof')
         expect(batchRootOf(leaf, proof, sha256)).toEqual(root)
         const elsewhere = b % count
-        if (elsewhere === index || batchPathLength(elsewhere, count) !== proof.path.length) return
+        if (batchPathLength(elsewhere, count) !== batchPathLength(index, count)) return
+        if (elsewhere === index) return
         expect(batchRootOf(leaf, { ...proof, index: elsewhere }, sha256)).not.toEqual(root)
       }),
     )
@@ -197,11 +203,11 @@ describe('batch proof', () => {
             const leaf = leaves[at % count]
             const proof = proofs[as % count]
             if (leaf === undefined || proof === undefined) throw new Error('no proof')
-            const path = proof.path.map((node, i) => {
-              const swap = broken !== null && i === broken % proof.path.length
+            const path = siblings(proof).map((node, i, all) => {
+              const swap = broken !== null && i === broken % all.length
               return swap ? sha256(node) : node
             })
-            const claimed = { ...proof, path }
+            const claimed = { ...proof, path: concat(...path) }
             const alone = equalBytes(batchRootOf(leaf, claimed, sha256), root)
             expect(together.prove(leaf, claimed, (found) => equalBytes(found, root))).toBe(alone)
           }
@@ -226,14 +232,31 @@ describe('batch proof', () => {
     const leaves = [0, 1, 2, 3].map((i) => sha256(new Uint8Array([i])))
     const { root, proofs } = batchTree(leaves, sha256)
     const [left, right] = [leaves[0], leaves[1]]
-    const aunt = proofs[0]?.path[1]
+    const aunt = proofs[0]?.path.slice(32)
     if (left === undefined || right === undefined || aunt === undefined) throw new Error('no tree')
     const inner = sha256(new TextEncoder().encode('countersign-node-v1\0'), left, right)
     // The tree of two does reach the same root; the count in the signed bytes distinguishes them.
-    expect(batchRootOf(inner, { count: 2, index: 0, path: [aunt] }, sha256)).toEqual(root)
-    expect(() => batchRootOf(inner, { count: 4, index: 0, path: [aunt] }, sha256)).toThrow(
-      TypeError,
-    )
+    expect(batchRootOf(inner, { count: 2, index: 0, path: aunt }, sha256)).toEqual(root)
+    expect(() => batchRootOf(inner, { count: 4, index: 0, path: aunt }, sha256)).toThrow(TypeError)
+  })
+
+  test('a path is exactly as long as its place asks for, known nodes or not', () => {
+    const leaves = [0, 1, 2, 3].map((i) => sha256(new Uint8Array([i])))
+    const { root, proofs } = batchTree(leaves, sha256)
+    const [leaf, proof] = [leaves[0], proofs[0]]
+    if (leaf === undefined || proof === undefined) throw new Error('no proof')
+    const isRoot = (found: Uint8Array) => equalBytes(found, root)
+    const fresh = new BatchProofs(sha256)
+    const learned = new BatchProofs(sha256)
+    expect(learned.prove(leaf, proof, isRoot)).toBe(true)
+    const longer = new Uint8Array(proof.path.length + 40)
+    longer.set(proof.path)
+    for (let length = 0; length <= longer.length; length++) {
+      const claimed = { ...proof, path: longer.subarray(0, length) }
+      const isWhole = length === proof.path.length
+      expect(learned.prove(leaf, claimed, isRoot)).toBe(isWhole)
+      if (!isWhole) expect(fresh.prove(leaf, claimed, isRoot)).toBe(false)
+    }
   })
 })
 

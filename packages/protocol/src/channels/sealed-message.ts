@@ -1,3 +1,4 @@
+import { equalBytes } from '../encoding/bytes.ts'
 import { isAgentName, isId, isTrustDomain, type MessageId } from '../encoding/ids.ts'
 import {
   type ByteReader,
@@ -36,6 +37,9 @@ export const SEALED_BATCH_MAX = 256
  * use.
  */
 export const SEALED_SEQUENCE_MAX: number = 2 ** 20 - 1
+
+/** The previous core of a session's first message. */
+const chainStart = new Uint8Array(32)
 
 const flagBatch = 1
 const flagOrdering = 2
@@ -86,7 +90,8 @@ export interface SealedHeader {
 export interface BatchProof {
   readonly count: number
   readonly index: number
-  readonly path: readonly Uint8Array[]
+  /** The siblings on the way to the root, 32 bytes each, one after the other. */
+  readonly path: Uint8Array
 }
 
 /**
@@ -128,8 +133,14 @@ export function isContentType(value: unknown): value is string {
 /** Memory for one header at a time, since fresh memory costs each message as much as its cipher. */
 const headers = new ByteWriter(512)
 
-/** Throws a TypeError on a header that `parseSealedMessage` would not take back. */
-export function encodeSealedHeader(header: SealedHeader): Uint8Array<ArrayBuffer> {
+/**
+ * Header and commitment, as they stand in the message. Throws a TypeError on a header that
+ * `parseSealedMessage` would not take back.
+ */
+export function encodeAdditionalData(
+  header: SealedHeader,
+  commitment: Uint8Array,
+): Uint8Array<ArrayBuffer> {
   const fault = headerFault(header)
   if (fault !== null) throw new TypeError(`sealed header: ${fault}`)
   const writer = headers.reset()
@@ -155,49 +166,62 @@ export function encodeSealedHeader(header: SealedHeader): Uint8Array<ArrayBuffer
   writer.text(header.contentType)
   writer.u8(header.labels.length)
   for (const label of header.labels) writer.text(label)
+  writer.raw(commitment)
   return writer.take()
 }
 
-/** The content between the header and the signature. */
+/** The content between the additional data and the signature. */
 export interface SealedPayload {
-  readonly commitment: Uint8Array
   readonly ciphertext: Uint8Array
   readonly tag: Uint8Array
 }
 
-/** The bytes that are signed; `header` is the result of `encodeSealedHeader`. */
-export function encodeSealedCore(
-  header: Uint8Array,
-  payload: SealedPayload,
-): Uint8Array<ArrayBuffer> {
-  const writer = new ByteWriter(header.length + 52 + payload.ciphertext.length)
-  writer.raw(header)
-  writer.raw(payload.commitment)
-  writer.u32(payload.ciphertext.length)
-  writer.raw(payload.ciphertext)
-  writer.raw(payload.tag)
-  return writer.finish()
+/** A message that lacks its signature, and its proof if it is one of a batch. */
+export interface UnsignedMessage {
+  /** The memory of the whole message. */
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** The bytes that are signed: a view into `bytes`. */
+  readonly core: Uint8Array
 }
 
 /**
- * The finished message. A proof must be given exactly when the header marks the batch as signed.
+ * Lays the message out in the one memory that it will have; `additionalData` is the result of
+ * `encodeAdditionalData`. The place must be given exactly when the header marks the batch as
+ * signed.
  */
-export function encodeSealedMessage(
-  core: Uint8Array,
+export function encodeUnsignedMessage(
+  additionalData: Uint8Array,
+  { ciphertext, tag }: SealedPayload,
+  place: Pick<BatchProof, 'count' | 'index'> | null,
+): UnsignedMessage {
+  const proof = place === null ? 0 : 4 + batchPathLength(place.index, place.count) * 32
+  const coreLength = additionalData.length + 4 + ciphertext.length + tag.length
+  const bytes = new Uint8Array(coreLength + 64 + proof)
+  bytes.set(additionalData)
+  let at = additionalData.length
+  new DataView(bytes.buffer).setUint32(at, ciphertext.length)
+  at += 4
+  bytes.set(ciphertext, at)
+  bytes.set(tag, at + ciphertext.length)
+  return { bytes, core: bytes.subarray(0, coreLength) }
+}
+
+/** Puts signature and proof behind the core, and returns the finished message, which is `bytes`. */
+export function completeMessage(
+  { bytes, core }: UnsignedMessage,
   signature: Uint8Array,
   batch: BatchProof | null,
 ): Uint8Array<ArrayBuffer> {
-  const writer = new ByteWriter(
-    core.length + 64 + (batch === null ? 0 : 4 + batch.path.length * 32),
-  )
-  writer.raw(core)
-  writer.raw(signature)
-  if (batch !== null) {
-    writer.u16(batch.count)
-    writer.u16(batch.index)
-    for (const sibling of batch.path) writer.raw(sibling)
-  }
-  return writer.finish()
+  const length = batch === null ? 0 : 4 + batch.path.length
+  if (bytes.length !== core.length + 64 + length) throw new TypeError('another place in the batch')
+  bytes.set(signature, core.length)
+  if (batch === null) return bytes
+  const at = core.length + 64
+  const view = new DataView(bytes.buffer)
+  view.setUint16(at, batch.count)
+  view.setUint16(at + 2, batch.index)
+  bytes.set(batch.path, at + 4)
+  return bytes
 }
 
 /**
@@ -232,10 +256,7 @@ export function batchPathLength(index: number, count: number): number {
 
 function readHeader(reader: ByteReader): SealedHeader {
   const magic = reader.raw(4)
-  check(
-    magic.every((byte, i) => byte === SEALED_MAGIC[i]),
-    'magic',
-  )
+  check(equalBytes(magic, SEALED_MAGIC), 'magic')
   const suite = reader.u16()
   const flags = reader.u8()
   check((flags & ~(flagBatch | flagOrdering)) === 0, 'unknown flag')
@@ -274,8 +295,7 @@ function readBatch(reader: ByteReader): BatchProof {
   const count = reader.u16()
   const index = reader.u16()
   check(count >= 1 && count <= SEALED_BATCH_MAX && index < count, 'batch position')
-  const length = batchPathLength(index, count)
-  return { count, index, path: Array.from({ length }, () => reader.raw(32)) }
+  return { count, index, path: reader.raw(batchPathLength(index, count) * 32) }
 }
 
 /** Writer and reader ask the same question, so that nothing is written that cannot be read. */
@@ -290,7 +310,7 @@ function headerFault(header: SealedHeader): string | null {
   if (header.idempotencyHash.length !== 16 || header.contentHash.length !== 16) return 'hash'
   if (header.orderingHash !== null && header.orderingHash.length !== 16) return 'ordering hash'
   if (header.previous.length !== 32) return 'previous'
-  if ((header.sequence === 0) !== header.previous.every((byte) => byte === 0)) return 'chain start'
+  if ((header.sequence === 0) !== equalBytes(header.previous, chainStart)) return 'chain start'
   if (!isTrustDomain(header.trustDomain)) return 'trust domain'
   if (!isAgentName(header.channel)) return 'channel'
   if (!isAgentName(header.sender)) return 'sender'

@@ -43,16 +43,11 @@ export function batchTree(
 ): { readonly root: Uint8Array; readonly proofs: readonly BatchProof[] } {
   if (leaves.length === 0 || leaves.length > SEALED_BATCH_MAX) throw new TypeError('batch size')
   const count = leaves.length
-  const paths: Uint8Array[][] = leaves.map(() => [])
+  const levels: (readonly Uint8Array[])[] = []
   let level = leaves
-  for (let depth = 0; level.length > 1; depth++) {
-    for (let leaf = 0; leaf < count; leaf++) {
-      const sibling = level[(leaf >> depth) ^ 1]
-      if (sibling !== undefined) paths[leaf]?.push(sibling)
-    }
-    level = parents(level, sha256)
-  }
-  return { root: first(level), proofs: paths.map((path, index) => ({ count, index, path })) }
+  for (; level.length > 1; level = parents(level, sha256)) levels.push(level)
+  const proofs = leaves.map((_, index) => ({ count, index, path: pathOf(index, levels) }))
+  return { root: first(level), proofs }
 }
 
 /**
@@ -88,14 +83,14 @@ export class BatchProofs {
       level++
       const right = at % 2 === 1
       if (!right && at + 1 >= width) continue
-      const sibling = proof.path[taken++]
-      if (sibling === undefined) return false
+      const sibling = siblingOf(proof, taken++)
+      if (sibling.length !== 32) return false
       climbed.push([nodeName(level - 1, at ^ 1), sibling])
       node = right
         ? this.#sha256(nodeContext, sibling, node)
         : this.#sha256(nodeContext, node, sibling)
     }
-    return taken === proof.path.length && isSigned(node) && this.#learn(climbed)
+    return taken * 32 === proof.path.length && isSigned(node) && this.#learn(climbed)
   }
 
   /** Copies, because a view would keep the request alive that it came with. */
@@ -110,11 +105,29 @@ export class BatchProofs {
     for (let at = index, width = count; width > 1; at >>= 1, width = (width + 1) >> 1, level++) {
       if (level < from || (at % 2 === 0 && at + 1 >= width)) continue
       const known = this.#nodes.get(nodeName(level, at ^ 1))
-      const claimed = path[next++]
-      if (known === undefined || claimed === undefined || !equalBytes(known, claimed)) return false
+      if (known === undefined || !isAt(path, next++ * 32, known)) return false
     }
-    return next === path.length
+    return next * 32 === path.length
   }
+}
+
+/** The siblings of leaf `index`, from the leaves up; an odd level's last node has none. */
+function pathOf(index: number, levels: readonly (readonly Uint8Array[])[]): Uint8Array {
+  const siblings = levels.flatMap((level, depth) => level[(index >> depth) ^ 1] ?? [])
+  return concat(...siblings)
+}
+
+/** Shorter than 32 bytes where the path has ended. */
+function siblingOf({ path }: BatchProof, place: number): Uint8Array {
+  return path.subarray(place * 32, place * 32 + 32)
+}
+
+/** Reports whether all of `bytes` stands in `whole` at `from`. */
+function isAt(whole: Uint8Array, from: number, bytes: Uint8Array): boolean {
+  if (from + bytes.length > whole.length) return false
+  let difference = 0
+  for (let i = 0; i < bytes.length; i++) difference |= (bytes[i] ?? 0) ^ (whole[from + i] ?? 0)
+  return difference === 0
 }
 
 /** Levels count from the leaves; no batch has more than `SEALED_BATCH_MAX` of those. */

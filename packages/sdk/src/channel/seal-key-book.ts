@@ -67,6 +67,11 @@ export class KeyBook {
     return (await this.#findEpoch(number))?.descriptor ?? null
   }
 
+  /** The descriptor, if it was found before and is still kept. */
+  knownDescriptor(number: number): ChannelDescriptor | null {
+    return this.#epochs.get(number)?.descriptor ?? null
+  }
+
   /** The key that `sender` signs with in an epoch that `findDescriptor` gave. */
   findSigningKey(from: Pick<SealedHeader, 'epoch' | 'sender' | 'signingKeyId'>): KeyObject | null {
     const epoch = this.#epochs.get(from.epoch)

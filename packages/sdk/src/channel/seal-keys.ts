@@ -78,7 +78,9 @@ export function deriveMessageKey(secret: Uint8Array, scope: KeyScope): MessageKe
 export function messageNonce(key: MessageKey, sequence: number): Uint8Array {
   const nonce = new Uint8Array(12)
   nonce.set(key.noncePrefix)
-  new DataView(nonce.buffer).setBigUint64(4, BigInt(sequence))
+  const view = new DataView(nonce.buffer)
+  view.setUint32(4, Math.floor(sequence / 0x1_0000_0000))
+  view.setUint32(8, sequence >>> 0)
   return nonce
 }
 

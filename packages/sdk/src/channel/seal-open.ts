@@ -85,16 +85,17 @@ class ChannelOpener implements Opener {
     if (header.channel !== channel || header.trustDomain !== identity.trustDomain) {
       return new SealFailure('BAD_SIGNATURE', 'sealed for another channel')
     }
-    const descriptor = await this.#book.findDescriptor(header.epoch)
+    const { epoch } = header
+    const descriptor = this.#book.knownDescriptor(epoch) ?? (await this.#book.findDescriptor(epoch))
     if (descriptor === null) return new SealFailure('WRONG_EPOCH', `epoch ${header.epoch}`)
     if (!isSealSuite(header.suite) || !descriptor.suites.includes(header.suite)) {
       return new SealFailure('SUITE_REFUSED', `suite ${header.suite}`)
     }
-    const digest = messageDigest(message.core, sha256)
-    if (!(await this.#isSigned(message, digest)))
-      return new SealFailure('BAD_SIGNATURE', header.sender)
+    const signed = this.#isSigned(message, messageDigest(message.core, sha256))
+    if (!(signed === true || (await signed))) return new SealFailure('BAD_SIGNATURE', header.sender)
     if (clock.now() > header.notAfter) return new SealFailure('EXPIRED', '')
-    const session = await this.#findSession(header)
+    const name = sessionName(header)
+    const session = this.#sessions.get(name) ?? (await this.#findSession(name, header))
     if (session instanceof SealFailure) return session
     if (session.window.isCompleted(header.sequence)) return new SealFailure('REPLAYED', '')
     const body = unseal(message, session.key)
@@ -125,10 +126,7 @@ class ChannelOpener implements Opener {
     return proved
   }
 
-  async #findSession(header: SealedHeader): Promise<Session | SealFailure> {
-    const name = sessionName(header)
-    const known = this.#sessions.get(name)
-    if (known !== undefined) return known
+  async #findSession(name: string, header: SealedHeader): Promise<Session | SealFailure> {
     // With the suite: a header that lies about it must fail by itself, not with the session's
     // others.
     const question = `${header.suite} ${name}`

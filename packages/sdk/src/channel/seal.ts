@@ -1,15 +1,16 @@
 import { sign } from 'node:crypto'
 import {
+  type BatchProof,
   batchSignatureInput,
   batchTree,
   type ChannelMember,
+  completeMessage,
   concat,
   createId,
+  encodeAdditionalData,
   encodeKeyMessage,
   encodeSealedContent,
-  encodeSealedCore,
-  encodeSealedHeader,
-  encodeSealedMessage,
+  encodeUnsignedMessage,
   keySignatureInput,
   keyWrapInfo,
   type MessageId,
@@ -20,6 +21,7 @@ import {
   SEALED_SEQUENCE_MAX,
   type SealedHeader,
   type SealedPadding,
+  type UnsignedMessage,
   utf8,
 } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
@@ -138,20 +140,21 @@ class SessionSealer implements Sealer {
   }
 
   seal(order: SealRequest): Sealed {
-    const { messageId, core, digest } = this.#sealCore(order, false)
+    const { messageId, unsigned, digest } = this.#sealCore(order, null)
     const signature = this.#sign(messageSignatureInput(digest))
-    return { messageId, bytes: encodeSealedMessage(core, signature, null) }
+    return { messageId, bytes: completeMessage(unsigned, signature, null) }
   }
 
   sealBatch(orders: readonly SealRequest[]): readonly Sealed[] {
     if (orders.length === 0 || orders.length > SEALED_BATCH_MAX) throw new RangeError('batch size')
-    const cores = orders.map((order) => this.#sealCore(order, true))
+    const count = orders.length
+    const cores = orders.map((order, index) => this.#sealCore(order, { count, index }))
     const digests = cores.map(({ digest }) => digest)
     const { root, proofs } = batchTree(digests, sha256)
-    const signature = this.#sign(batchSignatureInput(cores.length, root))
-    return cores.map(({ messageId, core }, i) => ({
+    const signature = this.#sign(batchSignatureInput(count, root))
+    return cores.map(({ messageId, unsigned }, i) => ({
       messageId,
-      bytes: encodeSealedMessage(core, signature, proofs[i] ?? null),
+      bytes: completeMessage(unsigned, signature, proofs[i] ?? null),
     }))
   }
 
@@ -175,38 +178,35 @@ class SessionSealer implements Sealer {
     return concat(encoded, this.#sign(keySignatureInput(encoded)))
   }
 
-  #sealCore(order: SealRequest, batchSigned: boolean): SealedCore {
+  #sealCore(order: SealRequest, place: BatchPlace | null): SealedCore {
     const { identity, channel, clock, padding } = this.#options
     if (this.left === 0) throw new RangeError('this session is used up')
     const createdAt = clock.now()
     const messageId = order.messageId ?? createId('msg', createdAt, this.#drawIdBytes())
-    const header = this.#encodeHeader(order, { batchSigned, messageId, createdAt })
+    const made = { batchSigned: place !== null, messageId, createdAt }
+    const additionalData = this.#encodeAdditionalData(order, made)
     const { contentType, body } = order
     const { trustDomain, name: sender } = identity
     const content = encodeSealedContent(
       { trustDomain, channel, sender, contentType, body },
       padding,
     )
-    const { commitment } = this.#key
     // Counted before the nonce is used: whatever fails from here on, it is not used again.
     const sequence = this.#sequence++
-    const additionalData = concat(header, commitment)
-    const core = encodeSealedCore(header, {
-      commitment,
-      ...encrypt(content, this.#key, { sequence, additionalData }),
-    })
-    const digest = messageDigest(core, sha256)
+    const payload = encrypt(content, this.#key, { sequence, additionalData })
+    const unsigned = encodeUnsignedMessage(additionalData, payload, place)
+    const digest = messageDigest(unsigned.core, sha256)
     this.#previous = digest
-    return { messageId, core, digest }
+    return { messageId, unsigned, digest }
   }
 
-  #encodeHeader(
+  #encodeAdditionalData(
     order: SealRequest,
     made: Pick<SealedHeader, 'batchSigned' | 'messageId' | 'createdAt'>,
   ): Uint8Array {
     const { orderingKey, body } = order
     const idempotencyKey = order.idempotencyKey === null ? null : utf8(order.idempotencyKey)
-    return encodeSealedHeader({
+    const header = {
       ...this.#scope,
       ...made,
       sequence: this.#sequence,
@@ -223,7 +223,8 @@ class SessionSealer implements Sealer {
       signingKeyId: this.#options.identity.signing.keyId,
       contentType: order.contentType,
       labels: order.labels,
-    })
+    }
+    return encodeAdditionalData(header, this.#key.commitment)
   }
 
   /** Drawn for many ids at once: one call for each costs as much as the cipher. */
@@ -239,8 +240,10 @@ class SessionSealer implements Sealer {
   }
 }
 
+type BatchPlace = Pick<BatchProof, 'count' | 'index'>
+
 interface SealedCore {
   readonly messageId: MessageId
-  readonly core: Uint8Array
+  readonly unsigned: UnsignedMessage
   readonly digest: Uint8Array
 }

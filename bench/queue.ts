@@ -24,6 +24,7 @@ import { systemRandom } from '../packages/fabric/src/lib/random.ts'
 import { Refusal } from '../packages/fabric/src/lib/refusal.ts'
 import { openChannel } from '../packages/sdk/src/channel/channel.ts'
 import type { ChannelReply, ChannelRequest } from '../packages/sdk/src/channel/channel-calls.ts'
+import type { Signatures } from '../packages/sdk/src/channel/channel-sender.ts'
 import { rawPublicKey } from '../packages/sdk/src/identity/keys.ts'
 
 export interface QueueFigures {
@@ -31,7 +32,7 @@ export interface QueueFigures {
   /** Messages that were sent, opened and acknowledged, per second. */
   readonly messagesPerSecond: number
   /**
-   * Transactions that wrote, one fsync each, and two for each checkpoint, per 1,000
+   * Transactions that waited for the disk, and two syncs for each checkpoint, per 1,000
    * acknowledgements.
    */
   readonly fsyncsPer1000: number
@@ -40,7 +41,7 @@ export interface QueueFigures {
 }
 
 const bodyBytes = 1024
-/** Concurrent senders in the measurement with one signature each. */
+/** Concurrent senders of single messages. */
 const inFlight = 128
 const batch = 64
 
@@ -54,21 +55,27 @@ export async function measureQueue(dir: string): Promise<readonly QueueFigures[]
   const measures = [
     () => measureStore(join(dir, 'store-1'), 1, 2000),
     () => measureStore(join(dir, 'store-64'), batch, 60_000),
-    () => measureSealed(join(dir, 'each'), 12_000, sendEach),
-    () => measureSealed(join(dir, 'batch'), 40_000, sendBatches),
-    () => measureSealed(join(dir, 'one'), 1000, sendOneByOne),
+    () => measureSealed(join(dir, 'each'), 12_000, { send: sendMany, signatures: 'each' }),
+    () => measureSealed(join(dir, 'window'), 40_000, { send: sendMany, signatures: 'window' }),
+    () => measureSealed(join(dir, 'batch'), 40_000, { send: sendBatches, signatures: 'each' }),
+    () => measureSealed(join(dir, 'one'), 1000, { send: sendOneByOne, signatures: 'each' }),
   ]
   for (const measure of measures) figures.push(await measure())
   await rm(dir, { recursive: true, force: true })
   return figures
 }
 
+interface Sending {
+  readonly send: Send
+  readonly signatures: Signatures
+}
+
 type Send = (channel: ReturnType<typeof openChannel>, count: number) => Promise<void>
 
 const body = new Uint8Array(systemRandom(bodyBytes))
 
-/** Each message has a signature and a request of its own; `inFlight` are under way. */
-const sendEach: Send = async (channel, count) => {
+/** Each message is sent alone; `inFlight` are under way. */
+const sendMany: Send = async (channel, count) => {
   let left = count
   const send = async () => {
     while (left-- > 0) await channel.send(body)
@@ -89,9 +96,13 @@ const sendOneByOne: Send = async (channel, count) => {
   for (let i = 0; i < count; i++) await channel.send(body)
 }
 
-async function measureSealed(directory: string, count: number, send: Send): Promise<QueueFigures> {
+async function measureSealed(
+  directory: string,
+  count: number,
+  { send, signatures }: Sending,
+): Promise<QueueFigures> {
   const place = await openPlace(directory)
-  const sender = place.channelOf('alice')
+  const sender = place.channelOf('alice', signatures)
   const receiver = place.channelOf('bob')
   const run = async (messages: number) => {
     let received = 0
@@ -106,7 +117,7 @@ async function measureSealed(directory: string, count: number, send: Send): Prom
   }
   const whole = Math.ceil(count / batch) * batch
   await run(batch * 4)
-  const figures = await timed(send.name, whole, place.store, () => run(whole))
+  const figures = await timed(`${send.name} ${signatures}`, whole, place.store, () => run(whole))
   await place.close()
   return figures
 }
@@ -168,7 +179,7 @@ async function timed(
   const seconds = (performance.now() - start) / 1000
   const { user, system } = process.cpuUsage(cpu)
   const after = await store.sweep()
-  const syncs = after.commits - before.commits + 2 * (after.checkpoints - before.checkpoints)
+  const syncs = after.syncs - before.syncs + 2 * (after.checkpoints - before.checkpoints)
   return {
     name: names[name] ?? name,
     messagesPerSecond: count / seconds,
@@ -178,9 +189,10 @@ async function timed(
 }
 
 const names: Readonly<Record<string, string>> = {
-  sendEach: `a signature each, ${inFlight} in flight`,
-  sendBatches: `a signature for ${batch}`,
-  sendOneByOne: 'a signature each, one at a time',
+  'sendMany each': `a signature each, ${inFlight} in flight`,
+  'sendMany window': `a signature for a window, ${inFlight} in flight`,
+  'sendBatches each': `a signature for ${batch}`,
+  'sendOneByOne each': 'a signature each, one at a time',
 }
 
 async function openStore(directory: string): Promise<SqliteChannelStore> {
@@ -213,7 +225,7 @@ async function openPlace(directory: string) {
   const channels = new Channels({ ...deps, store, authority })
   return {
     store,
-    channelOf(name: string) {
+    channelOf(name: string, signatures: Signatures = 'window') {
       const agent = agents.get(name)
       if (agent === undefined) throw new Error('no such agent')
       const authorityKey = { keyId: 'fabric', publicKey: fabric.publicKey }
@@ -223,6 +235,7 @@ async function openPlace(directory: string) {
         identity: agent.identity,
         request,
         authority: authorityKey,
+        signatures,
       })
     },
     async close() {

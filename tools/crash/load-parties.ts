@@ -98,8 +98,8 @@ export async function openParties(
     caller,
     connectors,
     identities: { meshCaller, sender, receiver },
-    sending: channelOf(sender, CHANNEL, systemClock),
-    receiving: channelOf(receiver, CHANNEL, systemClock),
+    sending: channelOf(sender, CHANNEL, { clock: systemClock }),
+    receiving: channelOf(receiver, CHANNEL, { clock: systemClock }),
     admin,
     readLog,
     async close() {

@@ -202,7 +202,7 @@ async function enrolMallory(host: FabricHost, parties: Parties, root: string) {
   })
   if (!taken) throw new Error('the policy of the siege was not taken')
   await parties.admin('channel.create', { name: 'siege', members: ['mallory'] })
-  const channel = channelOf(mallory, 'siege', systemClock)
+  const channel = channelOf(mallory, 'siege', { clock: systemClock })
   for (let at = 0; at < messages; at++) await channel.send(randomBytes(messageBytes))
   const { certificateChain, privateKey } = mallory.credential()
   mallory.close()

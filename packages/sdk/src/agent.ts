@@ -3,7 +3,7 @@ import { createFetch } from './call/fetch.ts'
 import { fetchReceipt, type Receipt } from './call/receipt.ts'
 import type { Reply } from './call/reply.ts'
 import { channelOf } from './channel/agent-channel.ts'
-import type { Channel } from './channel/channel.ts'
+import type { Channel, ChannelSettings } from './channel/channel.ts'
 import { openIdentity } from './identity/identity.ts'
 import type { FabricTrust } from './identity/trust.ts'
 import { type Clock, systemClock } from './lib/clock.ts'
@@ -47,7 +47,7 @@ export interface Agent {
   /** The same with a Node listener, such as an express application. */
   serveNode(listener: NodeListener, options?: ServeOptions): Promise<Served>
   /** A channel that this agent is a member of: sealed from end to end, durable, signed. */
-  channel(name: string): Channel
+  channel(name: string, settings?: ChannelSettings): Channel
   /** Unix milliseconds of the present certificate, which renews itself. */
   expiresAt(): number
   /** Renews the certificate now. */
@@ -86,7 +86,7 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
     call: (to, how = {}) => call(identity, to, { options: how, clock }),
     receipt: (exchange) => fetchReceipt(identity, exchange),
     serve: (handler, how) => serveNode(listenerOf(handler, how?.bodyBytesMax), how),
-    channel: (name) => channelOf(identity, name, clock),
+    channel: (name, settings = {}) => channelOf(identity, name, { ...settings, clock }),
     expiresAt: () => identity.expiresAt(),
     renew: () => identity.renew(),
     async close() {

@@ -27,9 +27,9 @@ export { EventParser } from './call/events.ts'
 export type { KeptFrames } from './call/frame-match.ts'
 export { type Receipt, type ReceiptOptions, verify } from './call/receipt.ts'
 export type { Reply } from './call/reply.ts'
-export type { Channel, OutgoingMessage, SendOptions } from './channel/channel.ts'
+export type { Channel, ChannelSettings, OutgoingMessage, SendOptions } from './channel/channel.ts'
 export type { ReceivedMessage, ReceiveOptions } from './channel/channel-receiver.ts'
-export type { SentMessage } from './channel/channel-sender.ts'
+export type { SentMessage, Signatures } from './channel/channel-sender.ts'
 // The base of the command line and connectors: an identity, its connection to the fabric, and
 // events.
 export { askHolder } from './connection/at-holder.ts'

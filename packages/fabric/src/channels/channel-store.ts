@@ -96,12 +96,13 @@ export interface ChannelStats {
 /**
  * Durable channels, at least once.
  *
- * Every method resolves after its effect would survive a power loss and rejects when it cannot
- * promise that. `publish` answers in the order of its arguments. An attempt counts at lease, so a
- * consumer that crashes in a loop reaches the cap; at the cap the message becomes a dead letter in
- * the same transaction. An engine may bound the groups of a channel; a group above it is given
- * nothing. `settle` gives false, and changes nothing, when the token is not the
- * current one or the lease has run out.
+ * Every method except `lease` resolves after its effect would survive a power loss and rejects when
+ * it cannot promise that. A lease that is lost that way leaves its messages free, and its token
+ * settles nothing; a message that became a dead letter at a lease stays one. `publish` answers in
+ * the order of its arguments. An attempt counts at lease, so a consumer that crashes in a loop
+ * reaches the cap; at the cap the message becomes a dead letter in the same transaction. An engine
+ * may bound the groups of a channel; a group above it is given nothing. `settle` gives false, and
+ * changes nothing, when the token is not the current one or the lease has run out.
  */
 export interface ChannelStore {
   publish(orders: readonly PublishCommand[]): Promise<readonly PublishResult[]>

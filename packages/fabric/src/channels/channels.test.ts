@@ -18,7 +18,7 @@ import {
   utf8,
 } from '@countersign/protocol'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { openChannel } from '../../../sdk/src/channel/channel.ts'
+import { type ChannelSettings, openChannel } from '../../../sdk/src/channel/channel.ts'
 import type { ChannelReply, ChannelRequest } from '../../../sdk/src/channel/channel-calls.ts'
 import { createSealer } from '../../../sdk/src/channel/seal.ts'
 import { rawPublicKey } from '../../../sdk/src/identity/keys.ts'
@@ -223,8 +223,10 @@ type Agent = typeof alice
 const channelOf = (
   { identity }: Agent,
   around: (request: ChannelRequest) => ChannelRequest = (r) => r,
+  settings: ChannelSettings = {},
 ) =>
   openChannel({
+    ...settings,
     name: 'orders',
     identity,
     request: around(requestAs(identity.name, () => open)),
@@ -267,6 +269,31 @@ describe('a channel', () => {
     await Promise.all(received.map((message) => message.ack()))
     expect(settlements).toBe(1)
   })
+
+  test.each([
+    ['in one request under one signature', 'window', 1, true],
+    ['each under its own, where the sender asks for it', 'each', 20, false],
+  ] as const)(
+    'carries what is sent at once %s',
+    async (_, signatures, requestsExpected, batchSigned) => {
+      await create(alice, bob)
+      let requests = 0
+      const count = (request: ChannelRequest): ChannelRequest => {
+        return (...call) => {
+          if (call[1].endsWith('/messages')) requests++
+          return request(...call)
+        }
+      }
+      const sender = channelOf(alice, count, { signatures })
+      const bodies = Array.from({ length: 20 }, (_unused, i) => `message ${i}`)
+      const sent = await Promise.all(bodies.map((body) => sender.send(body)))
+      expect(requests).toBe(requestsExpected)
+      const received = await channelOf(bob).receive({ ...now, countMax: 20 })
+      const at = new Map(received.map((message) => [message.offset, message]))
+      expect(sent.map(({ offset }) => text(at.get(offset)?.body))).toEqual(bodies)
+      for (const { header } of received) expect(header.batchSigned).toBe(batchSigned)
+    },
+  )
 
   test('keeps no plaintext in any file', async () => {
     await create(alice, bob)

@@ -255,8 +255,8 @@ export class Leasing {
     return {
       withheld: account.withheld.size,
       deadLettered: account.deadLettered,
-      messages: leased.map(({ parsed, leaseToken, ...one }) => ({
-        ...one,
+      messages: leased.map(({ message, attempt, leaseUntil, leaseToken, place: passedOver }) => ({
+        ...{ message, attempt, leaseUntil, place: passedOver },
         leaseToken: this.#options.tokens.bind(leaseToken, place),
       })),
       hold,

@@ -5,18 +5,22 @@ import { publicKeyOf } from '../identity/public-key.ts'
 import { signRequest } from '../identity/signing.ts'
 import type { Clock } from '../lib/clock.ts'
 import { AgentError } from '../lib/fault.ts'
-import type { Channel } from './channel.ts'
+import type { Channel, ChannelSettings } from './channel.ts'
 import type { ChannelRequest } from './channel-calls.ts'
 
 /**
  * A channel of the fabric that this identity belongs to. Sealing is loaded at the first use: most
  * agents never need it, and all of them start faster without.
  */
-export function channelOf(identity: Identity, name: string, clock: Clock): Channel {
+export function channelOf(
+  identity: Identity,
+  name: string,
+  { clock, ...settings }: ChannelSettings & { readonly clock: Clock },
+): Channel {
   if (!isChannelName(name)) throw new AgentError('REQUEST_MALFORMED', 'the name of the channel')
   let opened: Promise<Channel> | null = null
   const channel = (): Promise<Channel> => {
-    opened ??= open(identity, name, clock)
+    opened ??= open(identity, name, { clock, ...settings })
     return opened
   }
   return {
@@ -27,11 +31,16 @@ export function channelOf(identity: Identity, name: string, clock: Clock): Chann
   }
 }
 
-async function open(identity: Identity, name: string, clock: Clock): Promise<Channel> {
+async function open(
+  identity: Identity,
+  name: string,
+  { clock, ...settings }: ChannelSettings & { readonly clock: Clock },
+): Promise<Channel> {
   const { openChannel } = await import('./channel.ts')
   const { fabricKeyId: keyId, fabricKey } = identity.trust
   const authority = { keyId, publicKey: publicKeyOf(fabricKey) }
-  return openChannel({ name, identity, clock, request: channelRequest(identity, clock), authority })
+  const request = channelRequest(identity, clock)
+  return openChannel({ ...settings, name, identity, clock, request, authority })
 }
 
 /**

@@ -12,15 +12,23 @@ import type { ChannelCalls, Published } from './channel-calls.ts'
 import { isSealSuite, type SealSuiteId } from './hpke.ts'
 import { createSealer, type Random, type Sealed, type Sealer, type SealRequest } from './seal.ts'
 import type { SealingIdentity } from './seal-keys.ts'
+import { SendWindows } from './send-windows.ts'
 
 export interface SenderOptions {
   readonly calls: ChannelCalls
   readonly identity: SealingIdentity
   readonly channel: string
   readonly padding: SealedPadding
+  readonly signatures: Signatures
   readonly clock: Clock
   readonly random: Random
 }
+
+/**
+ * `window`: messages that are sent while others are under way share one signature and one request;
+ * each still proves alone. `each`: every message has a signature and a request of its own.
+ */
+export type Signatures = 'window' | 'each'
 
 /** The result for one message. */
 export interface SentMessage {
@@ -48,6 +56,7 @@ const refusedStates = {
  */
 export class ChannelSender {
   readonly #options: SenderOptions
+  readonly #windows = new SendWindows((orders) => this.#publish(orders))
   /** The session in use; null when the next message has to begin one. */
   #sealer: Sealer | null = null
   /** Set while a session begins, so that callers who come at once share it. */
@@ -58,7 +67,8 @@ export class ChannelSender {
   }
 
   async send(order: SealRequest): Promise<SentMessage> {
-    const [sent] = await this.#publish([order], (sealer, [one]) => (one ? [sealer.seal(one)] : []))
+    if (this.#options.signatures === 'window') return this.#windows.send(order)
+    const [sent] = await this.#publish([order])
     if (sent === undefined) throw new AgentError('ANSWER_MALFORMED', 'no result')
     if (sent instanceof RefusedError) throw sent
     return sent
@@ -69,15 +79,12 @@ export class ChannelSender {
     if (orders.length === 0 || orders.length > SEALED_BATCH_MAX) {
       throw new AgentError('REQUEST_MALFORMED', `a batch has 1 to ${SEALED_BATCH_MAX} messages`)
     }
-    return this.#publish(orders, (sealer, batch) => sealer.sealBatch(batch))
+    return this.#publish(orders)
   }
 
-  async #publish(
-    orders: readonly SealRequest[],
-    seal: (sealer: Sealer, orders: readonly SealRequest[]) => readonly Sealed[],
-  ): Promise<readonly (SentMessage | RefusedError)[]> {
+  async #publish(orders: readonly SealRequest[]): Promise<readonly (SentMessage | RefusedError)[]> {
     const sealer = await this.#sealerFor(orders.length)
-    const sealed = seal(sealer, orders)
+    const sealed = sealAll(sealer, orders)
     try {
       return this.#conclude(sealer, sealed, await this.#send(sealed))
     } catch (error) {
@@ -90,7 +97,7 @@ export class ChannelSender {
         ...order,
         messageId: sealed[i]?.messageId ?? order.messageId,
       }))
-      const resealed = seal(fresh, again)
+      const resealed = sealAll(fresh, again)
       return this.#conclude(fresh, resealed, await this.#send(resealed))
     }
   }
@@ -148,6 +155,11 @@ export class ChannelSender {
       }
     }
   }
+}
+
+function sealAll(sealer: Sealer, orders: readonly SealRequest[]): readonly Sealed[] {
+  const [one] = orders
+  return orders.length === 1 && one !== undefined ? [sealer.seal(one)] : sealer.sealBatch(orders)
 }
 
 /** An epoch that moves while its key is being wrapped is asked for again this many times. */

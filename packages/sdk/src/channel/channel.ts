@@ -18,7 +18,7 @@ import { AgentError } from '../lib/fault.ts'
 import { systemRandom } from '../lib/random.ts'
 import { type ChannelAuthorityKey, ChannelCalls, type ChannelRequest } from './channel-calls.ts'
 import { ChannelReceiver, type ReceivedMessage, type ReceiveOptions } from './channel-receiver.ts'
-import { ChannelSender, type SentMessage } from './channel-sender.ts'
+import { ChannelSender, type SentMessage, type Signatures } from './channel-sender.ts'
 import type { Random, SealRequest } from './seal.ts'
 import type { SealingIdentity } from './seal-keys.ts'
 
@@ -28,15 +28,21 @@ const leaseMsDefault = 30_000
 const waitMsDefault = 20_000
 const groupsMax = 64
 
-export interface ChannelOptions {
-  readonly name: string
-  readonly identity: SealingIdentity
-  readonly request: ChannelRequest
-  readonly authority: ChannelAuthorityKey
+/** The choices that an agent has for a channel. */
+export interface ChannelSettings {
   /**
    * The padding; it decides how much the length of a ciphertext reveals. `block` when not given.
    */
   readonly padding?: SealedPadding
+  /** `window` when not given. */
+  readonly signatures?: Signatures
+}
+
+export interface ChannelOptions extends ChannelSettings {
+  readonly name: string
+  readonly identity: SealingIdentity
+  readonly request: ChannelRequest
+  readonly authority: ChannelAuthorityKey
   readonly clock?: Clock
   readonly random?: Random
 }
@@ -66,7 +72,10 @@ export interface OutgoingMessage extends SendOptions {
  */
 export interface Channel {
   readonly name: string
-  /** Resolves when the message would survive a power loss of the broker. */
+  /**
+   * Resolves when the message would survive a power loss of the broker. Messages that are sent
+   * while others are under way share one signature and one request, unless `signatures` is `each`.
+   */
   send(body: Uint8Array | string, options?: SendOptions): Promise<SentMessage>
   /**
    * As `send`, with one signature for all; a message that was not taken has its refusal in its
@@ -87,11 +96,13 @@ export function openChannel(options: ChannelOptions): Channel {
   const { name, identity, request, authority } = options
   if (!isChannelName(name)) throw new AgentError('REQUEST_MALFORMED', 'the name of the channel')
   const clock = options.clock ?? systemClock
-  const { random = systemRandom } = options
+  const { random = systemRandom, signatures = 'window' } = options
   const padding = options.padding ?? 'block'
   const { trustDomain } = identity
   const calls = new ChannelCalls({ request, channel: name, trustDomain, authority })
-  const sender = new ChannelSender({ calls, identity, channel: name, padding, clock, random })
+  const sender = new ChannelSender({
+    ...{ calls, identity, channel: name, padding, signatures, clock, random },
+  })
   // A group has an opener of its own: two groups of one process must both see every message.
   const receivers = new Map<string, ChannelReceiver>()
 

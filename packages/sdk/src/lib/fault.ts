@@ -47,6 +47,10 @@ export const FAULTS = {
     says: 'the request exceeds a size limit',
     next: 'send less, or raise `bodyBytesMax` on both sides',
   },
+  BACKLOG_FULL: {
+    says: 'too much waits to be sent on this channel, and this message was not sent',
+    next: 'await the messages that were sent before you send more',
+  },
   REQUEST_UNFINISHED: {
     says: 'the body of the streamed request failed before its end, and the request was broken off',
     next: 'read `cause`; the receiver has the frames before it: ask it, before you stream again',

@@ -82,8 +82,8 @@ export interface Answers {
 
 export interface SweepReport {
   readonly removed: number
-  /** Since the start: transactions that wrote (one fsync each) and checkpoints (two). */
-  readonly commits: number
+  /** Since the start: syncs of transactions, and checkpoints (two syncs each). */
+  readonly syncs: number
   readonly checkpoints: number
 }
 

@@ -71,6 +71,7 @@ export class ChannelLog {
   /** Written back by `flush`, just before the commit. */
   readonly #dirtyChannels = new Set<Channel>()
   readonly #dirtyGroups = new Set<Group>()
+  #hasBuried = false
 
   constructor(database: DatabaseSync) {
     this.#sql = prepareStatements(database)
@@ -292,6 +293,13 @@ export class ChannelLog {
     this.#dirtyGroups.clear()
   }
 
+  /** Reports whether anything became a dead letter since the last call. */
+  takeBuried(): boolean {
+    const hasBuried = this.#hasBuried
+    this.#hasBuried = false
+    return hasBuried
+  }
+
   /** For the sweeper: the channels with their groups, live. */
   get channels(): Iterable<Readonly<Channel>> {
     return this.#channels.values()
@@ -340,6 +348,7 @@ export class ChannelLog {
     const { offset, attempts } = delivery
     const messageId = message?.message_id ?? ''
     this.#sql.putDead.run(channel.id, group.id, offset, messageId, attempts, reason, now)
+    this.#hasBuried = true
     this.#release(group, delivery, now)
   }
 

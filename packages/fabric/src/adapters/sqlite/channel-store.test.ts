@@ -220,7 +220,31 @@ test('many callers at once share transactions and each receives its own answer',
     expect((await store.find('orders', offset))?.messageId).toBe(`m${i}`)
   }
   const after = await store.sweep()
-  expect(after.commits - before.commits).toBeLessThan(250)
+  expect(after.syncs - before.syncs).toBeLessThan(250)
+  await store.close()
+})
+
+test('a lease waits for no disk, unless it made a dead letter', async () => {
+  const store = await openAt(freshDirectory())
+  const syncsOf = async (work: () => Promise<unknown>) => {
+    const before = (await store.sweep()).syncs
+    await work()
+    return (await store.sweep()).syncs - before
+  }
+  // The first sweep of a file writes.
+  await store.sweep()
+  const at = (now: number) => store.lease({ ...lease, now })
+  expect(await syncsOf(() => store.publish([message(1)]))).toBe(1)
+  expect(await syncsOf(() => at(time))).toBe(0)
+  expect(await syncsOf(() => at(time + 2000))).toBe(0)
+  const [last] = await at(time + 4000)
+  expect(last?.attempt).toBe(3)
+  expect(await syncsOf(() => at(time + 6000))).toBe(1)
+  expect(await store.dead('orders', 10)).toHaveLength(1)
+  expect(await syncsOf(() => store.publish([message(2)]))).toBe(1)
+  const [second] = await at(time)
+  if (second === undefined) throw new Error('not leased')
+  expect(await syncsOf(() => store.settle([settleOf(second)]))).toBe(1)
   await store.close()
 })
 

@@ -1,3 +1,4 @@
+import { closeSync, fdatasyncSync, openSync } from 'node:fs'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { Answers, Batch, Command, Reply, Span, WorkerSettings } from './channel-command.ts'
@@ -18,13 +19,17 @@ const walBytesMax = 64 * 1024 * 1024
  */
 class ChannelWriter {
   readonly #port: MessagePort
+  readonly #settings: WorkerSettings
+  readonly #logFile: LogFile
   readonly #database: DatabaseSync
   readonly #log: ChannelLog
   readonly #sweep: ChannelSweep
   readonly #packer = new Packer()
   #bytesSinceCheckpoint = 0
-  /** Transactions that wrote: one fsync each. */
-  #commits = 0
+  /** True while each COMMIT waits for the disk. */
+  #isSynced = true
+  /** Transactions that wrote, and waited for the disk. */
+  #syncs = 0
   #changes = 0
   readonly #totalChanges: StatementSync
   #checkpoints = 0
@@ -32,7 +37,9 @@ class ChannelWriter {
 
   constructor(port: MessagePort, settings: WorkerSettings) {
     this.#port = port
+    this.#settings = settings
     this.#database = openChannelDatabase(settings)
+    this.#logFile = new LogFile(settings.path)
     this.#log = new ChannelLog(this.#database)
     this.#sweep = new ChannelSweep(this.#database, this.#log)
     this.#totalChanges = this.#database.prepare('SELECT total_changes() AS changes')
@@ -48,6 +55,7 @@ class ChannelWriter {
     const answers: Answers[keyof Answers][] = []
     const snapshots: { readonly at: number; readonly path: string }[] = []
     let swept = false
+    this.#requireSync(!batches.every(isLease))
     this.#database.exec('BEGIN IMMEDIATE')
     for (const { commands, blob } of batches) {
       this.#bytesSinceCheckpoint += blob.byteLength
@@ -62,16 +70,34 @@ class ChannelWriter {
     this.#log.flush()
     this.#database.exec('COMMIT')
     const changes = Number(this.#totalChanges.get()?.['changes'])
-    if (changes !== this.#changes) this.#commits++
+    const hasBuried = this.#log.takeBuried()
+    if (!this.#isSynced && hasBuried) this.#logFile.sync()
+    if (changes !== this.#changes && (this.#isSynced || hasBuried)) this.#syncs++
     this.#changes = changes
     // Between two transactions, so that a copy has all of this one and nothing of the next.
     for (const { at, path } of snapshots) answers[at] = vacuumInto(this.#database, path)
-    // Nothing is answered before this line, and everything answered after it is on the disk.
+    // Nothing is answered before this line, and everything answered after it is on the disk,
+    // except leases.
     const blob = this.#packer.take()
-    if (this.#closing) closeChannelDatabase(this.#database)
+    if (this.#closing) {
+      closeChannelDatabase(this.#database)
+      this.#logFile.close()
+    }
     this.#port.postMessage({ answers, blob } satisfies Reply, [blob])
     if (this.#closing) this.#port.close()
     else if (swept || this.#bytesSinceCheckpoint > walBytesMax) this.#checkpoint()
+  }
+
+  /**
+   * A lease need not survive a power loss: its messages are free again then, the attempt is not
+   * counted, and its token settles nothing. The next commit that is synced takes it to the disk,
+   * since both stand in one log. A dead letter is synced before the lease is answered, because the
+   * record states it.
+   */
+  #requireSync(isSynced: boolean): void {
+    if (isSynced === this.#isSynced || this.#settings.synchronous === 'NORMAL') return
+    this.#database.exec(`PRAGMA synchronous = ${isSynced ? 'FULL' : 'NORMAL'}`)
+    this.#isSynced = isSynced
   }
 
   #carryOut(command: Command, blob: ArrayBuffer): Answers[keyof Answers] {
@@ -99,7 +125,7 @@ class ChannelWriter {
         return this.#log.stats()
       case 'sweep': {
         const removed = this.#sweep.run(command)
-        return { removed, commits: this.#commits, checkpoints: this.#checkpoints }
+        return { removed, syncs: this.#syncs, checkpoints: this.#checkpoints }
       }
       case 'snapshot':
         // Made after the commit.
@@ -116,6 +142,33 @@ class ChannelWriter {
     this.#database.exec(`PRAGMA wal_checkpoint(${mode})`)
     this.#bytesSinceCheckpoint = 0
     this.#checkpoints++
+  }
+}
+
+const leaseKinds: ReadonlySet<Command['kind']> = new Set(['lease', 'find', 'dead', 'stats'])
+
+/** Reports whether nothing in it has to survive a power loss. */
+function isLease({ commands }: Batch): boolean {
+  return commands.every(({ kind }) => leaseKinds.has(kind))
+}
+
+/** The database's log, to be synced by ourselves. SQLite holds no lock on this file. */
+class LogFile {
+  readonly #path: string
+  #descriptor: number | null = null
+
+  constructor(databasePath: string) {
+    this.#path = `${databasePath}-wal`
+  }
+
+  sync(): void {
+    this.#descriptor ??= openSync(this.#path, 'r+')
+    fdatasyncSync(this.#descriptor)
+  }
+
+  close(): void {
+    if (this.#descriptor !== null) closeSync(this.#descriptor)
+    this.#descriptor = null
   }
 }
 

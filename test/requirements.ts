@@ -513,6 +513,12 @@ export const REQUIREMENTS = {
     on: fabric,
     attacks: ['slow-tile-server'],
   },
+  'record:bounded-operators': {
+    promise:
+      'Repeated copies, counts and erasures of one administrator hold up neither the channels nor those of another, and keep no slot from its start.',
+    on: fabric,
+    attacks: ['administrative-flood'],
+  },
   'record:sound-backup': {
     promise:
       'A backup or restore waits for no special file, follows no link, reads no more than was copied, and hides no loss that the operator can show.',

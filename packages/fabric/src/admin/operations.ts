@@ -283,13 +283,14 @@ export const OPERATIONS = {
     action: 'read',
     args: z.strictObject({ subject: principal }),
     object: [],
-    run: (deps, { subject }) => deps.ledger.subject(subject),
+    run: (deps, { subject }, { caller }) => deps.ledger.subject(subject, caller.principal),
   }),
   'ledger.erase': operation({
     action: 'administer',
     args: z.strictObject({ subject: principal, reason: z.string().min(1).max(500).optional() }),
     object: [],
-    run: (deps, { subject }, { exchange }) => deps.ledger.erase(subject, exchange),
+    run: (deps, { subject }, { exchange, caller }) =>
+      deps.ledger.erase(subject, { exchange, owner: caller.principal }),
   }),
   'route.list': operation({
     action: 'read',

@@ -121,12 +121,15 @@ export interface LedgerAdmin {
   explain(exchange: string): Promise<readonly OpenedEntry[] | Refusal>
   check(): Promise<LedgerCheck>
   /** A refusal for a value that names no principal. */
-  subject(name: string): Promise<SubjectView | Refusal>
+  subject(name: string, owner: string): Promise<SubjectView | Refusal>
   /**
    * Makes every entry that names the principal unreadable, in every slot, under the exchange of the
    * operation. Refused while the directory has it as active: its next request would name it again.
    */
-  erase(name: string, exchange: string): Promise<ErasureView | Refusal>
+  erase(
+    name: string,
+    asked: { readonly exchange: string; readonly owner: string },
+  ): Promise<ErasureView | Refusal>
 }
 
 export interface RouteAdmin {

@@ -65,27 +65,34 @@ function ledgerAdmin({ stores, environment, others }: AdminOptions): AdminDeps['
     },
     explain: async (exchange) => (await others.refusalOf(exchange)) ?? ledger.explain(exchange),
     check: () => ledger.check(),
-    async subject(given) {
+    async subject(given, owner) {
       const name = subjectName(given, trustDomain)
       if (name === null) return notOne(given)
-      const entries = await ledger.countEntries((each) => each === name)
+      const counted = await unlessBusy(() => ledger.countEntries((each) => each === name, owner))
+      if (counted instanceof Refusal) return counted
+      const entries = counted
       const status = directory.find(name)?.status ?? null
       return { subject: name, slot: ledger.slot, entries, status, slots: await slots() }
     },
-    async erase(given, exchange) {
+    async erase(given, { exchange, owner }) {
       const name = subjectName(given, trustDomain)
       if (name === null) return notOne(given)
       if (directory.find(name)?.status === 'active') return stillActive(name)
-      const order = { name, exchange, slots: await slots() }
-      try {
-        const erased = await erasures.begin(order)
-        const keysBefore = erased.underWay === 0 ? environment.clock.now() : null
-        return { subject: name, slot: ledger.slot, ...erased, keysBefore }
-      } catch (cause) {
-        if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
-        throw cause
-      }
+      const order = { name, owner, exchange, slots: await slots() }
+      const erased = await unlessBusy(() => erasures.begin(order))
+      if (erased instanceof Refusal) return erased
+      const keysBefore = erased.underWay === 0 ? environment.clock.now() : null
+      return { subject: name, slot: ledger.slot, ...erased, keysBefore }
     },
+  }
+}
+
+async function unlessBusy<Result>(work: () => Promise<Result>): Promise<Result | Refusal> {
+  try {
+    return await work()
+  } catch (cause) {
+    if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
+    throw cause
   }
 }
 

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { readdir, readFile, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import {
   type BackupMade,
   isSlotName,
@@ -150,7 +150,7 @@ class BackupRun {
       const made = await request.ask(slot)
       flushed.set(slot, made)
       hasChannels ||= made.channels
-      if (made.channels) await this.#copyChannels(join(this.#dataDir, SNAPSHOTS_FOLDER, slot))
+      if (made.channels) await this.#copyChannels(slot, made.folder)
     }
     if (!hasChannels) await this.#copyChannelsAlone()
     for (const slot of await slotsOf(this.#dataDir)) {
@@ -171,7 +171,8 @@ class BackupRun {
     return engine
   }
 
-  async #copyChannels(from: string): Promise<void> {
+  async #copyChannels(slot: string, folder: string): Promise<void> {
+    const from = join(this.#dataDir, SNAPSHOTS_FOLDER, slot, basename(folder))
     for (const file of Object.values(CHANNEL_FILES)) {
       if (await this.#parts.target.copy('log', `channels/${file}`, join(from, file))) continue
       throw new Error(`${join(from, file)} is missing: another backup may have replaced it`)

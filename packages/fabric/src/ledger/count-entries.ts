@@ -1,5 +1,5 @@
-import { setImmediate } from 'node:timers/promises'
 import { referencesOf } from './details.ts'
+import type { Pace } from './read-turns.ts'
 import { LedgerDamage, type ResourceStore } from './store.ts'
 import type { Subject } from './subjects.ts'
 import { findDetail, tilePath, tileWidth } from './tiles.ts'
@@ -10,12 +10,14 @@ interface CountedLog {
   readonly window: Window
   /** Entries that are looked at, all of them durable. */
   readonly size: number
+  /** Called before each bundle. */
+  readonly pace: Pace
   /** Throws once the log has stopped. */
   assertServing(): void
 }
 
 /** Read at once; a bundle whose details are larger is read detail by detail. */
-const bundleBytesMax = 4 * 1024 * 1024
+const bundleBytesMax = 1024 * 1024
 
 /**
  * Counts the entries that name each of `subjects`, by the references in their details: none of them
@@ -35,11 +37,11 @@ export async function countEntries(
     }
   }
   for (let first = 0; first < log.size; first += tileWidth) {
+    await log.pace()
     log.assertServing()
     const end = Math.min(first + tileWidth, log.size)
     if (log.window.find(first) === undefined) await countBundle(first, end, log, count)
     else await countWindow(first, end, log, count)
-    await setImmediate()
   }
   return counts
 }

@@ -1,8 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../lib/clock.ts'
 import { countEntries } from './count-entries.ts'
 import type { EntryDraft, Erased, Erasure } from './ledger.ts'
 import type { OpenIntentTable } from './open-intents.ts'
+import type { Pace } from './read-turns.ts'
 import type { LedgerStore } from './store.ts'
 import type { Subject, Subjects } from './subjects.ts'
 import type { Window } from './window.ts'
@@ -35,9 +36,9 @@ export class Erasing {
     this.#parts = parts
   }
 
-  async count(isSubject: (name: string) => boolean): Promise<number> {
+  async count(isSubject: (name: string) => boolean, pace: Pace): Promise<number> {
     const subjects = this.#parts.subjects.all().filter(({ name }) => isSubject(name))
-    const counts = await this.#countEntries(subjects, this.#parts.size())
+    const counts = await this.#countEntries(subjects, this.#parts.size(), pace)
     return [...counts.values()].reduce((sum, count) => sum + count, 0)
   }
 
@@ -54,7 +55,8 @@ export class Erasing {
       await sleep(commitPauseMs)
       assertServing()
     }
-    const counts = await this.#countEntries(leaving, end)
+    // Before anything else is read: requests of before the start wait for it.
+    const counts = await this.#countEntries(leaving, end, () => setImmediate())
     let entries = 0
     for (const subject of leaving) {
       entries += await this.#record(exchange, subject, counts.get(subject) ?? 0)
@@ -75,8 +77,8 @@ export class Erasing {
     return entries
   }
 
-  #countEntries(subjects: readonly Subject[], size: number) {
+  #countEntries(subjects: readonly Subject[], size: number, pace: Pace) {
     const { store, window, assertServing } = this.#parts
-    return countEntries(subjects, { resources: store.resources, window, size, assertServing })
+    return countEntries(subjects, { resources: store.resources, window, size, pace, assertServing })
   }
 }

@@ -12,7 +12,7 @@ afterEach(async () => {
 })
 
 const key = systemRandom(32)
-const order = { name: 'leaver', exchange: 'exc_1', slots: ['a'] }
+const order = { owner: 'operator', name: 'leaver', exchange: 'exc_1', slots: ['a'] }
 
 const namesOf = (isSubject: (name: string) => boolean): string =>
   ['leaver', 'other'].filter(isSubject).join(' ')
@@ -35,7 +35,7 @@ async function openProcess(memory: StateMemory, copy = { works: true }) {
     if (!copy.works) throw new Error('no space')
     done.push(`copy of ${namesOf(isSubject)}`)
   }
-  const ledger = { slot: 'a', erase }
+  const ledger = { slot: 'a', erase, assertErasable: () => undefined }
   const erasures = await Erasures.open({ state, ledger, key, log: () => undefined })
   closers.push(
     () => state.close(),

@@ -13,13 +13,15 @@ import { LedgerBusy } from './unavailable.ts'
  */
 interface ErasureRow {
   readonly subject: Uint8Array
+  /** HMAC of who asked for it. */
+  readonly owner: Uint8Array
   /** Slots that have yet to carry it out. */
   readonly pending: readonly string[]
 }
 
 export interface ErasuresParts {
   readonly state: Pick<StateStream, 'project' | 'commit'>
-  readonly ledger: Pick<Ledger, 'erase' | 'slot'>
+  readonly ledger: Pick<Ledger, 'erase' | 'assertErasable' | 'slot'>
   /** 32 bytes, the same for every slot. */
   readonly key: Uint8Array
   readonly log: (event: string, facts: Readonly<Record<string, string | number>>) => void
@@ -34,6 +36,8 @@ export interface DerivedCopy {
 export interface ErasureOrder {
   /** `subjectName` of the subject. */
   readonly name: string
+  /** The principal that asks for it. */
+  readonly owner: string
   /** The exchange of the operation, by which the row is known. */
   readonly exchange: string
   /** Every slot that may have entries. */
@@ -51,11 +55,19 @@ const erasuresLimit = {
   value: 1_024,
   unit: 'count',
 } as const satisfies Limit
+/** Of one administrator, so that others can ask for theirs while a slot is away. */
+const erasuresPerOwnerLimit = {
+  name: 'ledger.erasuresPerOwner',
+  value: 256,
+  unit: 'count',
+} as const satisfies Limit
 /** Between two attempts, where exchanges of the subject are under way, or the last one failed. */
 const retryMs = 5_000
 
+const hash = z.string().regex(/^[0-9a-f]{64}$/)
 const rowSchema = z.strictObject({
-  subject: z.string().regex(/^[0-9a-f]{64}$/),
+  subject: hash,
+  owner: hash,
   pending: z.array(z.string()),
 })
 
@@ -81,7 +93,8 @@ export class Erasures {
     this.#rows = parts.state.project<ErasureRow>({
       table: 'erasures',
       parse: parseRow,
-      format: ({ subject, pending }) => JSON.stringify({ subject: toHex(subject), pending }),
+      format: ({ subject, owner, pending }) =>
+        JSON.stringify({ subject: toHex(subject), owner: toHex(owner), pending }),
     })
     this.#rows.onChange(() => this.#poke())
   }
@@ -107,16 +120,16 @@ export class Erasures {
 
   /**
    * Records the request, for every slot, and carries it out for this one. Rejects with LedgerBusy
-   * where too many wait for slots that are away.
+   * where too many wait for slots that are away, or too many subjects were erased here; a request
+   * that is recorded is carried out.
    */
-  async begin({ name, exchange, slots }: ErasureOrder): Promise<ErasureState> {
-    const row = { subject: this.#hash(name), pending: slots }
+  async begin({ name, owner, exchange, slots }: ErasureOrder): Promise<ErasureState> {
+    this.#parts.ledger.assertErasable()
+    const row = { subject: this.#hash(name), owner: this.#hash(owner), pending: slots }
     this.#done.set(exchange, { entries: 0, underWay: 0 })
     try {
       await this.#parts.state.commit(() => {
-        if (this.#rows.size >= erasuresLimit.value) {
-          throw new LedgerBusy(erasuresLimit, 'too many erasures wait for slots that are away')
-        }
+        this.#assertSpace(row.owner)
         return [this.#rows.change(exchange, row)]
       })
       await this.#carryOut()
@@ -125,6 +138,17 @@ export class Erasures {
     } finally {
       this.#done.delete(exchange)
     }
+  }
+
+  #assertSpace(owner: Uint8Array): void {
+    let own = 0
+    for (const [, row] of this.#rows.entries()) if (equalBytes(row.owner, owner)) own += 1
+    const reached =
+      own >= erasuresPerOwnerLimit.value
+        ? erasuresPerOwnerLimit
+        : this.#rows.size >= erasuresLimit.value && erasuresLimit
+    if (reached === false) return
+    throw new LedgerBusy(reached, 'too many erasures wait for slots that are away')
   }
 
   async close(): Promise<void> {
@@ -188,6 +212,6 @@ export class Erasures {
 }
 
 function parseRow(_key: string, text: string): ErasureRow {
-  const { subject, pending } = rowSchema.parse(JSON.parse(text))
-  return { subject: Buffer.from(subject, 'hex'), pending }
+  const { subject, owner, pending } = rowSchema.parse(JSON.parse(text))
+  return { subject: Buffer.from(subject, 'hex'), owner: Buffer.from(owner, 'hex'), pending }
 }

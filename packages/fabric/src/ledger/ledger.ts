@@ -77,8 +77,13 @@ export interface Ledger extends LedgerReads {
    * acknowledgement. An exception of a listener stops the ledger.
    */
   onDurable(listener: (entries: readonly OpenedEntry[]) => void): () => void
-  /** Counts the entries that name the subjects for whose canonical name `isSubject` is true. */
-  countEntries(isSubject: (name: string) => boolean): Promise<number>
+  /**
+   * Counts the entries that name the subjects for whose canonical name `isSubject` is true, in a
+   * place of `owner` among the reads. Rejects with LedgerBusy where there is none.
+   */
+  countEntries(isSubject: (name: string) => boolean, owner?: string): Promise<number>
+  /** Throws LedgerBusy where this log has as many erased subjects as it may have. */
+  assertErasable(): void
   /**
    * Makes every entry that names such a subject unreadable, for good, on record first. Does nothing
    * yet while exchanges under way name one: to be called again, with the same exchange.

@@ -9,6 +9,7 @@ const codes: Readonly<Record<string, RefusalCode>> = {
   'limits.openExchanges': 'RATE_LIMITED',
   'ledger.readsPerReader': 'RATE_LIMITED',
   'ledger.reads': 'OVERLOADED',
+  'ledger.erasuresPerOwner': 'RATE_LIMITED',
   'ledger.followersPerReader': 'RATE_LIMITED',
   'ledger.followers': 'OVERLOADED',
 }

@@ -220,17 +220,24 @@ export class Subjects {
   }
 
   /**
+   * Throws LedgerBusy where as many subjects were erased as may be. To be called before a request
+   * is durable: one that is has to be carried out, or no start would come to its end.
+   */
+  assertErasable(): void {
+    const { erasedSubjectsMax } = this.#parts.limits
+    let erased = 0
+    for (const subject of this.#known.values()) if (subject === null) erased += 1
+    if (erased >= erasedSubjectsMax) throw this.#full('ledger.erasedSubjects', erasedSubjectsMax)
+  }
+
+  /**
    * Subjects that an erasure is about. From the first call on, entries that begin an exchange name
    * the same principal by another reference.
    */
   retire(erasure: string, isSubject: (name: string) => boolean): readonly Subject[] {
     const begun = this.#leaving.get(erasure)
     if (begun !== undefined) return begun
-    const all = this.all()
-    const leaving = all.filter(({ name }) => isSubject(name))
-    if (this.#known.size - all.length + leaving.length > this.#parts.limits.erasedSubjectsMax) {
-      throw this.#full('ledger.erasedSubjects', this.#parts.limits.erasedSubjectsMax)
-    }
+    const leaving = this.all().filter(({ name }) => isSubject(name))
     this.#leaving.set(erasure, leaving)
     for (const { name } of leaving) this.#named.delete(name)
     this.#changed()

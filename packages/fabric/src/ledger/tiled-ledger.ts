@@ -297,8 +297,12 @@ export class TiledLedger implements Ledger {
     }
   }
 
-  countEntries(isSubject: (name: string) => boolean): Promise<number> {
-    return this.#erasing.count(isSubject)
+  countEntries(isSubject: (name: string) => boolean, owner = ''): Promise<number> {
+    return this.#parts.turns.run(owner, (pace) => this.#erasing.count(isSubject, pace))
+  }
+
+  assertErasable(): void {
+    this.#parts.subjects.assertErasable()
   }
 
   erase(erasure: Erasure): Promise<Erased> {

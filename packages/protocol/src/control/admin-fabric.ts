@@ -50,8 +50,9 @@ export interface FabricStatus {
 
 /** The snapshots that a process made of what it alone can read, and the part of its log to copy. */
 export interface BackupMade {
-  /** The log of this process; the snapshots are in `backup/<slot>` of its data folder. */
+  /** The log of this process; the snapshots are in `backup/<slot>/<folder>` of its data folder. */
   readonly slot: string
+  readonly folder: string
   /** The public checkpoint covers at least so many entries. */
   readonly size: number
   /** Unix milliseconds of the newest head. */
@@ -93,6 +94,7 @@ export interface RemovedRoute {
 
 export const readBackupMade: Reader<BackupMade> = readObject<BackupMade>({
   slot: readText,
+  folder: readText,
   size: readWhole,
   headAt: readWhole,
   channels: readFlag,

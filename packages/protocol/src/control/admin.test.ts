@@ -68,7 +68,7 @@ const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
     ...{ ledger: { slot: 'a', size: 9, vkey: 'key' }, trustFingerprint: 'f', policyVersion: 'v' },
     ...{ agents: 2, memoryBytes: 3, uptimeMs: 4 },
   },
-  'backup.make': { slot: 'a', size: 9, headAt: 8, channels: true },
+  'backup.make': { slot: 'a', folder: 'f', size: 9, headAt: 8, channels: true },
   'agent.list': [agent],
   'agent.show': agent,
   'agent.enroll': { join: 'https://…', expiresAt: 8 },

@@ -79,4 +79,4 @@ function lossOf(missing: number | null): string {
 const stateElsewhere =
   'The state and the keys are in PostgreSQL. Restore that database as it was before the backup.'
 const nextSteps =
-  'put the master key back, start each replica once, and repeat changes since the backup, revocations first'
+  'put the master key back, start each replica once, and repeat changes since the backup, erasures and revocations first'

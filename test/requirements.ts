@@ -528,7 +528,13 @@ export const REQUIREMENTS = {
   'record:append-only': {
     promise: 'Every later checkpoint is provably an extension of every earlier one.',
     on: fabric,
-    attacks: ['rewritten-history', 'entries-of-others', 'repeated-ending', 'withheld-ending'],
+    attacks: [
+      'rewritten-history',
+      'entries-of-others',
+      'repeated-ending',
+      'withheld-ending',
+      'stated-batches',
+    ],
   },
   'record:attestor': {
     promise:

@@ -26,6 +26,7 @@ vi.mock(import('../../packages/fabric/src/ledger/entry-feed.ts'), async (origina
     createEntryFeed: (ledger) =>
       actual.createEntryFeed({
         slot: ledger.slot,
+        appendBatch: (...batch) => ledger.appendBatch(...batch),
         append(draft) {
           if (!failingAt(draft)) return ledger.append(draft)
           failing.refused += 1

@@ -1,10 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
-import {
-  createExchangeId,
-  formatMeshEntries,
-  type MeshEntry,
-  type MeshFact,
-} from '@countersign/protocol'
+import { createExchangeId, type MeshEntry, type MeshFact } from '@countersign/protocol'
+import type { Identity } from '@countersign/sdk'
 import { compilePolicies } from '../../packages/fabric/src/policy/compile-policies.ts'
 import type { PolicyRequest, PolicySet } from '../../packages/fabric/src/policy/policy.ts'
 import { readPolicyRequest } from '../../packages/fabric/src/policy/policy-request.ts'
@@ -13,6 +9,7 @@ import { DATA_CLASSES } from '../../packages/fabric/src/redaction/redactor.ts'
 import { agentId, send, sendInTurn } from './doors.ts'
 import { policyParser } from './policies.ts'
 import type { Heard } from './raw-http.ts'
+import { batchBody } from './stated-batches.ts'
 import type { World } from './world.ts'
 
 export const newExchange = (at = Date.now()) =>
@@ -77,9 +74,20 @@ export async function record(
   entries: readonly MeshEntry[],
   name = 'thief',
 ): Promise<Heard> {
-  const as = (await world.agent(name, ['caller'])).credential()
-  const decided = await decidedIn(world, entries)
-  return send(world.control, { path: '/v1/mesh/entries', as, body: formatMeshEntries(decided) })
+  const agent = await world.agent(name, ['caller'])
+  return sendBatch(world, agent, batchBody(agent, await decidedIn(world, entries)))
+}
+
+/** Sends the body of a batch as `agent`. */
+export function sendBatch(
+  world: Pick<World, 'control'>,
+  agent: Pick<Identity, 'credential'>,
+  body: Uint8Array,
+): Promise<Heard> {
+  const contentType = 'application/cbor'
+  return send(world.control, {
+    ...{ path: '/v1/mesh/entries', as: agent.credential(), body, contentType },
+  })
 }
 
 /** As `record`, one batch after the other on one connection. */
@@ -92,7 +100,8 @@ export async function recordInTurn(
   const left = [...(await decidedIn(world, batches.flat()))]
   const drafts = batches.map((entries) => ({
     path: '/v1/mesh/entries',
-    body: formatMeshEntries(left.splice(0, entries.length)),
+    body: batchBody(agent, left.splice(0, entries.length)),
+    contentType: 'application/cbor',
   }))
   return sendInTurn(world.control, agent.credential(), drafts)
 }

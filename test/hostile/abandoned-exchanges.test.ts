@@ -1,12 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  createExchangeId,
-  encodeLeaseRequest,
-  formatMeshEntries,
-  type MeshEntry,
-} from '@countersign/protocol'
+import { createExchangeId, encodeLeaseRequest, type MeshEntry } from '@countersign/protocol'
 import { askControl, type Identity, openIdentity } from '@countersign/sdk'
 import { expect, inject } from 'vitest'
 import { attack, inOwnWorld } from '../harness/attack.ts'
@@ -15,6 +10,7 @@ import { ShiftedClock } from '../harness/clock.ts'
 import { agentId, type Door, field, refusalOf, send } from '../harness/doors.ts'
 import { decidedIn, UNDECIDED } from '../harness/entries.ts'
 import { expectRefused } from '../harness/refusals.ts'
+import { batchBody } from '../harness/stated-batches.ts'
 import { openTestFabric, putPolicies, type World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -35,7 +31,7 @@ const outcome = ({ exchange }: MeshEntry): MeshEntry => ({
 
 /** Records entries as a connector of `agent` does, and returns the indexes that it is given. */
 async function record(world: World, agent: Identity, entries: readonly MeshEntry[]) {
-  const body = formatMeshEntries(await decidedIn(world, entries))
+  const body = batchBody(agent, await decidedIn(world, entries))
   const heard = await send(world.control, {
     ...{ path: '/v1/mesh/entries', as: agent.credential(), body },
   })
@@ -182,8 +178,12 @@ attack(
         await putPolicies(admin)
         const decided = await decidedIn({ admin }, entries)
         for (let at = 0; at < decided.length; at += 256) {
-          const value = JSON.parse(formatMeshEntries(decided.slice(at, at + 256))) as object
-          await askControl(thief.connection, { method: 'POST', path: '/v1/mesh/entries', value })
+          const response = await thief.connection.request({
+            ...{ method: 'POST', path: '/v1/mesh/entries', repeatable: false, headers: [] },
+            body: batchBody(thief, decided.slice(at, at + 256)),
+          })
+          expect(response.status).toBe(200)
+          response.discard()
         }
         thief.close()
         operator.close()

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { formatMeshEntries, type RefusalCode } from '@countersign/protocol'
+import type { RefusalCode } from '@countersign/protocol'
 import { expect } from 'vitest'
 import { attack } from '../harness/attack.ts'
 import { attestedBy } from '../harness/attested.ts'
 import { agentId, send } from '../harness/doors.ts'
 import { decidedIn, indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
 import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
+import { batchBody } from '../harness/stated-batches.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -13,11 +14,11 @@ type Change = NonNullable<Parameters<typeof meshEntry>[0]>
 
 /** Entries that the connector of the agent `thief` claims to have decided. */
 const claim = (entriesOf: (world: World) => Promise<readonly Change[]>, code?: RefusalCode) =>
-  refusedByFabric(code ?? 'NOT_PERMITTED', async (world) => ({
-    path: '/v1/mesh/entries',
-    as: (await world.agent('thief', ['caller'])).credential(),
-    body: formatMeshEntries(await decidedIn(world, (await entriesOf(world)).map(meshEntry))),
-  }))
+  refusedByFabric(code ?? 'NOT_PERMITTED', async (world) => {
+    const thief = await world.agent('thief', ['caller'])
+    const entries = await decidedIn(world, (await entriesOf(world)).map(meshEntry))
+    return { path: '/v1/mesh/entries', as: thief.credential(), body: batchBody(thief, entries) }
+  })
 
 /** The facts that an honest connector records of a request that the caller signed for `to`. */
 const attested = ({ caller }: World, to = 'thief') => attestedBy(caller, { to })
@@ -106,7 +107,9 @@ attack(
         async (world) => {
           const [honest, forged] = [meshEntry(), meshEntry({ facts: attested(world, 'echo') })]
           const heard = await record(world, [forged, honest])
-          expect(JSON.parse(heard.body.toString())).toEqual({ indexes: [null, expect.any(Number)] })
+          expect(JSON.parse(heard.body.toString())).toMatchObject({
+            indexes: [null, expect.any(Number)],
+          })
           await expect(world.explain(forged.exchange)).rejects.toThrow('EXCHANGE_UNKNOWN')
           expect((await world.explain(honest.exchange)).map(({ kind }) => kind)).toEqual(['intent'])
           const [refusal] = await world.explain(exchangeOf(heard))
@@ -153,18 +156,18 @@ attack(
         expect((await world.explain(exchange)).map(({ kind }) => kind)).toEqual(['intent'])
       },
       'by a token, which is not a certificate': refusedByFabric('NOT_PERMITTED', async (world) => {
-        const made = await world.admin('key.create', {
-          agent: (await world.agent('thief', ['caller'])).name,
-        })
+        const thief = await world.agent('thief', ['caller'])
+        const made = await world.admin('key.create', { agent: thief.name })
         return {
-          ...{ path: '/v1/mesh/entries', as: null, body: formatMeshEntries([meshEntry()]) },
+          ...{ path: '/v1/mesh/entries', as: null, body: batchBody(thief, [meshEntry()]) },
           headers: [['X-Api-Key', (made as { key: string }).key]],
         }
       }),
-      'a kind that only the fabric writes': refusedByFabric('MESSAGE_MALFORMED', async (world) => ({
-        ...{ path: '/v1/mesh/entries', as: (await world.agent('thief', ['caller'])).credential() },
-        body: formatMeshEntries([{ ...meshEntry(), kind: 'genesis' as 'intent' }]),
-      })),
+      'a kind that only the fabric writes': refusedByFabric('MESSAGE_MALFORMED', async (world) => {
+        const thief = await world.agent('thief', ['caller'])
+        const body = batchBody(thief, [{ ...meshEntry(), kind: 'genesis' as 'intent' }])
+        return { path: '/v1/mesh/entries', as: thief.credential(), body }
+      }),
       'and a claim makes no agent a party to it': async (world) => {
         const { exchange } = await taken(world)
         const thief = await world.agent('thief', ['caller'])

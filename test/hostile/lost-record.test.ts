@@ -1,4 +1,4 @@
-import { utf8 } from '@countersign/protocol'
+import { parseLeaf, parsePackedBatch, utf8 } from '@countersign/protocol'
 import { expect } from 'vitest'
 import { type Attempt, attack, newName } from '../harness/attack.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
@@ -44,10 +44,8 @@ async function withFaults(world: World, scene: (faulty: Faulty) => Promise<void>
     (honest: FabricRequest): FabricRequest =>
     (order) => {
       if (order.path !== '/v1/mesh/entries') return honest(order)
-      const { entries } = JSON.parse(Buffer.from(order.body ?? []).toString()) as {
-        readonly entries: readonly { readonly kind: string }[]
-      }
-      const kinds = entries.map(({ kind }) => kind)
+      const { entries } = parsePackedBatch(order.body ?? new Uint8Array(0))
+      const kinds = entries.map(({ leaf }) => parseLeaf(leaf).kind)
       sent.push(kinds)
       if (met === null || met.left === 0) return honest(order)
       if (!kinds.some((kind) => met?.kinds.includes(kind))) return honest(order)

@@ -53,7 +53,7 @@ const get = (path: string): Draft => ({ method: 'GET', body: null, path })
 const routes: Readonly<Record<string, Draft>> = {
   'the state of the mesh': get('/v1/mesh/state'),
   'the address at which it is reached': { path: '/v1/mesh/endpoints', body: '{}' },
-  'entries of the ledger': { path: '/v1/mesh/entries', body: '{"entries":[]}' },
+  'entries of the ledger': { path: '/v1/mesh/entries', body: '{}' },
   ...Object.fromEntries(
     Object.keys(operations).map((operation) => [
       operation,

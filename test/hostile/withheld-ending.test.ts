@@ -1,8 +1,8 @@
-import { formatMeshEntries } from '@countersign/protocol'
 import { expect } from 'vitest'
 import { attack } from '../harness/attack.ts'
 import { sendInTurn } from '../harness/doors.ts'
 import { indexesOf, meshEntry, record } from '../harness/entries.ts'
+import { batchBody } from '../harness/stated-batches.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -15,16 +15,16 @@ async function closing(
   exchanges: readonly ReturnType<typeof meshEntry>['exchange'][],
   during: () => Promise<void>,
 ): Promise<void> {
-  const mallory = (await world.agent('mallory', ['caller'])).credential()
+  const mallory = await world.agent('mallory', ['caller'])
   const own = exchanges.map((exchange) => meshEntry({ kind: 'outcome', exchange }))
   const padding = Array.from({ length: 180 }, () => meshEntry({ kind: 'outcome' }))
-  const body = formatMeshEntries([...own, ...padding])
+  const draft = () => ({ path: '/v1/mesh/entries', body: batchBody(mallory, [...own, ...padding]) })
   let isOver = false
   const heard: number[] = []
   const first = Promise.withResolvers<void>()
   const closeAgain = async () => {
     while (!isOver) {
-      const answers = await sendInTurn(world.control, mallory, [{ path: '/v1/mesh/entries', body }])
+      const answers = await sendInTurn(world.control, mallory.credential(), [draft()])
       heard.push(...answers.map(({ status }) => status))
       first.resolve()
     }

@@ -14,6 +14,8 @@ export interface Target {
   /** Of the agent `mallory`, which may call `echo` and `evil`, and may discover. */
   readonly cert: string
   readonly key: string
+  /** With which its connector states entries. */
+  readonly signing: { readonly keyId: string; readonly key: string }
   /** Other listeners of the same trust domain, on the same host. */
   readonly doors: Doors
   /** A join string that was used up, as a thief may find one. */

@@ -206,11 +206,13 @@ async function enrolMallory(host: FabricHost, parties: Parties, root: string) {
   for (let at = 0; at < messages; at++) await channel.send(randomBytes(messageBytes))
   const { certificateChain, privateKey } = mallory.credential()
   mallory.close()
+  const { keyId, privateKey: signingKey } = mallory.signing
+  const signing = { keyId, key: signingKey.export({ type: 'pkcs8', format: 'pem' }).toString() }
   const isText = typeof privateKey === 'string'
   const key = isText ? privateKey : privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
   const cert = certificateChain.map((each) => toPem(each)).join('')
   const decision = await ownDecision(parties)
-  return { mallory: { cert, key }, join: parseJoin(join).token, decision }
+  return { mallory: { cert, key, signing }, join: parseJoin(join).token, decision }
 }
 
 /**

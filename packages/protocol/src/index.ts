@@ -232,9 +232,7 @@ export * from './log/leaf.ts'
 export * from './log/merkle.ts'
 export { isOperationName, meshFactsFault } from './log/mesh-facts.ts'
 export {
-  formatMeshEntries,
-  formatMeshEntry,
-  joinMeshEntries,
+  encodePackedBatch,
   type MeshAgent,
   type MeshEndpoint,
   type MeshEntry,
@@ -242,10 +240,13 @@ export {
   type MeshFact,
   type MeshRegistration,
   type MeshState,
-  meshEntriesMax,
-  parseMeshEntries,
+  meshEntriesFormat,
+  meshEntryOf,
+  type PackedBatch,
+  type PackedEntry,
   parseMeshRegistration,
   parseMeshState,
+  parsePackedBatch,
 } from './log/mesh-format.ts'
 export {
   isMessageBatchInput,

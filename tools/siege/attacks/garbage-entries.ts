@@ -1,7 +1,10 @@
+import { encodePackedBatch } from '../../../packages/protocol/src/index.ts'
+import { packedEntry } from '../../../test/harness/stated-batches.ts'
 import { type Attack, dial, expectStatus, postJson } from '../attack.ts'
 
-const entry = { v: 1, kind: 'intent', exchange: 'exc_0', at: 0, facts: { caller: 'user/operator' } }
-const body = JSON.stringify({ entries: Array.from({ length: 256 }, () => entry) })
+const forged = { kind: 'intent', exchange: 'exc_0', facts: { caller: 'user/operator' } }
+const entries = Array.from({ length: 256 }, () => packedEntry(forged, 0))
+const body = encodePackedBatch({ statement: new Uint8Array(300), entries })
 
 /** Batches of entries that name foreign callers. */
 export const attack: Attack = {

@@ -26,12 +26,18 @@ export function connectorAgent(identity: Identity, clock: Clock): ConnectorOptio
 
 async function request(
   { connection }: Identity,
-  { method, path, body, signal }: Parameters<ConnectorAgent['request']>[0],
+  {
+    method,
+    path,
+    body,
+    contentType = 'application/json',
+    signal,
+  }: Parameters<ConnectorAgent['request']>[0],
 ): Promise<{ readonly status: number; readonly body: Uint8Array }> {
   const response = await connection.request({
     method,
     path,
-    headers: body === null ? [] : [['content-type', 'application/json']],
+    headers: body === null ? [] : [['content-type', contentType]],
     body: body ?? new Uint8Array(0),
     signal: signal ?? undefined,
     repeatable: method === 'GET',

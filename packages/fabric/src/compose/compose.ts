@@ -41,7 +41,7 @@ import { composeAdminDeps } from './admin.ts'
 import { claimForConnector, composeApprovals } from './approvals.ts'
 import { composeAnswers, composeBodies } from './bodies.ts'
 import { type Consumers, openConsumers } from './detection.ts'
-import { composeEntryAdmission } from './entries.ts'
+import { composeEntryIntake } from './entries.ts'
 import {
   fabricVersion,
   type Lifecycle,
@@ -219,7 +219,7 @@ async function composeParts(environment: Environment, stores: Stores, begun: Beg
   const control = {
     ...{ deps, endpoints, state: mesh, slot: stores.ledger.slot },
     ...{ receipts: createReceiptAccess(stores.ledger, others) },
-    entries: composeEntryAdmission(environment, stores, { ...deps, approvals }),
+    ...composeEntryIntake(environment, stores, { ...deps, approvals }),
     claimApproval: claimForConnector(stores, approvals),
   }
   const routes = new PathRoutes<Router>([

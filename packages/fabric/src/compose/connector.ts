@@ -289,7 +289,7 @@ function gatewayRoute(
 }
 
 function composeConnectorPipeline(
-  { agent, clock, observe }: ConnectorOptions,
+  { agent, clock, random, observe }: ConnectorOptions,
   parts: Pick<ConnectorParts, 'known' | 'follower' | 'made' | 'replay'>,
 ): Omit<PipelineDeps, 'redactor'> {
   const { known, follower, made, replay } = parts
@@ -300,7 +300,7 @@ function composeConnectorPipeline(
     return peer instanceof PeerFault ? 0 : peer.expiresAt
   }
   const { directory } = known
-  const ledger = remoteLedger(agent, clock)
+  const ledger = remoteLedger(agent, { clock, random })
   const count = observeConnector(observe, { follower, known, clock })
   return {
     authenticators: [

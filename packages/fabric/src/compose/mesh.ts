@@ -1,4 +1,4 @@
-import { type MeshAgent, type MeshState, toBase64 } from '@countersign/protocol'
+import { type MeshAgent, type MeshState, meshEntriesFormat, toBase64 } from '@countersign/protocol'
 import type { AgentRecord } from '../identity/directory.ts'
 import { isForeignName, principalOfRecord } from '../identity/principals.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -36,6 +36,7 @@ export function composeMeshState(
   return createMeshStateFeed(
     {
       read: () => ({
+        entriesFormat: meshEntriesFormat,
         requestsPerMinute: config.limits.requestsPerMinute,
         slot: stores.ledger.slot,
         ...readMeshState(stores, sources, clock.now()),
@@ -50,7 +51,7 @@ function readMeshState(
   stores: Stores,
   { endpoints, detection }: MeshSources,
   now: number,
-): Omit<MeshState, 'sequence' | 'requestsPerMinute' | 'slot'> {
+): Omit<MeshState, 'sequence' | 'entriesFormat' | 'requestsPerMinute' | 'slot'> {
   const { identity, policy } = stores
   const bundle = identity.bundles.find(identity.trustDomain)
   return {

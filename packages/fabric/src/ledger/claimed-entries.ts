@@ -1,24 +1,18 @@
-import { MalformedError, type MeshEntry } from '@countersign/protocol'
 import type { Refusal } from '../lib/refusal.ts'
-import type { Committed, EntryDraft } from './ledger.ts'
+import type { AcceptedBatch } from './batch-intake.ts'
+import type { CommittedBatch, Ledger } from './ledger.ts'
 import { refusalOfEntry } from './refusals.ts'
-
-/**
- * An entry as it is recorded: the fabric, not the connector, states the transport and the producer.
- */
-export function recordedEntry(entry: MeshEntry, producer: string): MeshEntry {
-  return { ...entry, facts: { ...entry.facts, transport: 'mesh', producer } }
-}
+import { isUnread, type ReceivedEntry, type StatedEntry } from './stated-entry.ts'
 
 export interface Claim {
   /** The entries that may be recorded; at least one, or there is one in `recorded`. */
-  readonly admitted: ReadonlySet<MeshEntry | MalformedError>
+  readonly admitted: ReadonlySet<ReceivedEntry>
   /**
    * Those that are on record already, word for word: their answer was lost. By index in the ledger.
    */
-  readonly recorded: ReadonlyMap<MeshEntry | MalformedError, number>
+  readonly recorded: ReadonlyMap<ReceivedEntry, number>
   /** The limits that kept entries from being admitted. */
-  readonly limits: ReadonlyMap<MeshEntry | MalformedError, string>
+  readonly limits: ReadonlyMap<ReceivedEntry, string>
   /** Of the first entry that was not admitted. */
   readonly refusal: Refusal | null
   /** Called once the admitted entries are durable, or will never be. */
@@ -39,40 +33,45 @@ export interface Appended {
    */
   readonly limits: readonly (string | null)[]
   readonly failure: AppendFailure | null
+  /** Null where no entry was taken, and so none about the batch. */
+  readonly committed: CommittedBatch | null
 }
 
-/** A claim that stands, with the time and the producer that the fabric states. */
+/** A claim that stands, with the time of the fabric. */
 export interface Claimed {
   readonly claim: Pick<Claim, 'admitted' | 'recorded' | 'limits'>
   readonly at: number
-  readonly producer: string
 }
 
 /**
- * Records what was admitted, each entry by itself, so that exchanges of the others are not left
- * open when one meets a limit or cannot be written. The time is the fabric's: a connector cannot
- * write among the entries of last year.
+ * Records what was admitted, so that exchanges of the others are not left open when one meets a
+ * limit or cannot be written.
  */
 export async function recordClaimed(
-  ledger: { append(draft: EntryDraft): Promise<Committed> },
-  entries: readonly (MeshEntry | MalformedError)[],
-  { claim, at: time, producer }: Claimed,
+  ledger: Pick<Ledger, 'appendBatch'>,
+  batch: Pick<AcceptedBatch, 'entries' | 'entryAbout'>,
+  { claim, at: time }: Claimed,
 ): Promise<Appended> {
-  const failures: AppendFailure[] = []
+  const { entries } = batch
   const limits: (string | null)[] = entries.map((entry) => claim.limits.get(entry) ?? null)
-  const append = async (entry: MeshEntry | MalformedError, at: number): Promise<number | null> => {
-    const known = claim.recorded.get(entry)
-    if (known !== undefined) return known
-    if (entry instanceof MalformedError || !claim.admitted.has(entry)) return null
-    try {
-      return (await ledger.append({ ...recordedEntry(entry, producer), at: time })).index
-    } catch (cause) {
-      const refusal = refusalOfEntry(cause)
-      failures.push({ cause, refusal })
-      limits[at] = refusal?.limit ?? null
-      return null
-    }
-  }
-  const indexes = await Promise.all(entries.map(append))
-  return { indexes, limits, failure: failures[0] ?? null }
+  const admitted = entries.filter(
+    (entry): entry is StatedEntry => !isUnread(entry) && claim.admitted.has(entry),
+  )
+  const committed =
+    admitted.length === 0
+      ? null
+      : await ledger.appendBatch(admitted, (isTaken) => batch.entryAbout(isTaken, time))
+  const failures: AppendFailure[] = []
+  let next = 0
+  const indexes = entries.map((entry, at): number | null => {
+    if (isUnread(entry) || !claim.admitted.has(entry)) return claim.recorded.get(entry) ?? null
+    const one = committed?.entries[next++]
+    if (one === undefined) return null
+    if ('index' in one) return one.index
+    const refusal = refusalOfEntry(one.cause)
+    failures.push({ cause: one.cause, refusal })
+    limits[at] = refusal?.limit ?? null
+    return null
+  })
+  return { indexes, limits, failure: failures[0] ?? null, committed }
 }

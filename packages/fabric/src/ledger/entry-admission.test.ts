@@ -8,19 +8,33 @@ import {
   type KnownPrincipal,
 } from './entry-admission.ts'
 import type { Connector } from './exchange-claims.ts'
+import type { StatedEntry } from './stated-entry.ts'
 
 const now = 1_800_000_000_000
 const connector: Connector = { principal: 'spiffe://a.test/agent/bob', name: 'bob' }
 
-const append = () => Promise.reject(new Error('nothing is recorded here'))
+const appendBatch = () => Promise.reject(new Error('nothing is recorded here'))
 
-function entryOf(at: number): MeshEntry {
+/** An entry of the connector, of which only what is in clear is looked at. */
+const stated = (entry: MeshEntry, at = now): StatedEntry => ({
+  ...entry,
+  facts: { producer: connector.principal, ...entry.facts },
+  at,
+  leaf: new Uint8Array(0),
+  leafHash: Buffer.alloc(32),
+  detail: new Uint8Array(0),
+})
+
+function entryOf(at: number): StatedEntry {
   const exchange = createExchangeId(
     'a',
     now,
     Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, at >> 8, at & 255),
   )
-  return { kind: 'intent', exchange, facts: { receiver: 'bob', 'private.request': '{}' } }
+  return stated({
+    ...{ kind: 'intent', exchange },
+    facts: { receiver: 'bob', 'private.request': '{}', ...intentFacts },
+  })
 }
 
 const digest = new Uint8Array(32)
@@ -29,6 +43,7 @@ const intentFacts: MeshEntry['facts'] = {
   ...{ transport: 'mesh', protocol: 'http', operation: 'POST', tool: '', receiver: 'bob' },
   ...{ caller: 'spiffe://a.test/agent/ann', 'caller.method': 'certificate' },
   ...{ 'caller.credential': 'a'.repeat(64), masked: '', 'attested.request': 'connector' },
+  producer: connector.principal,
   ...{ 'policy.version': 'b'.repeat(64), 'policy.rules': 'rule', 'private.request': '{}' },
   ...{ 'request.digest': digest, 'request.forwarded-digest': digest },
 }
@@ -59,11 +74,11 @@ async function turnsOf(step: 'decided' | 'proved'): Promise<readonly number[]> {
         seen.proved.push(turns)
         return Promise.resolve([])
       },
-      append,
+      appendBatch,
       openIntent: () => null,
     },
   }
-  const entries = Array.from({ length: 256 }, (_, at) => ({ ...entryOf(at), facts: intentFacts }))
+  const entries = Array.from({ length: 256 }, (_, at) => entryOf(at))
   const claim = await createEntryAdmission(options).claim(entries, connector, now)
   clearImmediate(next)
   expect(claim).not.toBeInstanceOf(Refusal)
@@ -86,7 +101,11 @@ const bobsKey = new Uint8Array(32).fill(1)
  * Returns the reason why an entry is not admitted; entries that pass every check before it end at
  * `decisionFault`.
  */
-async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): Promise<string> {
+async function faultOf(
+  entry: Pick<MeshEntry, 'kind' | 'facts'>,
+  begun = now,
+  at = now,
+): Promise<string> {
   const bob: KnownPrincipal = {
     kind: 'agent',
     status: 'active',
@@ -101,12 +120,12 @@ async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): P
     isApproved: () => Promise.resolve(true),
     isProvenRequest: () => Promise.resolve(true),
     decisionFault: () => 'looked at the request',
-    ledger: { slot: 'a', append, explain: () => Promise.resolve([]), openIntent: () => null },
+    ledger: { slot: 'a', appendBatch, explain: () => Promise.resolve([]), openIntent: () => null },
   }
   const exchange = createExchangeId('a', begun, new Uint8Array(10))
   const facts = { 'private.request': '{}', ...entry.facts }
   const claim = await createEntryAdmission(options).claim(
-    [{ kind: entry.kind, exchange, facts }],
+    [stated({ kind: entry.kind, exchange, facts }, at)],
     connector,
     now,
   )
@@ -127,6 +146,21 @@ test.each<[MeshEntry['kind'], number, string]>([
   ['indeterminate', -120 * minuteMs - 1, 'began more than two hours ago'],
 ])('an entry of kind %s, %d ms from now: %s', async (kind, offset, detail) => {
   expect(await faultOf({ kind, facts: {} }, now + offset)).toContain(detail)
+})
+
+test.each<[MeshEntry['kind'], number, string]>([
+  ['intent', 5 * minuteMs, 'looked at the request'],
+  ['intent', 5 * minuteMs + 1, 'of another time'],
+  ['outcome', 5 * minuteMs + 1, 'of another time'],
+  ['outcome', -5 * minuteMs, 'looked at the request'],
+  ['outcome', -5 * minuteMs - 1, 'of another time'],
+])('an entry of kind %s that its connector made %d ms from now: %s', async (kind, at, detail) => {
+  expect(await faultOf({ kind, facts: {} }, now, now + at)).toContain(detail)
+})
+
+test('an entry names the connector that states it as its producer', async () => {
+  const facts = { producer: 'spiffe://a.test/agent/eve' }
+  expect(await faultOf({ kind: 'intent', facts })).toContain('does not record for')
 })
 
 test('the key of a response is that of the connector that records it', async () => {
@@ -164,12 +198,12 @@ test('an intent of a caller that was quarantined while its entry was proved is n
           status = statusOnceProved
           return Promise.resolve([])
         },
-        append,
+        appendBatch,
         openIntent: () => null,
       },
     }
     const exchange = createExchangeId('a', now, new Uint8Array(10))
-    const entries = [{ kind: 'intent', exchange, facts: intentFacts } as const]
+    const entries = [stated({ kind: 'intent', exchange, facts: intentFacts })]
     const claim = await createEntryAdmission(options).claim(entries, connector, now)
     return claim instanceof Refusal ? claim.detail : claim.admitted.size
   }
@@ -180,7 +214,8 @@ test('an intent of a caller that was quarantined while its entry was proved is n
 test('the end of an exchange is held against copies of its own connector, and of no other', async () => {
   const exchange = createExchangeId('a', now, new Uint8Array(10))
   const facts = { result: 'unknown', code: 'OUTCOME_UNKNOWN' }
-  const ending = () => ({ kind: 'indeterminate', exchange, facts }) as const
+  const ending = (producer = connector.principal) =>
+    stated({ kind: 'indeterminate', exchange, facts: { ...facts, transport: 'mesh', producer } })
   const beside = { ...ending(), exchange: createExchangeId('a', now, new Uint8Array(10).fill(1)) }
   const other: Connector = { principal: 'spiffe://a.test/agent/eve', name: 'eve' }
   const proving = Promise.withResolvers<readonly []>()
@@ -194,9 +229,9 @@ test('the end of an exchange is held against copies of its own connector, and of
     isApproved: () => Promise.resolve(true),
     isProvenRequest: () => Promise.resolve(true),
     decisionFault: () => null,
-    ledger: { slot: 'a', append, explain: () => proving.promise, openIntent: () => intent },
+    ledger: { slot: 'a', appendBatch, explain: () => proving.promise, openIntent: () => intent },
   })
-  const stolen = admission.claim([ending()], other, now)
+  const stolen = admission.claim([ending(other.principal)], other, now)
   const own = admission.claim([ending()], connector, now)
   const copy = await admission.claim([ending()], connector, now)
   expect(copy).toMatchObject({ code: 'OVERLOADED', limit: 'mesh.endingsAtOnce, 1' })

@@ -5,7 +5,6 @@ import {
   FormerFormatError,
   type Hash,
   isRefusalCode,
-  MalformedError,
   type MeshEntry,
   mayHaveActed,
   parseSpiffeId,
@@ -20,15 +19,11 @@ import {
   verifyEntry,
 } from '@countersign/protocol'
 import { Refusal } from '../lib/refusal.ts'
-import {
-  type Appended,
-  type Claim,
-  type Claimed,
-  recordClaimed,
-  recordedEntry,
-} from './claimed-entries.ts'
+import type { AcceptedBatch } from './batch-intake.ts'
+import { type Appended, type Claim, type Claimed, recordClaimed } from './claimed-entries.ts'
 import { type Connector, ExchangeClaims, isOpening } from './exchange-claims.ts'
-import type { Committed, EntryDraft, Ledger } from './ledger.ts'
+import type { Ledger } from './ledger.ts'
+import { isUnread, type ReceivedEntry, type StatedEntry } from './stated-entry.ts'
 
 /**
  * An exchange is recorded as it begins: a request may take a minute to arrive, and clocks differ.
@@ -74,9 +69,7 @@ export interface EntryAdmissionOptions {
   decisionFault(entry: MeshEntry): string | null
   /** Reports whether exactly this exchange of the receiver has used exactly this approval. */
   isApproved(stated: StatedApproval): Promise<boolean>
-  readonly ledger: Pick<Ledger, 'slot' | 'explain' | 'openIntent'> & {
-    append(draft: EntryDraft): Promise<Committed>
-  }
+  readonly ledger: Pick<Ledger, 'slot' | 'explain' | 'openIntent' | 'appendBatch'>
 }
 
 /** An approval, as the intent of a connector states it. */
@@ -105,12 +98,12 @@ export interface EntryAdmission {
    * admitted until `release`. A refusal when none is admitted.
    */
   claim(
-    entries: readonly (MeshEntry | MalformedError)[],
+    entries: readonly ReceivedEntry[],
     connector: Connector,
     now: number,
   ): Promise<Claim | Refusal>
   /** Records what was claimed; to be called before `release`. */
-  record(entries: readonly (MeshEntry | MalformedError)[], claimed: Claimed): Promise<Appended>
+  record(batch: AcceptedBatch, claimed: Claimed): Promise<Appended>
 }
 
 export function createEntryAdmission(options: EntryAdmissionOptions): EntryAdmission {
@@ -120,8 +113,8 @@ export function createEntryAdmission(options: EntryAdmissionOptions): EntryAdmis
   return {
     async claim(entries, connector, now) {
       const refusals: Refusal[] = []
-      const held: MeshEntry[] = []
-      const limits = new Map<MeshEntry, string>()
+      const held: StatedEntry[] = []
+      const limits = new Map<ReceivedEntry, string>()
       const refuse = (detail: string): void => {
         refusals.push(new Refusal('NOT_PERMITTED', detail))
       }
@@ -130,10 +123,10 @@ export function createEntryAdmission(options: EntryAdmissionOptions): EntryAdmis
         // Each is held before its claim is awaited, so that two cannot both find an exchange free.
         for (const [at, entry] of entries.entries()) {
           if (at > 0 && at % entriesPerTurn === 0) await setImmediate()
-          if (entry instanceof MalformedError) {
-            const isFormer = entry instanceof FormerFormatError
+          if (isUnread(entry)) {
+            const isFormer = entry.fault instanceof FormerFormatError
             const code = isFormer ? 'VERSION_UNSUPPORTED' : 'MESSAGE_MALFORMED'
-            refusals.push(new Refusal(code, entry.message))
+            refusals.push(new Refusal(code, entry.fault.message))
             continue
           }
           const fault = entryFault(options, entry, { connector, now })
@@ -147,12 +140,12 @@ export function createEntryAdmission(options: EntryAdmissionOptions): EntryAdmis
           else refusals.push(refusal)
           if (limit !== null) limits.set(entry, limit)
         }
-        const admitted = new Set<MeshEntry>()
-        const recorded = new Map<MeshEntry, number>()
+        const admitted = new Set<StatedEntry>()
+        const recorded = new Map<ReceivedEntry, number>()
         for (const [at, entry] of held.entries()) {
           if (at > 0 && at % entriesPerTurn === 0) await setImmediate()
           const closed = claims.closingFault(entry, connector)
-          const index = closed === null ? null : await findRecorded(options, entry, connector)
+          const index = closed === null ? null : await findRecorded(options, entry)
           if (index !== null) recorded.set(entry, index)
           const fault = closed ?? (await findUnproven(options, entry, connector))
           if (fault === null) admitted.add(entry)
@@ -175,7 +168,7 @@ export function createEntryAdmission(options: EntryAdmissionOptions): EntryAdmis
         throw cause
       }
     },
-    record: (entries, claimed) => recordClaimed(options.ledger, entries, claimed),
+    record: (batch, claimed) => recordClaimed(options.ledger, batch, claimed),
   }
 }
 
@@ -187,11 +180,12 @@ interface Recording {
 /** The first fault that shows without waiting for anything. */
 function entryFault(
   options: EntryAdmissionOptions,
-  entry: MeshEntry,
+  entry: StatedEntry,
   recording: Recording,
 ): string | null {
   return (
     slotFault(options, entry) ??
+    producerFault(entry, recording) ??
     timeFault(entry, recording) ??
     statusFault(options, entry, recording) ??
     options.decisionFault(entry)
@@ -218,17 +212,29 @@ function slotFault({ ledger }: EntryAdmissionOptions, { exchange }: MeshEntry): 
   return `${exchange} belongs to log slot ${slot}, and this process records in ${ledger.slot}`
 }
 
+/** The producer that an entry names is the one that states it. */
+function producerFault({ facts }: MeshEntry, { connector }: Recording): string | null {
+  const { producer } = facts
+  return producer === connector.principal
+    ? null
+    : `${connector.name} does not record for ${String(producer)}`
+}
+
 /**
  * The ledger is searched and sorted by the time in an exchange's id, so a connector cannot open an
  * exchange of last month, nor end one that cannot be under way any more.
  */
-function timeFault({ kind, exchange }: MeshEntry, { now }: Recording): string | null {
-  const age = now - (timeOfExchange(exchange) ?? 0)
+function timeFault({ kind, exchange, at }: StatedEntry, { now }: Recording): string | null {
+  const begun = timeOfExchange(exchange) ?? 0
+  const age = now - begun
   if (age < -begunWindowMs) return `${exchange} begins in the future`
-  if (isOpening(kind)) {
-    return age <= begunWindowMs ? null : `${exchange} did not begin within five minutes of now`
+  if (isOpening(kind) && age > begunWindowMs) {
+    return `${exchange} did not begin within five minutes of now`
   }
-  return age <= endedWindowMs ? null : `${exchange} began more than two hours ago`
+  if (age > endedWindowMs) return `${exchange} began more than two hours ago`
+  // Its connector made it in between, by a clock that differs.
+  const isWithin = at >= begun - begunWindowMs && at <= now + begunWindowMs
+  return isWithin ? null : `the entry is of another time than ${exchange}`
 }
 
 /**
@@ -310,13 +316,11 @@ function idOf(spiffeId: unknown): SpiffeId | null {
  */
 async function findRecorded(
   { ledger }: EntryAdmissionOptions,
-  entry: MeshEntry,
-  connector: Connector,
+  entry: StatedEntry,
 ): Promise<number | null> {
   const closing = (await ledger.explain(entry.exchange)).at(-1)
   if (closing?.kind !== entry.kind) return null
-  const { facts } = recordedEntry(entry, connector.principal)
-  return isDeepStrictEqual({ ...closing.facts }, { ...facts }) ? closing.index : null
+  return isDeepStrictEqual({ ...closing.facts }, { ...entry.facts }) ? closing.index : null
 }
 
 function faultOf(cause: unknown): string {
@@ -333,7 +337,7 @@ async function findUnproven(
   const requestSignature = isOpening(kind)
     ? null
     : (ledger.openIntent(exchange)?.requestSignature ?? null)
-  const recorded = { ...recordedEntry(entry, connector.principal), withheld: [] }
+  const recorded = { kind, facts, withheld: [] }
   const context = { exchange, ...trust, requestSignature, verify, hash }
   const attested = await verifyEntry(recorded, context).catch(faultOf)
   if (typeof attested === 'string') {

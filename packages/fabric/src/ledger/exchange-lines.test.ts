@@ -72,6 +72,17 @@ test('an entry of administration within an exchange is not a line; by itself it 
   await ledger.close()
 })
 
+test('the entry about a batch is not a line', async () => {
+  const ledger = await openLossyLedger(new LossyDisk(), keys)
+  const [exchange = ''] = await overlap(ledger, 1)
+  await ledger.append(draft('batch', 'bat_1', { producer: 'spiffe://a.test/agent/b' }))
+  expect(shown(await ledger.list({ countMax: 9 }))).toEqual([
+    [exchange, 'intent'],
+    ['genesis', 'genesis'],
+  ])
+  await ledger.close()
+})
+
 test('pages in both directions meet, whatever the size of a page, on old entries as on new ones', async () => {
   const disk = new LossyDisk()
   const limits = { segmentEntries: 16, windowBytesMax: 1, publishEntries: 1 }

@@ -125,6 +125,8 @@ export class ExchangeLines {
     const { kind, exchange } = entry.leaf
     const { index } = this.#parts
     if (kind === 'genesis') return lineOf([entry])
+    // It is about the entries before it, each of which is listed with its exchange.
+    if (kind === 'batch') return null
     if (kind === 'intent') return index.open.get(exchange) === entry.index ? lineOf([entry]) : null
     const others = near.filter(({ leaf }) => leaf.exchange === exchange)
     const isWhole = kind !== 'lifecycle' && others.some(({ leaf }) => leaf.kind === 'intent')

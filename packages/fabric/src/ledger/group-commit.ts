@@ -8,9 +8,10 @@ import type { LedgerStore, StoredHead } from './store.ts'
 import type { SyncedHeads } from './synced-heads.ts'
 import type { Tree } from './tree.ts'
 
+/** Entries that are in one group, next to each other. */
 interface Waiting {
   readonly index: number
-  readonly entry: WrittenEntry
+  readonly entries: readonly WrittenEntry[]
   readonly resolve: () => void
   readonly reject: (cause: unknown) => void
 }
@@ -66,11 +67,14 @@ export class GroupCommit {
     return this.#lastCommitMs
   }
 
-  /** Resolves once the entry would survive a power loss. Indexes come in order, without gaps. */
-  add(index: number, entry: WrittenEntry): Promise<void> {
+  /**
+   * Resolves once the entries, of which the first has this index, would survive a power loss. They
+   * are in one record, so that a crash loses none or all. Indexes come in order, without gaps.
+   */
+  add(index: number, ...entries: readonly WrittenEntry[]): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#stopped !== null) return reject(this.#stopped.cause)
-      this.#queue.push({ index, entry, resolve, reject })
+      this.#queue.push({ index, entries, resolve, reject })
       this.#running ??= this.#run()
     })
   }
@@ -103,15 +107,18 @@ export class GroupCommit {
 
   #take(): readonly Waiting[] {
     const { groupEntriesMax, groupBytesMax } = this.#parts.limits
+    let taken = 0
     let count = 0
     let bytes = 0
-    for (const { entry } of this.#queue) {
-      const more = entry.leaf.length + entry.detail.length
-      if (count > 0 && (count === groupEntriesMax || bytes + more > groupBytesMax)) break
-      count++
+    for (const { entries } of this.#queue) {
+      const more = entries.reduce((sum, { leaf, detail }) => sum + leaf.length + detail.length, 0)
+      const isFull = count + entries.length > groupEntriesMax || bytes + more > groupBytesMax
+      if (taken > 0 && isFull) break
+      taken++
+      count += entries.length
       bytes += more
     }
-    return this.#queue.splice(0, count)
+    return this.#queue.splice(0, taken)
   }
 
   /**
@@ -136,8 +143,8 @@ export class GroupCommit {
       const { store, lease, tree, key, clock, heads, committed, headTime } = this.#parts
       await lease.regain()
       if (first.index !== tree.size) throw new Error('the group does not continue the tree')
-      for (const { entry } of group) tree.append(entry.leafHash)
-      const entries = group.map(({ entry }) => entry)
+      const entries = group.flatMap((waiting) => waiting.entries)
+      for (const { leafHash } of entries) tree.append(leafHash)
       const checkpoint = key.signCheckpoint(tree.size, tree.root())
       const at = Math.max(headTime(), this.#head.at)
       const head = { size: tree.size, at, checkpoint }
@@ -145,7 +152,7 @@ export class GroupCommit {
       const began = clock.monotonic()
       await store.commit({
         firstIndex: first.index,
-        count: group.length,
+        count: entries.length,
         body: encodeRecord({ entries, head }),
         previousSize: this.#head.size,
         head,

@@ -4,6 +4,7 @@ import type { DetailVault } from './details.ts'
 import { encodeEntry } from './entry-encoding.ts'
 import type { EntryDraft } from './ledger.ts'
 import type { LoggedEntry } from './record.ts'
+import type { StatedEntry } from './stated-entry.ts'
 import type { Subject } from './subjects.ts'
 
 export interface WrittenEntry extends LoggedEntry {
@@ -30,16 +31,29 @@ export class LeafWriter {
 
   /** Throws, with nothing written, on a draft that cannot be a leaf. */
   write(draft: EntryDraft, index: number, subjects: readonly Subject[] = []): WrittenEntry {
-    const { vault, detailBytesMax } = this.#parts
+    const { detailBytesMax } = this.#parts
     const count = Object.keys(draft.facts).length
     if (count > factsMax) throw new RangeError('the entry has too many facts')
     const salts = this.#random(saltBytes * count)
     const { leaf, leafHash, detail } = encodeEntry(draft, salts)
     if (detail.length > detailBytesMax) throw new RangeError('the facts of the entry are too large')
     // The last step, which does not fail: a key that has encrypted is not used for another draft.
-    const sealed = vault.seal(index, detail, subjects)
+    return { leaf, leafHash, detail: this.#seal(index, detail, subjects) }
+  }
+
+  /** The leaf and the facts of a connector, as it encoded them. */
+  writeStated(
+    { leaf, leafHash, detail }: StatedEntry,
+    index: number,
+    subjects: readonly Subject[],
+  ): WrittenEntry {
+    return { leaf, leafHash, detail: this.#seal(index, detail, subjects) }
+  }
+
+  #seal(index: number, detail: Uint8Array, subjects: readonly Subject[]): Uint8Array {
+    const sealed = this.#parts.vault.seal(index, detail, subjects)
     for (const subject of subjects) subject.sealed += 1
-    return { leaf, leafHash, detail: sealed }
+    return sealed
   }
 
   /** Fresh bytes, never given out twice. */

@@ -1,6 +1,7 @@
 import type { EntryKind, FactValue } from '@countersign/protocol'
 import type { LedgerReads, OpenedEntry } from './ledger-reads.ts'
 import type { SpaceState } from './space-guard.ts'
+import type { StatedEntry } from './stated-entry.ts'
 
 export type { EntryKind, FactValue }
 
@@ -36,6 +37,17 @@ export interface Committed {
   readonly leafHash: Uint8Array
 }
 
+/** Returns the entry about a batch, of which `isTaken` selects the entries that are stored. */
+export type BatchDraft = (isTaken: (entry: StatedEntry) => boolean) => EntryDraft
+
+/** The result for each entry of a batch, in their order. */
+export interface CommittedBatch {
+  /** A failure is as that of `append`. */
+  readonly entries: readonly (Committed | { readonly cause: unknown })[]
+  /** Of the entry about it; null where no entry was taken. */
+  readonly index: number | null
+}
+
 export interface Ledger extends LedgerReads {
   /** The log slot; the ids of the exchanges that it records name it. */
   readonly slot: string
@@ -48,6 +60,13 @@ export interface Ledger extends LedgerReads {
    * reached, and with ExchangeNotOpen for an outcome of an exchange that is closed.
    */
   append(draft: EntryDraft): Promise<Committed>
+  /**
+   * As `append` for the entries of one connector, next to each other and in one commit, followed by
+   * `about`: an entry about those of them that were taken, if any was.
+   */
+  appendBatch(entries: readonly StatedEntry[], about: BatchDraft): Promise<CommittedBatch>
+  /** The entry of this id that has the kind `batch`. */
+  findBatch(id: string): Promise<OpenedEntry | null>
   /**
    * Rejects as `append` would with an entry of that purpose: to be asked before what cannot be
    * undone.

@@ -439,3 +439,49 @@ test('the ledger announces every entry in the order of the log, its own ones too
   expect(seen).toEqual(entries)
   await ledger.close()
 })
+
+test('the entries of a connector count at the time of their batch, also in pages that divide it', async () => {
+  const entry = (index: number, change: Partial<OpenedEntry>): OpenedEntry => ({
+    ...{ kind: 'refusal', exchange: `exc_${index}`, at: 1_000, facts: { n: 1 }, index, ...change },
+  })
+  // Ten entries state times of their own; the facts of the fourth were erased.
+  const stated = range(1, 11).map((index) =>
+    entry(index, { at: index * 999, facts: index === 4 ? {} : { producer: 'x' } }),
+  )
+  const about = entry(11, { kind: 'batch', at: 2_000, facts: { producer: 'x' } })
+  const entries = [entry(0, {}), ...stated, about, entry(12, { at: 3_000 })]
+  let listener: (entries: readonly OpenedEntry[]) => void = () => undefined
+  const ledger = {
+    size: 8,
+    onDurable(each: typeof listener) {
+      listener = each
+      return () => undefined
+    },
+    read: async (from: number, count: number) => {
+      const some = entries.slice(from, Math.min(ledger.size, from + count))
+      return { entries: some, next: from + some.length }
+    },
+  }
+  const taken: [number, number][] = []
+  const consumer = await LogConsumer.open({
+    ...{ name: 'times', ledger, clock: systemClock, log: () => undefined },
+    state: {
+      apply: ({ index, at }) => void taken.push([index, at]),
+      lines: () => [],
+      restore: () => undefined,
+      forget: () => [][Symbol.iterator](),
+    },
+    file: { read: async () => null, write: async () => undefined, replace: async () => undefined },
+    limits: { pageEntries: 3 },
+    recordRebuilt: async () => undefined,
+  })
+  // The state covers no part of a batch, so that a file of it leads to the rest.
+  expect(taken).toEqual([[0, 1_000]])
+  expect(consumer.status).toMatchObject({ position: 1 })
+  ledger.size = 13
+  listener(entries.slice(8))
+  const others = range(1, 11).filter((index) => index !== 4)
+  expect(taken.slice(1)).toEqual([...others, 11].map((i) => [i, 2_000]).concat([[12, 3_000]]))
+  expect(consumer.status).toMatchObject({ position: 13, behind: 0, skipped: 1 })
+  await consumer.close()
+})

@@ -1,4 +1,5 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { batchEntriesMax } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import type { Ledger } from './ledger.ts'
 import type { EntryPage, OpenedEntry } from './ledger-reads.ts'
@@ -105,6 +106,10 @@ const writeShare = 20
 export class LogConsumer {
   readonly #parts: LogConsumerParts
   readonly #limits: ConsumerLimits
+  /** Index of the next entry that is read; those from `#position` on are held back. */
+  #next = 0
+  /** Entries of a batch whose entry about it has not been read. */
+  #stated: OpenedEntry[] = []
   #position = 0
   #last: string | null = null
   #skipped = 0
@@ -206,12 +211,14 @@ export class LogConsumer {
     const reason = typeof found === 'string' ? found : found.position < floor ? 'too-old' : null
     if (typeof found !== 'string') {
       this.#position = found.position
+      this.#next = found.position
       this.#last = found.last
       this.#skipped = found.skipped
       this.#saved = found.position
     }
     if (reason === null) return null
     this.#position = Math.max(this.#position, floor)
+    this.#next = this.#position
     // Without a file, and with every entry in reach, nothing is lost.
     if (reason === 'missing' && floor === 0) return null
     const rebuilt = { name, reason, from: this.#position }
@@ -245,8 +252,8 @@ export class LogConsumer {
   #take(entries: readonly OpenedEntry[]): void {
     if (this.#isReading || this.#fault !== null) return
     for (const entry of entries) {
-      if (entry.index < this.#position) continue
-      if (entry.index > this.#position) {
+      if (entry.index < this.#next) continue
+      if (entry.index > this.#next) {
         // Entries that were appended in another way are in the log.
         this.#reading = this.#catchUp().catch((cause: unknown) => this.#fail(cause))
         return
@@ -266,15 +273,15 @@ export class LogConsumer {
     const { ledger, clock, log, name } = this.#parts
     this.#isReading = true
     let loggedAt = clock.monotonic()
-    while (this.#position < ledger.size) {
+    while (this.#next < ledger.size) {
       const page = await this.#readPage()
       if (page === null) continue
       const { entries } = page
-      if (entries.length === 0) throw new Error(`the log ends at entry ${this.#position}`)
+      if (entries.length === 0) throw new Error(`the log ends at entry ${this.#next}`)
       for (const entry of entries) this.#apply(entry)
       if (clock.monotonic() - loggedAt < progressEveryMs) continue
       loggedAt = clock.monotonic()
-      log('reading the ledger', { for: name, entries: this.#position, total: ledger.size })
+      log('reading the ledger', { for: name, entries: this.#next, total: ledger.size })
     }
     // Nothing is awaited between the last comparison and this, so no announced entry is missed.
     this.#isReading = false
@@ -285,7 +292,7 @@ export class LogConsumer {
   async #readPage(): Promise<EntryPage | null> {
     const { ledger, name } = this.#parts
     try {
-      return await ledger.read(this.#position, this.#limits.pageEntries, name)
+      return await ledger.read(this.#next, this.#limits.pageEntries, name)
     } catch (cause) {
       if (!(cause instanceof LedgerBusy) || this.#isClosed) throw cause
       await sleep(busyPauseMs)
@@ -293,7 +300,22 @@ export class LogConsumer {
     }
   }
 
+  /**
+   * The entries of a connector count at the time of the entry about their batch, which is the
+   * fabric's: by times that it states it could spread a burst, or make a risk fade.
+   */
   #apply(entry: OpenedEntry): void {
+    this.#next = entry.index + 1
+    if (entry.kind !== 'batch' && isOfBatch(entry, this.#stated)) {
+      this.#stated.push(entry)
+      return
+    }
+    const at = entry.kind === 'batch' ? { at: entry.at } : {}
+    for (const stated of this.#stated.splice(0)) this.#applyNow({ ...stated, ...at })
+    this.#applyNow(entry)
+  }
+
+  #applyNow(entry: OpenedEntry): void {
     // An entry always has a fact; one without any was erased.
     if (Object.keys(entry.facts).length === 0) this.#skipped += 1
     else this.#parts.state.apply(entry)
@@ -357,4 +379,11 @@ export class LogConsumer {
       this.#schedule()
     }
   }
+}
+
+/** One that was erased names no producer, and is between others of its batch. */
+function isOfBatch({ facts }: OpenedEntry, before: readonly OpenedEntry[]): boolean {
+  if (before.length >= batchEntriesMax) return false
+  const isErased = Object.keys(facts).length === 0
+  return facts['producer'] !== undefined || (isErased && before.length > 0)
 }

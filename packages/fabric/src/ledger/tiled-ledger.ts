@@ -6,13 +6,15 @@ import { AppendQueue } from './append-queue.ts'
 import { checkInFlight, checkLedger } from './check.ts'
 import { ClockWatch, stepEntry } from './clock-watch.ts'
 import { type ClosingParts, closeIntents, closeTooOld, IntentExpiry } from './close-intents.ts'
+import { EntryAppender } from './entry-appender.ts'
 import { openedEntry } from './entry-reader.ts'
 import { Erasing } from './erasing.ts'
-import { closesExchange } from './exchange-index.ts'
 import { ExchangeLines } from './exchange-lines.ts'
 import { GroupCommit } from './group-commit.ts'
 import type {
+  BatchDraft,
   Committed,
+  CommittedBatch,
   EntryDraft,
   EntryPurpose,
   Erased,
@@ -30,7 +32,7 @@ import { Publisher } from './publisher.ts'
 import { findReceipt, readExchange } from './receipts.ts'
 import { findPublicResource } from './resources.ts'
 import type { SpaceState } from './space-guard.ts'
-import type { Subject } from './subjects.ts'
+import type { StatedEntry } from './stated-entry.ts'
 import { SyncedHeads } from './synced-heads.ts'
 import type { TiledLedgerParts } from './tiled-ledger-parts.ts'
 import { ExchangeNotOpen, LedgerUnavailable } from './unavailable.ts'
@@ -42,6 +44,7 @@ export class TiledLedger implements Ledger {
   readonly #publisher: Publisher
   readonly #queue: AppendQueue
   readonly #intents: OpenIntentTable
+  readonly #appender: EntryAppender
   readonly #expiry: IntentExpiry
   readonly #watch: ClockWatch
   readonly #reads: LogReads
@@ -49,8 +52,6 @@ export class TiledLedger implements Ledger {
   /** Reads the whole log, so that callers share one check, or wait for the next. */
   readonly check = sharedRead(() => this.#checkOnce())
   readonly #erasing: Erasing
-  /** The index of the next draft; drafts keep the order in which `append` was called. */
-  #nextIndex: number
   #stopped: LedgerUnavailable | null = null
   #closing: Promise<void> | null = null
 
@@ -58,7 +59,6 @@ export class TiledLedger implements Ledger {
     const { store, key, lease, clock, limits, index, terms, recovered } = parts
     const { tree, window, published, head } = recovered
     this.#parts = parts
-    this.#nextIndex = head.size
     this.#watch = new ClockWatch(clock, limits.clockBehindMaxMs)
     this.#queue = new AppendQueue(limits, clock)
     this.#intents = new OpenIntentTable(limits)
@@ -76,7 +76,7 @@ export class TiledLedger implements Ledger {
     this.#lines = new ExchangeLines({ ...serving, index, terms })
     this.#erasing = new Erasing({
       ...{ ...serving, ...parts, intents: this.#intents, window },
-      nextIndex: () => this.#nextIndex,
+      nextIndex: () => this.#appender.nextIndex,
       record: (make) => this.#record(make),
     })
     const fatal = (cause: unknown) => this.#fail(cause)
@@ -101,6 +101,11 @@ export class TiledLedger implements Ledger {
         this.#publisher.announce(size)
         this.#reads.announce(size)
       },
+    })
+    this.#appender = new EntryAppender(head.size, {
+      ...{ index, terms, lease, clock, writer: parts.writer, subjects: parts.subjects },
+      ...{ queue: this.#queue, intents: this.#intents, commit: this.#commit, reads: this.#reads },
+      assertAppendable: (draft) => this.#assertAppendable(draft),
     })
   }
 
@@ -156,7 +161,7 @@ export class TiledLedger implements Ledger {
     await this.#confirmPublished()
     // Everything is in tiles; what remains is a torn tail, or records that are tiles already.
     await store.wal.reset()
-    if (this.#nextIndex === 0) {
+    if (this.size === 0) {
       const facts = { origin, 'log.key': key.publicKey }
       await this.#record({ kind: 'genesis', exchange: 'genesis', at: clock.now(), facts })
     }
@@ -207,7 +212,7 @@ export class TiledLedger implements Ledger {
     if (isTaken(draft)) return this.#record(draft)
     const owner = ownerOf(draft)
     const turn = this.#queue.enter(owner)
-    if (turn === null) return this.#write(draft, owner, named)
+    if (turn === null) return this.#appender.append(draft, owner, named)
     await turn
     try {
       // The state before the wait may have changed by now.
@@ -219,7 +224,22 @@ export class TiledLedger implements Ledger {
       this.#queue.leave(owner, 0)
       throw cause
     }
-    return this.#write(draft, owner, named)
+    return this.#appender.append(draft, owner, named)
+  }
+
+  async appendBatch(entries: readonly StatedEntry[], about: BatchDraft): Promise<CommittedBatch> {
+    const regained = this.#parts.lease.regain()
+    if (regained !== null) await this.#regained(regained)
+    await this.#parts.space.freshen()
+    this.#expiry.poke(this.#parts.clock.monotonic())
+    this.#watch.record(this.#parts, (step) => this.#record(step))
+    return this.#appender.appendBatch(entries, about)
+  }
+
+  async findBatch(id: string): Promise<OpenedEntry | null> {
+    const entries = await this.#entriesOf(id)
+    const found = entries.find(({ leaf }) => leaf.kind === 'batch')
+    return found === undefined ? null : openedEntry(found)
   }
 
   async assertSpace(purpose: EntryPurpose | null): Promise<void> {
@@ -264,37 +284,7 @@ export class TiledLedger implements Ledger {
     this.#assertServing()
     if (closesIntent(draft)) this.#parts.index.assertOpen(draft.exchange)
     this.#queue.pass()
-    return this.#write(draft, null, named)
-  }
-
-  /** Everything up to the queue happens in one go, so that index, counter and order agree. */
-  async #write(
-    draft: EntryDraft,
-    owner: string | null,
-    named: readonly Subject[],
-  ): Promise<Committed> {
-    const { writer, index, terms, lease, clock } = this.#parts
-    const { exchange, kind } = draft
-    let bytes = 0
-    try {
-      // Before the entry has its index; nothing is awaited from here to the group.
-      if (!lease.holds()) throw new LedgerUnavailable('the lease of the log slot has expired')
-      const at = this.#nextIndex
-      const subjects = this.#intents.withIntent(draft, named)
-      const entry = writer.write(draft, at, subjects)
-      this.#nextIndex += 1
-      this.#reads.wrote(draft, at)
-      bytes = entry.leaf.length + entry.detail.length
-      this.#queue.wrote(bytes)
-      index.add({ exchange, kind, index: at })
-      terms.add(at, draft)
-      if (kind === 'intent') this.#intents.add(draft, clock.monotonic(), subjects)
-      else if (closesExchange(kind)) this.#intents.remove(exchange)
-      await this.#commit.add(at, entry)
-      return { exchange, kind, index: at, leafHash: entry.leafHash }
-    } finally {
-      this.#queue.leave(owner, bytes)
-    }
+    return this.#appender.append(draft, null, named)
   }
 
   countEntries(isSubject: (name: string) => boolean, owner = ''): Promise<number> {

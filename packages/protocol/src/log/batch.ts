@@ -18,7 +18,10 @@ export interface BatchStatement {
   readonly chain: Uint8Array
   /** Counts the batches of the chain, from 0 and without gaps. */
   readonly n: number
-  /** SHA-256 of the encoded statement before this one; zeros where `n` is 0. */
+  /**
+   * SHA-256 of the encoded statement before this one. That of a first batch is of the last one of
+   * another chain for which the connector process has an answer, or zeros.
+   */
   readonly prev: Uint8Array
   /** Entries of the batch, 1 to `batchEntriesMax`. */
   readonly size: number
@@ -56,6 +59,9 @@ const items = 9
 const header = { alg: 1, contentType: 3, kid: 4 } as const
 const edDsa = -8
 const sign1Tag = 18
+
+/** Of a batch that no other one was answered before. */
+export const noBatchBefore: Uint8Array = new Uint8Array(hashBytes)
 
 /** The bytes that the key of `keyId` signs, and the encoded statement made of its signature. */
 export interface BatchDraft {
@@ -158,7 +164,6 @@ function statementFault(statement: Readonly<Record<keyof BatchStatement, unknown
   if (!isBytes(chain, chainBytes)) return `a chain is ${chainBytes} bytes`
   if (!isCount(n)) return 'the number of the batch is not a count'
   if (!isBytes(prev, hashBytes)) return 'the statement before is not a hash'
-  if (n === 0 && prev.some((byte) => byte !== 0)) return 'the first batch has none before it'
   if (!isCount(size) || size === 0 || size > batchEntriesMax) {
     return `a batch has 1 to ${batchEntriesMax} entries`
   }

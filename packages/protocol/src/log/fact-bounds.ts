@@ -18,6 +18,7 @@ const needed: Readonly<Record<EntryKind, readonly string[]>> = {
   indeterminate: ['result'],
   lifecycle: ['event'],
   erasure: ['reference', 'entries'],
+  batch: ['producer', 'key', 'statement'],
 }
 
 /** Results after which a response was forwarded, so that the entry must name who attests it. */
@@ -26,14 +27,10 @@ const answered: ReadonlySet<FactValue | undefined> = new Set<ExchangeResult>([
   'completed',
 ])
 
-/**
- * The first fact that an entry of the kind lacks, apart from `given`, which its recorder adds; or
- * null.
- */
+/** The first fact that an entry of the kind lacks; null if it has all. */
 export function missingFact(
   kind: EntryKind,
   facts: Readonly<Record<string, FactValue>>,
-  given: string | null = null,
 ): string | null {
   const { result } = facts
   const names = [
@@ -42,5 +39,5 @@ export function missingFact(
     // Without it a reader of the ledger could not determine what the receiver stated.
     ...(result === 'stated' ? ['code'] : []),
   ]
-  return names.find((name) => name !== given && !Object.hasOwn(facts, name)) ?? null
+  return names.find((name) => !Object.hasOwn(facts, name)) ?? null
 }

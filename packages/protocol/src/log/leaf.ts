@@ -12,6 +12,7 @@ export const ENTRY_KINDS = [
   'indeterminate',
   'lifecycle',
   'erasure',
+  'batch',
 ] as const
 export type EntryKind = (typeof ENTRY_KINDS)[number]
 

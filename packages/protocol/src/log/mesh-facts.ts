@@ -88,6 +88,7 @@ const maskedCounts = matching(/^(?:[a-z][a-z0-9-]{0,31}:\d{1,9}(?: (?=[a-z])|$))
 /** The facts about the request that both kinds of opening entry state. */
 const asked = {
   transport: oneOf('mesh'),
+  producer: isPrincipal,
   protocol: oneOf('a2a', 'mcp', 'http'),
   operation: isOperationName,
   tool: name(wordsLengthMax, 0),
@@ -104,6 +105,7 @@ const asked = {
 
 const ended = {
   transport: oneOf('mesh'),
+  producer: isPrincipal,
   result: isExchangeResult,
   code: isRefusalCode,
   progress: oneOf('not-sent', 'sent', 'answered'),
@@ -130,8 +132,8 @@ const ended = {
 } satisfies Record<string, Rule>
 
 /**
- * Every fact that a connector may record, with its type and size. The fabric adds `producer` and
- * records `forwarded.*`, so no connector may name them.
+ * Every fact that a connector may record, with its type and size. The fabric alone records
+ * `forwarded.*`.
  */
 const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
   intent: {
@@ -158,6 +160,9 @@ const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
   indeterminate: { ...ended, result: oneOf('unknown') },
 }
 
+/** Facts by which an entry is known as one of a connector, and as that of which one. */
+const missingOfMesh = ['transport', 'producer']
+
 /** Returns why the facts of an entry are not what a connector records; null when they are. */
 export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'>): string | null {
   for (const [fact, value] of Object.entries(facts)) {
@@ -167,7 +172,7 @@ export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'
   }
   const contradiction = endingFault(kind, facts)
   if (contradiction !== null) return contradiction
-  // The fabric states the transport.
-  const missing = missingFact(kind, facts, 'transport')
-  return missing === null ? null : `an entry of kind ${kind} needs ${missing}`
+  const missing =
+    missingFact(kind, facts) ?? missingOfMesh.find((name) => !Object.hasOwn(facts, name))
+  return missing === undefined ? null : `an entry of kind ${kind} needs ${missing}`
 }

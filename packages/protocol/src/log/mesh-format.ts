@@ -1,7 +1,10 @@
 import { parseRouteSettings, type RouteSettings } from '../control/route-reliability.ts'
-import { parseBase64, toBase64 } from '../encoding/bytes.ts'
+import { decodeCbor } from '../encoding/cbor.ts'
+import { CborWriter } from '../encoding/cbor-writer.ts'
 import { isAgentName, isExchangeId, isFormerExchangeId, isSlotName } from '../encoding/ids.ts'
 import { FormerFormatError, MalformedError } from '../encoding/malformed-error.ts'
+import { batchEntriesMax } from './batch.ts'
+import { type Leaf, leafVersion } from './leaf.ts'
 import { meshFactsFault } from './mesh-facts.ts'
 
 /**
@@ -19,73 +22,91 @@ export interface MeshEntry {
   readonly facts: Readonly<Record<string, MeshFact>>
 }
 
-export const meshEntriesMax = 256
 export const meshFactsMax = 48
 
-/** Body of `POST /v1/mesh/entries`. */
-export function formatMeshEntries(entries: readonly MeshEntry[]): string {
-  return joinMeshEntries(entries.map(formatMeshEntry))
+/**
+ * The format of a batch of entries, which fabric and connector agree on before a connector serves.
+ */
+export const meshEntriesFormat: number = leafVersion
+
+/** One entry of a batch, as it travels. */
+export interface PackedEntry {
+  readonly leaf: Uint8Array
+  /** `salt(16) ‖ uint32 length ‖ encodeFact(name, value)` for each fact of the leaf. */
+  readonly detail: Uint8Array
 }
 
-/** One entry of the body. Byte strings travel as `{ "b64": … }`. */
-export function formatMeshEntry(entry: MeshEntry): string {
-  const facts = Object.entries(entry.facts).map(([name, value]) => [
-    name,
-    value instanceof Uint8Array ? { b64: toBase64(value) } : value,
-  ])
-  return JSON.stringify({ ...entry, facts: Object.fromEntries(facts) })
+/** The body of `POST /v1/mesh/entries`. */
+export interface PackedBatch {
+  /** As `draftBatch` encodes it. */
+  readonly statement: Uint8Array
+  /** 1 to `batchEntriesMax`. */
+  readonly entries: readonly PackedEntry[]
 }
 
-/** The body from entries that `formatMeshEntry` wrote. */
-export function joinMeshEntries(entries: readonly string[]): string {
-  return `{"entries":[${entries.join(',')}]}`
+/** Of one body; the fabric has a lower bound for those that it receives. */
+const packedBytesMax = 64 * 1024 * 1024
+
+/** `[2, statement, [[leaf, detail], …]]` in deterministic CBOR. */
+export function encodePackedBatch({ statement, entries }: PackedBatch): Uint8Array {
+  const length = entries.reduce((sum, { leaf, detail }) => sum + leaf.length + detail.length, 0)
+  const writer = new CborWriter(length + statement.length + 16 * (entries.length + 2))
+  writer.head(4, 3)
+  writer.integer(meshEntriesFormat)
+  writer.byteString(statement)
+  writer.head(4, entries.length)
+  for (const { leaf, detail } of entries) {
+    writer.head(4, 2)
+    writer.byteString(leaf)
+    writer.byteString(detail)
+  }
+  return writer.finish()
 }
 
 /**
- * One element for each entry, so that one which is malformed is refused alone: other exchanges wait
- * in the same batch. Throws a MalformedError on what is not a batch at all.
+ * Throws a MalformedError on everything that `encodePackedBatch` does not write, and a
+ * FormerFormatError on the JSON of earlier connectors. Neither statement nor entries are read.
  */
-export function parseMeshEntries(value: unknown): readonly (MeshEntry | MalformedError)[] {
-  const { entries } = record(value, ['entries'])
-  if (!Array.isArray(entries) || entries.length === 0 || entries.length > meshEntriesMax) {
-    throw new MalformedError(`1 to ${meshEntriesMax} entries are expected`)
+export function parsePackedBatch(bytes: Uint8Array): PackedBatch {
+  if (bytes[0] === 0x7b)
+    throw new FormerFormatError('entries are stated in CBOR: update the connector')
+  const body = decodeCbor(bytes, { bytesMax: packedBytesMax, depthMax: 3 })
+  const [version, statement, entries]: readonly unknown[] = Array.isArray(body) ? body : []
+  if (!Array.isArray(body) || body.length !== 3 || version !== meshEntriesFormat) {
+    throw new MalformedError('the body is not a batch of entries')
   }
-  return entries.map((entry: unknown) => {
-    try {
-      return parseEntry(entry)
-    } catch (cause) {
-      if (cause instanceof MalformedError) return cause
-      throw cause
-    }
-  })
+  if (!(statement instanceof Uint8Array)) throw new MalformedError('the batch has no statement')
+  if (!Array.isArray(entries) || entries.length === 0 || entries.length > batchEntriesMax) {
+    throw new MalformedError(`1 to ${batchEntriesMax} entries are expected`)
+  }
+  return { statement, entries: entries.map((entry: unknown) => packedEntry(entry)) }
 }
 
-function parseEntry(value: unknown): MeshEntry {
-  const { kind, exchange, facts } = record(value, ['kind', 'exchange', 'facts'])
-  const known = MESH_ENTRY_KINDS.find((each) => each === kind)
-  if (known === undefined) throw new MalformedError('the kind of an entry is unknown')
+function packedEntry(entry: unknown): PackedEntry {
+  const [leaf, detail]: readonly unknown[] = Array.isArray(entry) ? entry : []
+  const isPair = Array.isArray(entry) && entry.length === 2
+  if (!isPair || !(leaf instanceof Uint8Array) || !(detail instanceof Uint8Array)) {
+    throw new MalformedError('an entry is not a leaf with its detail')
+  }
+  return { leaf, detail }
+}
+
+/**
+ * The entry of a leaf whose facts are open. Throws a MalformedError on one that no connector
+ * records, and a FormerFormatError where its exchange is named as earlier connectors did.
+ */
+export function meshEntryOf(leaf: Leaf, facts: MeshEntry['facts']): MeshEntry {
+  const { exchange } = leaf
+  const kind = MESH_ENTRY_KINDS.find((each) => each === leaf.kind)
+  if (kind === undefined) throw new MalformedError('the kind of an entry is not a connector’s')
   if (isFormerExchangeId(exchange)) {
     throw new FormerFormatError('exchange ids begin with exc_<slot>_: update the connector')
   }
   if (!isExchangeId(exchange)) throw new MalformedError('the exchange of an entry is not an id')
-  if (typeof facts !== 'object' || facts === null || Array.isArray(facts)) {
-    throw new MalformedError('the facts of an entry are not an object')
-  }
-  const pairs = Object.entries(facts)
-  if (pairs.length > meshFactsMax) throw new MalformedError('an entry has too many facts')
-  const parsed = Object.fromEntries(pairs.map(([name, fact]) => [name, parseFact(fact)]))
-  const fault = meshFactsFault({ kind: known, facts: parsed })
+  if (leaf.facts.size > meshFactsMax) throw new MalformedError('an entry has too many facts')
+  const fault = meshFactsFault({ kind, facts })
   if (fault !== null) throw new MalformedError(fault)
-  return { kind: known, exchange, facts: parsed }
-}
-
-function parseFact(value: unknown): MeshFact {
-  if (typeof value === 'string' || typeof value === 'boolean') return value
-  if (typeof value === 'number' && Number.isSafeInteger(value)) return value
-  const { b64 } = record(value, ['b64'])
-  const bytes = typeof b64 === 'string' ? parseBase64(b64) : null
-  if (bytes === null) throw new MalformedError('a fact is of no known type')
-  return bytes
+  return { kind, exchange, facts }
 }
 
 export interface MeshEndpoint {
@@ -165,6 +186,8 @@ export interface MeshAgent {
 /** Answer of `GET /v1/mesh/state`: everything that a connector decides by, whole each time. */
 export interface MeshState {
   readonly sequence: number
+  /** The format of the batches that the fabric takes: `meshEntriesFormat`. */
+  readonly entriesFormat: number
   /** Of one caller to one receiver, as the fabric is configured. */
   readonly requestsPerMinute: number
   /** The log slot in which exchanges of connectors are recorded; their ids name it. */
@@ -179,10 +202,21 @@ export interface MeshState {
   readonly renewals: Readonly<Record<string, number>>
 }
 
-/** Checks the frame only: the fabric is authenticated by its certificate before it is read. */
+/**
+ * Checks the frame only: the fabric is authenticated by its certificate before it is read. Throws a
+ * FormerFormatError on the state of a fabric that takes entries in another format.
+ */
 export function parseMeshState(value: unknown): MeshState {
+  // First, so that a state that is otherwise new as well has the message that helps.
+  const { entriesFormat = 1 } = object(value)
+  if (entriesFormat !== meshEntriesFormat) {
+    const taken = `the fabric takes entries of format ${String(entriesFormat)}`
+    const stated = `this connector states format ${meshEntriesFormat}`
+    throw new FormerFormatError(`${taken}, and ${stated}: update the older of the two`)
+  }
   const fields = [
     'sequence',
+    'entriesFormat',
     'requestsPerMinute',
     'slot',
     'policies',
@@ -217,10 +251,15 @@ export function parseMeshState(value: unknown): MeshState {
 }
 
 function record(value: unknown, names: readonly string[]): Readonly<Record<string, unknown>> {
+  const members = object(value)
+  const unknown = Object.keys(members).filter((name) => !names.includes(name))
+  if (unknown.length > 0) throw new MalformedError(`unknown member ${unknown.join(', ')}`)
+  return members
+}
+
+function object(value: unknown): Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new MalformedError('an object is expected')
   }
-  const unknown = Object.keys(value).filter((name) => !names.includes(name))
-  if (unknown.length > 0) throw new MalformedError(`unknown member ${unknown.join(', ')}`)
   return value as Readonly<Record<string, unknown>>
 }

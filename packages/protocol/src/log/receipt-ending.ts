@@ -56,6 +56,7 @@ export function endingOf(
     case 'intent':
     case 'lifecycle':
     case 'erasure':
+    case 'batch':
       return null
   }
 }

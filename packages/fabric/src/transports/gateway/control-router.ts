@@ -1,13 +1,17 @@
 import {
+  FormerFormatError,
   isAssignableName,
   type MeshApprovalAnswer,
   type MeshApprovalClaim,
   parseMeshApprovalClaim,
-  parseMeshEntries,
   parseMeshRegistration,
+  parsePackedBatch,
 } from '@countersign/protocol'
 import type { Caller } from '../../identity/caller.ts'
+import type { AcceptedBatch, BatchIntake } from '../../ledger/batch-intake.ts'
+import type { Appended } from '../../ledger/claimed-entries.ts'
 import type { EntryAdmission } from '../../ledger/entry-admission.ts'
+import type { CommittedBatch } from '../../ledger/ledger.ts'
 import type { ReceiptAccess } from '../../ledger/receipt-access.ts'
 import { exchangeIdFault, Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
@@ -37,6 +41,7 @@ import {
 
 export interface ControlOptions {
   readonly deps: PipelineDeps
+  readonly batches: Pick<BatchIntake, 'read' | 'accept'>
   readonly entries: EntryAdmission
   readonly receipts: ReceiptAccess
   /** The log slot of this process. */
@@ -164,32 +169,67 @@ const meshEntries: MeshAnswer = async (options, context) => {
   const request = await admit(options, context, recording)
   if (request instanceof Refusal) return request
   const { caller: admitted } = request
-  const entries = parse(options, context, parseMeshEntries)
-  if (entries instanceof Refusal) return refuse(options, context, recording, entries)
-  const claim = await options.entries.claim(entries, admitted, context.at)
-  if (claim instanceof Refusal) return refuse(options, context, recording, claim)
-  // Claims are checked against the disk and by signatures, during which a connector can lose its
-  // right.
-  const lost = recheck(request, options.deps.authorization)
-  if (lost !== null) {
-    claim.release()
-    return refuse(options, context, recording, lost.beforeDelivery())
+  const received = read(options, context, (body) => options.batches.read(parsePackedBatch(body)))
+  if (received instanceof Refusal) return refuse(options, context, recording, received)
+  const batch = await options.batches.accept(received, admitted, context.at)
+  if (batch instanceof Refusal) return refuse(options, context, recording, batch)
+  const { recorded } = batch
+  if (recorded !== null) {
+    batch.release(null)
+    return jsonReply({ indexes: recorded.indexes, batch: recorded.index })
   }
-  const { indexes, limits, failure } = await options.entries
-    .record(entries, { claim, at: context.at, producer: admitted.principal })
-    .finally(() => claim.release())
+  let committed: CommittedBatch | null = null
+  try {
+    const appended = await appendBatch(options, context, { request, batch })
+    if (appended instanceof Refusal) return await refuse(options, context, recording, appended)
+    committed = appended.committed
+    return await answerBatch(options, context, appended)
+  } finally {
+    batch.release(committed)
+  }
+}
+
+interface AppendedBatch extends Appended {
+  readonly refusal: Refusal | null
+}
+
+async function appendBatch(
+  options: ControlOptions,
+  context: RequestContext,
+  { request, batch }: { readonly request: Exchange<Authorized>; readonly batch: AcceptedBatch },
+): Promise<AppendedBatch | Refusal> {
+  const claim = await options.entries.claim(batch.entries, request.caller, context.at)
+  if (claim instanceof Refusal) return claim
+  try {
+    // Claims are checked against the disk and by signatures, during which a connector can lose its
+    // right.
+    const lost = recheck(request, options.deps.authorization)
+    if (lost !== null) return lost.beforeDelivery()
+    const appended = await options.entries.record(batch, { claim, at: context.at })
+    return { ...appended, refusal: claim.refusal }
+  } finally {
+    claim.release()
+  }
+}
+
+async function answerBatch(
+  options: ControlOptions,
+  context: RequestContext,
+  { indexes, limits, failure, committed, refusal: unclaimed }: AppendedBatch,
+): Promise<Reply | Refusal> {
   const isNothing = indexes.every((index) => index === null)
   // Nothing is on record: the connector receives the cause, and not a list of nulls.
   if (isNothing && failure !== null && failure.refusal === null) throw failure.cause
-  const refusal = claim.refusal ?? (failure && (failure.refusal ?? refusalOfFailure(failure.cause)))
-  if (refusal === null) return jsonReply({ indexes })
+  const refusal = unclaimed ?? (failure && (failure.refusal ?? refusalOfFailure(failure.cause)))
+  const answer = { indexes, batch: committed?.index ?? null }
+  if (refusal === null) return jsonReply(answer)
   const refused = await refuse(options, context, recording, refusal)
   // Without a record of the refusal, the connector sends its entries again; each is recorded
   // once.
   if (refused !== refusal) return refused
   const named = limits.some((limit) => limit !== null) ? { limits } : {}
   const headers = exchangeHeaders(context.exchange)
-  return isNothing ? refusal : jsonReply({ indexes, ...named }, headers)
+  return isNothing ? refusal : jsonReply({ ...answer, ...named }, headers)
 }
 
 const meshApprovals: MeshAnswer = async (options, context) => {
@@ -240,17 +280,28 @@ function uncheckedFor(
 }
 
 function parse<T>(
+  options: ControlOptions,
+  context: RequestContext,
+  parseValue: (value: unknown) => T,
+): T | Refusal {
+  return read(options, context, (body) => {
+    const value = parseJsonBody(body, CONTROL_JSON_LIMITS)
+    return value instanceof Refusal ? value : parseValue(value)
+  })
+}
+
+function read<T>(
   { deps }: ControlOptions,
   { received: { body, client } }: RequestContext,
-  read: (value: unknown) => T,
+  readBody: (body: Uint8Array) => T | Refusal,
 ): T | Refusal {
   return readControl(deps, client, () => {
-    const value = parseJsonBody(body, CONTROL_JSON_LIMITS)
-    if (value instanceof Refusal) return value
     try {
-      return read(value)
+      return readBody(body)
     } catch (cause) {
-      return new Refusal('MESSAGE_MALFORMED', String(cause))
+      const isFormer = cause instanceof FormerFormatError
+      const code = isFormer ? 'VERSION_UNSUPPORTED' : 'MESSAGE_MALFORMED'
+      return new Refusal(code, isFormer ? cause.message : String(cause))
     }
   })
 }

@@ -19,6 +19,8 @@ export interface FabricOrder {
   readonly method: 'GET' | 'POST'
   readonly path: string
   readonly body: Uint8Array | null
+  /** Of the body; JSON unless stated otherwise. */
+  readonly contentType?: string
   readonly signal: AbortSignal | null
 }
 

@@ -28,6 +28,7 @@ function feedOf() {
         const state = {
           policies: [],
           slot: 'a',
+          entriesFormat: 2,
           requestsPerMinute: risk,
           agents: [],
           endpoints: [],

@@ -1,8 +1,17 @@
-import { createExchangeId, parseUtf8, utf8 } from '@countersign/protocol'
+import { generateKeyPairSync, sign } from 'node:crypto'
+import {
+  type BatchStatement,
+  createExchangeId,
+  parseBatch,
+  parseLeaf,
+  parsePackedBatch,
+  utf8,
+} from '@countersign/protocol'
 import { afterEach, expect, test, vi } from 'vitest'
 import type { EntryDraft } from '../../ledger/ledger.ts'
 import { LedgerBusy } from '../../ledger/unavailable.ts'
 import { systemRandom } from '../../lib/random.ts'
+import { sha256 as hash } from '../../lib/sha256.ts'
 import { remoteLedger } from './remote-ledger.ts'
 
 const begun = (caller: string) => ({
@@ -11,15 +20,28 @@ const begun = (caller: string) => ({
 })
 const ended = { result: 'delivered', 'attested.response': 'connector' }
 
-const draft = (kind: 'intent' | 'outcome', caller = 'a'): EntryDraft => ({
+const draft = (kind: 'intent' | 'outcome', caller = 'a', slot = 'a'): EntryDraft => ({
   kind,
-  exchange: createExchangeId('a', Date.now(), systemRandom(10)),
+  exchange: createExchangeId(slot, Date.now(), systemRandom(10)),
   at: Date.now(),
   facts: kind === 'intent' ? begun(caller) : ended,
 })
 
+const sha256 = (bytes: Uint8Array) => Uint8Array.from(hash(bytes))
+const { privateKey } = generateKeyPairSync('ed25519')
+const agent = {
+  spiffeId: 'spiffe://a.test/agent/b',
+  trustDomain: 'a.test',
+  signer: {
+    keyId: 'k'.repeat(43),
+    sign: (bytes: Uint8Array) => new Uint8Array(sign(null, bytes, privateKey)),
+  },
+}
+
 interface Asked {
   readonly kinds: readonly string[]
+  readonly statement: BatchStatement
+  readonly bytes: Uint8Array
   answer(status: number, body: object): void
   /** The connection breaks. */
   fail(): void
@@ -32,21 +54,22 @@ function openSlowFabric() {
   vi.useFakeTimers()
   const batches: Asked[] = []
   let now = 0
+  const clock = { monotonic: () => now, now: () => Date.now() }
   const request = ({ body }: { readonly body: Uint8Array | null }) => {
     const { promise, resolve, reject } = Promise.withResolvers<{
       status: number
       body: Uint8Array
     }>()
-    const { entries } = JSON.parse(parseUtf8(body ?? new Uint8Array(0))) as {
-      entries: readonly { readonly kind: string }[]
-    }
+    const { entries, statement } = parsePackedBatch(body ?? new Uint8Array(0))
     const answer = (status: number, value: object) =>
       resolve({ status, body: utf8(JSON.stringify(value)) })
     batches.push({
-      kinds: entries.map(({ kind }) => kind),
+      kinds: entries.map(({ leaf }) => parseLeaf(leaf).kind),
+      statement: parseBatch(statement).statement,
+      bytes: statement,
       answer,
       fail: () => reject(new Error('ECONNRESET')),
-      take: () => answer(200, { indexes: entries.map((_, at) => at) }),
+      take: () => answer(200, { indexes: entries.map((_, at) => at), batch: entries.length }),
     })
     return promise
   }
@@ -58,7 +81,7 @@ function openSlowFabric() {
       if (batch === undefined) throw new Error(`there were ${batches.length} batches`)
       return batch
     },
-    ledger: remoteLedger({ request }, { monotonic: () => now }),
+    ledger: remoteLedger({ request, ...agent }, { clock, random: systemRandom }),
     async pass(ms: number) {
       now += ms
       await vi.advanceTimersByTimeAsync(ms)
@@ -202,4 +225,51 @@ test('any other failure is none of a limit', async () => {
     expect(await appended).toBeInstanceOf(Error)
     expect(await appended).not.toBeInstanceOf(LedgerBusy)
   }
+})
+
+test('a chain goes on while its batches are recorded, and none has a number twice', async () => {
+  const { ledger, asked, pass } = openSlowFabric()
+  const recorded = async (at: number) => {
+    const appended = ledger.append(draft('intent'))
+    await pass(0)
+    asked(at).take()
+    await appended
+    return asked(at)
+  }
+  const first = await recorded(0)
+  const second = await recorded(1)
+  expect(first.statement).toMatchObject({ n: 0, prev: new Uint8Array(32), size: 1 })
+  expect(second.statement).toMatchObject({
+    ...{ n: 1, chain: first.statement.chain, prev: sha256(first.bytes) },
+  })
+  const lost = failureOf(ledger.append(draft('intent')))
+  await pass(0)
+  asked(2).fail()
+  await lost
+  const third = await recorded(3)
+  expect(third.statement).toMatchObject({ n: 0, prev: sha256(second.bytes) })
+  expect(third.statement.chain).not.toEqual(second.statement.chain)
+  const refused = failureOf(ledger.append(draft('intent')))
+  await pass(0)
+  // Nothing of it was new, so that the log has no batch of that number.
+  asked(4).answer(200, { indexes: [3], batch: null })
+  await refused
+  expect((await recorded(5)).statement).toMatchObject({ n: 0, prev: sha256(third.bytes) })
+})
+
+test('a batch has entries of one log, for which it is stated', async () => {
+  const { ledger, asked, pass } = openSlowFabric()
+  const waiting = [ledger.append(draft('intent'))]
+  for (const slot of ['a', 'b', 'b']) waiting.push(ledger.append(draft('intent', 'a', slot)))
+  for (const at of [0, 1, 2]) {
+    asked(at).take()
+    await pass(0)
+  }
+  await Promise.all(waiting)
+  const stated = [0, 1, 2].map((at) => asked(at).statement)
+  expect(stated.map(({ size }) => size)).toEqual([1, 1, 2])
+  expect(stated.map(({ origin }) => origin)).toEqual([
+    ...['a.test/ledger/a', 'a.test/ledger/a', 'a.test/ledger/b'],
+  ])
+  expect(stated.map(({ n }) => n)).toEqual([0, 1, 0])
 })

@@ -1,18 +1,17 @@
 import {
-  formatMeshEntry,
-  joinMeshEntries,
+  batchEntriesMax,
+  encodePackedBatch,
   type Limit,
-  type MeshEntry,
-  meshEntriesMax,
-  meshFactsFault,
   parseLimit,
   parseUtf8,
-  utf8,
+  slotOfExchange,
 } from '@countersign/protocol'
 import type { Committed, EntryDraft } from '../../ledger/ledger.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Shares } from '../../lib/limits.ts'
+import type { Random } from '../../lib/random.ts'
 import { LedgerBusy } from '../../pipeline/record.ts'
+import { BatchChain, type EncodedStatement, encodeStated } from '../../pipeline/stated-batch.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 
 /** Entries that begin an exchange, or refuse one, and wait while a batch is under way. */
@@ -33,9 +32,10 @@ const closingAttempts = 5
 const closingPauseMs = 1_000
 
 interface Waiting {
-  readonly entry: MeshEntry
-  /** As it is sent. */
-  readonly text: string
+  readonly kind: EntryDraft['kind']
+  readonly exchange: string
+  /** As it is sent, and as the log stores it. */
+  readonly encoded: EncodedStatement
   /** The caller whose share of the waiting entries it takes. */
   readonly owner: string
   /** Monotonic milliseconds until which it waits; for what closes an exchange, without end. */
@@ -47,79 +47,72 @@ interface Waiting {
   reject(cause: unknown): void
 }
 
+type Agent = Pick<ConnectorAgent, 'request' | 'signer' | 'spiffeId' | 'trustDomain'>
+
+interface QueueParts {
+  readonly clock: Pick<Clock, 'now' | 'monotonic'>
+  readonly random: Random
+}
+
 /**
  * The fabric's ledger as a connector appends to it: batches gather while the one before is under
- * way, as in the ledger's own group commit, so that many exchanges share one round trip. An entry
- * is durable at the fabric when its promise resolves.
+ * way, as in the ledger's own group commit, so that many exchanges share one round trip and one
+ * signature, by which the agent states the entries as its own. An entry is durable at the fabric
+ * when its promise resolves.
  *
  * An entry before delivery waits for a bounded time in a bounded queue, of which each caller has a
  * share; then it is refused with LedgerBusy. An entry that closes an exchange goes first and is
  * never refused by a bound of this queue: there are no more of them than exchanges that began.
  */
 export function remoteLedger(
-  agent: Pick<ConnectorAgent, 'request'>,
-  clock: Pick<Clock, 'monotonic'>,
+  agent: Agent,
+  parts: QueueParts,
 ): { append(draft: EntryDraft): Promise<Committed> } {
-  const queue = new Queue(agent, clock)
+  const queue = new Queue(agent, parts)
   return {
     append(draft) {
-      const entry = toMeshEntry(draft)
-      // Alone, before it can spoil the batch that it would wait in.
-      const fault = meshFactsFault(entry)
-      if (fault !== null) return Promise.reject(new Error(`it cannot be recorded: ${fault}`))
-      return queue.add(entry)
+      try {
+        // Alone, before it can spoil the batch that it would wait in.
+        return queue.add(draft, encodeStated(draft, agent.spiffeId, parts.random))
+      } catch (cause) {
+        return Promise.reject(new Error(`it cannot be recorded: ${String(cause)}`, { cause }))
+      }
     },
   }
 }
 
 class Queue {
-  readonly #agent: Pick<ConnectorAgent, 'request'>
-  readonly #clock: Pick<Clock, 'monotonic'>
+  readonly #agent: Agent
+  readonly #clock: QueueParts['clock']
+  readonly #chain: BatchChain
   readonly #shares = new Shares(waitingLimit.value)
   #closing: Waiting[] = []
   #opening: Waiting[] = []
   #isSending = false
   #isTimed = false
 
-  constructor(agent: Pick<ConnectorAgent, 'request'>, clock: Pick<Clock, 'monotonic'>) {
+  constructor(agent: Agent, { clock, random }: QueueParts) {
     this.#agent = agent
     this.#clock = clock
+    this.#chain = new BatchChain(agent, { clock, random })
   }
 
-  add(entry: MeshEntry): Promise<Committed> {
-    const text = formatMeshEntry(entry)
-    const { caller } = entry.facts
+  add(draft: EntryDraft, encoded: EncodedStatement): Promise<Committed> {
+    const { kind, exchange } = draft
+    const { caller } = draft.facts
     const owner = typeof caller === 'string' ? caller : ''
     return new Promise((resolve, reject) => {
-      if (closes(entry)) {
-        const until = Number.POSITIVE_INFINITY
-        this.#closing.push({
-          entry,
-          text,
-          owner,
-          until,
-          attempt: 1,
-          isUnanswered: false,
-          resolve,
-          reject,
-        })
+      const settle = { resolve, reject, attempt: 1, isUnanswered: false }
+      const waiting = { kind, exchange, encoded, owner, ...settle }
+      if (closes(draft)) {
+        this.#closing.push({ ...waiting, until: Number.POSITIVE_INFINITY })
       } else {
         if (!this.#shares.hasSpace(owner)) {
           reject(new LedgerBusy(waitingLimit, 'too many entries wait for the fabric'))
           return
         }
         this.#shares.take(owner)
-        const until = this.#clock.monotonic() + waitLimit.value
-        this.#opening.push({
-          entry,
-          text,
-          owner,
-          until,
-          attempt: 1,
-          isUnanswered: false,
-          resolve,
-          reject,
-        })
+        this.#opening.push({ ...waiting, until: this.#clock.monotonic() + waitLimit.value })
         this.#expireIn(waitLimit.value)
       }
       this.#start()
@@ -141,22 +134,26 @@ class Queue {
     this.#isSending = false
   }
 
-  /** Entries that close exchanges go first: their callers have nothing else to wait for. */
+  /**
+   * Entries that close exchanges go first: their callers have nothing else to wait for. A batch is
+   * stated for one log.
+   */
   #take(): readonly Waiting[] {
     const batch: Waiting[] = []
     let bytes = 0
     for (const queue of [this.#closing, this.#opening]) {
       const end = queue.findIndex((each, at) => {
-        bytes += each.text.length
-        return (
-          batch.length + at === meshEntriesMax || (batch.length + at > 0 && bytes > batchBytesMax)
-        )
+        const before = batch.length + at
+        const [first = queue[0]] = batch
+        bytes += each.encoded.leaf.length + each.encoded.detail.length
+        if (before === batchEntriesMax || (before > 0 && bytes > batchBytesMax)) return true
+        return slotOfExchange(each.exchange) !== slotOfExchange(first?.exchange ?? '')
       })
       const taken = queue.splice(0, end === -1 ? queue.length : end)
       batch.push(...taken)
       if (end !== -1) break
     }
-    for (const each of batch) if (!closes(each.entry)) this.#shares.give(each.owner)
+    for (const each of batch) if (!closes(each)) this.#shares.give(each.owner)
     return batch
   }
 
@@ -184,9 +181,15 @@ class Queue {
   }
 
   async #send(batch: readonly Waiting[]): Promise<void> {
+    const stated = this.#chain.state(
+      slotOfExchange(batch[0]?.exchange ?? '') ?? '',
+      batch.map(({ encoded }) => encoded),
+    )
+    let isRecorded = false
     try {
-      const answer = await this.#ask(batch)
+      const answer = await this.#ask(batch, stated)
       if (answer.status === tooLarge && batch.length > 1) {
+        this.#chain.end(stated, false)
         // Nothing was recorded; a large entry must not take along those next to it.
         const middle = batch.length >> 1
         await this.#send(batch.slice(0, middle))
@@ -194,18 +197,22 @@ class Queue {
         return
       }
       if (answer.status !== 200) throw failureOf(answer)
-      this.#settle(batch, readAppended(answer.body))
+      const appended = readAppended(answer.body)
+      isRecorded = typeof appended.batch === 'number'
+      this.#settle(batch, appended)
     } catch (cause) {
       for (const each of batch) this.#failed(each, cause)
     }
+    this.#chain.end(stated, isRecorded)
   }
 
-  #ask(batch: readonly Waiting[]) {
+  #ask(batch: readonly Waiting[], statement: Uint8Array) {
     return this.#agent
       .request({
         method: 'POST',
         path: '/v1/mesh/entries',
-        body: utf8(joinMeshEntries(batch.map(({ text }) => text))),
+        contentType: 'application/cbor',
+        body: encodePackedBatch({ statement, entries: batch.map(({ encoded }) => encoded) }),
         signal: AbortSignal.timeout(appendTimeoutMs),
       })
       .catch((cause: unknown) => {
@@ -216,10 +223,10 @@ class Queue {
   #settle(batch: readonly Waiting[], { indexes, limits = [] }: Appended): void {
     if (indexes.length < batch.length) throw new Error('the fabric answered for fewer entries')
     for (const [at, each] of batch.entries()) {
-      const { exchange, kind } = each.entry
+      const { exchange, kind } = each
       const index = indexes[at] ?? null
       if (index !== null) {
-        each.resolve({ exchange, kind, index, leafHash: new Uint8Array(0) })
+        each.resolve({ exchange, kind, index, leafHash: each.encoded.leafHash })
         continue
       }
       const detail = `the fabric did not record ${exchange}`
@@ -230,10 +237,10 @@ class Queue {
 
   /** Neither a limit of the fabric nor a broken connection must lose the end of an exchange. */
   #failed(waiting: Waiting, cause: unknown): void {
-    const { entry, attempt, reject } = waiting
+    const { attempt, reject } = waiting
     const isUnanswered = waiting.isUnanswered || cause instanceof Unanswered
     const mayPass = cause instanceof LedgerBusy || isUnanswered
-    if (!mayPass || !closes(entry) || attempt >= closingAttempts) {
+    if (!mayPass || !closes(waiting) || attempt >= closingAttempts) {
       reject(cause)
       return
     }
@@ -249,6 +256,8 @@ class Queue {
 class Unanswered extends Error {}
 
 interface Appended {
+  /** Of the entry about the batch; null where no entry was new. */
+  readonly batch: number | null
   readonly indexes: readonly (number | null)[]
   /** By position: the limit that stopped an entry; absent from fabrics that name none. */
   readonly limits?: readonly unknown[]
@@ -258,7 +267,8 @@ function readAppended(body: Uint8Array): Appended {
   return JSON.parse(parseUtf8(body)) as Appended
 }
 
-const closes = ({ kind }: MeshEntry): boolean => kind === 'outcome' || kind === 'indeterminate'
+const closes = ({ kind }: Pick<EntryDraft, 'kind'>): boolean =>
+  kind === 'outcome' || kind === 'indeterminate'
 
 /**
  * A limit that the fabric has reached is named to the connector's own caller; nothing was recorded.
@@ -296,9 +306,3 @@ const tooLarge = 413
  * delivered.
  */
 const appendTimeoutMs = 10_000
-
-function toMeshEntry({ kind, exchange, facts }: EntryDraft): MeshEntry {
-  if (kind === 'genesis' || kind === 'lifecycle' || kind === 'erasure')
-    throw new TypeError(`a connector records no ${kind}`)
-  return { kind, exchange, facts }
-}

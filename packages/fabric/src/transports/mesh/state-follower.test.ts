@@ -1,5 +1,6 @@
 import { type MeshState, utf8 } from '@countersign/protocol'
 import { afterEach, expect, test, vi } from 'vitest'
+import { deadline } from '../../../../../test/harness/deadline.ts'
 import { followMeshState } from './state-follower.ts'
 
 const state = (sequence: number): MeshState => ({
@@ -7,6 +8,7 @@ const state = (sequence: number): MeshState => ({
     sequence,
     policies: [],
     slot: 'a',
+    entriesFormat: 2,
     requestsPerMinute: 1,
     agents: [],
     endpoints: [],
@@ -106,6 +108,39 @@ test('a sequence that was not asked for is not a state', async () => {
   }
   const clock = { now: () => 0, monotonic: () => 0 }
   await expect(followMeshState(agent, clock, () => Promise.resolve())).rejects.toThrow()
+})
+
+test('a fabric that takes entries in another format is refused by name', async () => {
+  const { entriesFormat: _, ...former } = state(1)
+  for (const told of [former, { ...state(1), entriesFormat: 3 }]) {
+    const body = utf8(JSON.stringify(told))
+    const agent = { request: async () => ({ status: 200, headers: [], body }) }
+    const clock = { now: () => 0, monotonic: () => 0 }
+    const opening = followMeshState(agent, clock, () => Promise.resolve())
+    await expect(opening).rejects.toThrow(/this connector states format 2: update the older/)
+  }
+})
+
+test('a fabric that is replaced by one of another format is refused until it is back', async () => {
+  const answers = [state(1), { ...state(2), entriesFormat: 3 }, state(3)]
+  const back = Promise.withResolvers<void>()
+  const agent = {
+    async request() {
+      const answer = answers.shift()
+      if (answer === undefined) return new Promise<never>(() => undefined)
+      if (answer.sequence === 3) await back.promise
+      return { status: 200, headers: [], body: utf8(JSON.stringify(answer)) }
+    },
+  }
+  const clock = { now: () => 0, monotonic: () => 0 }
+  const follower = await followMeshState(agent, clock, () => Promise.resolve())
+  await vi.waitFor(
+    () => expect(() => follower.current()).toThrow(/takes entries of format 3/),
+    deadline,
+  )
+  back.resolve()
+  await vi.waitFor(() => expect(follower.current().sequence).toBe(3), deadline)
+  follower.close()
 })
 
 test('a request for the present state gets that of a poll which began afterwards, together with others', async () => {

@@ -1,9 +1,12 @@
-import { type MeshState, parseMeshState, parseUtf8 } from '@countersign/protocol'
+import { FormerFormatError, type MeshState, parseMeshState, parseUtf8 } from '@countersign/protocol'
 import { type Clock, setDeadline } from '../../lib/clock.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 
 export interface StateFollower {
-  /** The state in force. Throws when it is older than `staleMsMax`: then nothing can be decided. */
+  /**
+   * The state in force. Throws when it is older than `staleMsMax`, and a FormerFormatError when the
+   * fabric takes entries in another format by now: then nothing can be decided.
+   */
   current(): MeshState
   /**
    * Asks for the state that the fabric has from this moment on, however it has changed since the
@@ -41,6 +44,8 @@ export async function followMeshState(
   await apply(state)
   let freshAt = clock.monotonic()
 
+  /** Of a fabric that was replaced by one of another version, until it is one of this one. */
+  let former: FormerFormatError | null = null
   /** Ends a poll that waits for something to happen. */
   let interrupt = new AbortController()
   /** Those who want the state of a poll that has not begun yet. */
@@ -59,6 +64,7 @@ export async function followMeshState(
       state = told
     }
     freshAt = clock.monotonic()
+    former = null
     wanted?.resolve()
   }
 
@@ -72,7 +78,8 @@ export async function followMeshState(
       try {
         await next(wanted)
         waitMs = retryMsMin
-      } catch {
+      } catch (cause) {
+        if (cause instanceof FormerFormatError) former = cause
         if (signal.aborted && wanted === null) continue
         await pause(waitMs, closing.signal)
         waitMs = Math.min(waitMs * 2, retryMsMax)
@@ -83,6 +90,7 @@ export async function followMeshState(
 
   return {
     current() {
+      if (former !== null) throw former
       if (clock.monotonic() - freshAt > staleMsMax) {
         throw new Error('the state of the fabric is stale: it has been out of reach for too long')
       }

@@ -1,0 +1,186 @@
+import type { Clock } from '../lib/clock.ts'
+import type { Lease } from '../state/lease.ts'
+import type { AppendQueue } from './append-queue.ts'
+import { closesExchange, type ExchangeIndex } from './exchange-index.ts'
+import type { GroupCommit } from './group-commit.ts'
+import type { LeafWriter, WrittenEntry } from './leaf-writer.ts'
+import type { BatchDraft, Committed, CommittedBatch, EntryDraft } from './ledger.ts'
+import type { LogReads } from './log-reads.ts'
+import { closesIntent, isTaken, type OpenIntentTable, ownerOf } from './open-intents.ts'
+import type { StatedEntry } from './stated-entry.ts'
+import type { Subject, Subjects } from './subjects.ts'
+import type { TermIndex } from './term-index.ts'
+import { LedgerUnavailable } from './unavailable.ts'
+
+export interface EntryAppenderParts {
+  readonly queue: AppendQueue
+  readonly intents: OpenIntentTable
+  readonly index: ExchangeIndex
+  readonly terms: TermIndex
+  readonly writer: LeafWriter
+  readonly subjects: Pick<Subjects, 'of' | 'ensure'>
+  readonly lease: Pick<Lease, 'holds'>
+  readonly clock: Pick<Clock, 'monotonic'>
+  readonly commit: Pick<GroupCommit, 'add'>
+  readonly reads: Pick<LogReads, 'wrote'>
+  /** Throws where the entry cannot be appended now. */
+  assertAppendable(draft: EntryDraft): void
+}
+
+/** An entry of a batch that has its turn, or the reason why it has none. */
+type Place =
+  | {
+      readonly entry: StatedEntry
+      readonly owner: string | null
+      readonly named: readonly Subject[]
+      bytes: number
+    }
+  | { readonly entry: StatedEntry; readonly cause: unknown }
+
+/** Gives drafts their indexes, in the order in which they come to the group commit. */
+export class EntryAppender {
+  readonly #parts: EntryAppenderParts
+  #nextIndex: number
+
+  constructor(size: number, parts: EntryAppenderParts) {
+    this.#nextIndex = size
+    this.#parts = parts
+  }
+
+  /**
+   * Appends an entry that has its place in the queue. Everything up to the group happens in one go,
+   * so that index and order agree.
+   */
+  async append(
+    draft: EntryDraft,
+    owner: string | null,
+    named: readonly Subject[],
+  ): Promise<Committed> {
+    const { queue, writer, commit, intents } = this.#parts
+    const { exchange, kind } = draft
+    let bytes = 0
+    try {
+      // Before the entry has its index; nothing is awaited from here to the group.
+      this.#assertHeld()
+      const index = this.#nextIndex
+      const subjects = intents.withIntent(draft, named)
+      const entry = writer.write(draft, index, subjects)
+      bytes = this.#wrote(entry)
+      this.#added(draft, subjects)
+      await commit.add(index, entry)
+      return { exchange, kind, index, leafHash: entry.leafHash }
+    } finally {
+      queue.leave(owner, bytes)
+    }
+  }
+
+  /** Appends what can be appended of a batch, next to each other and in one commit. */
+  async appendBatch(
+    entries: readonly StatedEntry[],
+    entryAbout: BatchDraft,
+  ): Promise<CommittedBatch> {
+    const producer = await this.#named(entryAbout(() => true))
+    const places = await Promise.all(entries.map((entry) => this.#enter(entry)))
+    const { queue, writer, commit, subjects } = this.#parts
+    let index: number | null = null
+    try {
+      const first = this.#nextIndex
+      const { taken, failed, written } = this.#writeAll(places)
+      if (written.length > 0) {
+        index = this.#nextIndex
+        const draft = entryAbout((entry) => taken.has(entry))
+        const named = subjects.of(draft) ?? producer
+        written.push(writer.write(draft, index, named))
+        this.#added(draft, named)
+        queue.pass()
+        await commit.add(first, ...written)
+      }
+      const results = entries.map((entry) => taken.get(entry) ?? { cause: failed.get(entry) })
+      return { entries: results, index }
+    } finally {
+      if (index !== null) queue.leave(null, 0)
+      for (const place of places) if ('owner' in place) queue.leave(place.owner, place.bytes)
+    }
+  }
+
+  get nextIndex(): number {
+    return this.#nextIndex
+  }
+
+  /** The subjects of an entry; each has its key, durably. */
+  async #named(draft: EntryDraft): Promise<readonly Subject[]> {
+    const { subjects } = this.#parts
+    let named = subjects.of(draft)
+    for (; named === null; named = subjects.of(draft)) await subjects.ensure(draft, isTaken(draft))
+    return named
+  }
+
+  /** Waits for the turn of one entry; one that closes an exchange has it at once. */
+  async #enter(entry: StatedEntry): Promise<Place> {
+    const { queue, assertAppendable } = this.#parts
+    try {
+      const named = await this.#named(entry)
+      assertAppendable(entry)
+      const owner = closesIntent(entry) ? null : ownerOf(entry)
+      if (owner === null) queue.pass()
+      else await queue.enter(owner)
+      return { entry, owner, named, bytes: 0 }
+    } catch (cause) {
+      return { entry, cause }
+    }
+  }
+
+  #writeAll(places: readonly Place[]) {
+    const { writer, intents, assertAppendable, subjects: known } = this.#parts
+    const written: WrittenEntry[] = []
+    const taken = new Map<StatedEntry, Committed>()
+    const failed = new Map<StatedEntry, unknown>()
+    for (const place of places) {
+      const { entry } = place
+      if ('cause' in place) {
+        failed.set(entry, place.cause)
+        continue
+      }
+      try {
+        // The state before the wait may have changed, and those before it in the batch count.
+        assertAppendable(entry)
+        this.#assertHeld()
+      } catch (cause) {
+        failed.set(entry, cause)
+        continue
+      }
+      const { exchange, kind } = entry
+      const index = this.#nextIndex
+      // A subject may have been erased since, and then has another key for what begins.
+      const subjects = intents.withIntent(entry, known.of(entry) ?? place.named)
+      const one = writer.writeStated(entry, index, subjects)
+      place.bytes = this.#wrote(one)
+      this.#added(entry, subjects)
+      written.push(one)
+      taken.set(entry, { exchange, kind, index, leafHash: one.leafHash })
+    }
+    return { written, taken, failed }
+  }
+
+  #assertHeld(): void {
+    if (this.#parts.lease.holds()) return
+    throw new LedgerUnavailable('the lease of the log slot has expired')
+  }
+
+  #wrote({ leaf, detail }: WrittenEntry): number {
+    const bytes = leaf.length + detail.length
+    this.#parts.queue.wrote(bytes)
+    return bytes
+  }
+
+  #added(draft: EntryDraft, subjects: readonly Subject[]): void {
+    const { index, terms, intents, clock, reads } = this.#parts
+    const { exchange, kind } = draft
+    const at = this.#nextIndex++
+    reads.wrote(draft, at)
+    index.add({ exchange, kind, index: at })
+    terms.add(at, draft)
+    if (kind === 'intent') intents.add(draft, clock.monotonic(), subjects)
+    else if (closesExchange(kind)) intents.remove(exchange)
+  }
+}

@@ -25,6 +25,20 @@ export const detectorMatcher = createKeywordMatcher(
   { caseSensitive: false },
 )
 
+/** The state behind an `@`, where no other keyword ends. */
+export const mailState: number = detectorMatcher.next[detectorMatcher.classes[0x40] as number] ?? 0
+
+/** Reports whether a keyword other than `@` is in `text`, which is ASCII. */
+export function holdsNamedKeyword(text: string): boolean {
+  const { next, classes, outputsFrom } = detectorMatcher
+  let state = 0
+  for (let i = 0; i < text.length; i++) {
+    state = next[state + (classes[text.charCodeAt(i)] as number)] as number
+    if (state >= outputsFrom && state !== mailState) return true
+  }
+  return false
+}
+
 /** Apart, since only texts beyond ASCII hold any, and every byte value would widen the table. */
 const foreignMatcher = createKeywordMatcher(FOREIGN_STEMS, { caseSensitive: false })
 

@@ -75,6 +75,12 @@ function lastFour(value: Uint8Array): string {
 /** Letters only, so that no hash can look like a number; one per half byte. */
 const ALPHABET = 'bcdfghjkmnpqrstv'
 
+/** The two letters of each byte. */
+const PAIRS: readonly string[] = Array.from(
+  { length: 256 },
+  (_, byte) => ALPHABET.charAt(byte >> 4) + ALPHABET.charAt(byte & 15),
+)
+
 /**
  * Exactly what is made here, as a pattern: `[CARD *1111]`, `[SSN]`, `[EMAIL:` with a hash and the
  * bracket.
@@ -99,9 +105,6 @@ function hash({ dataClass, value, hashKey, isExact }: Masked): string {
     : Buffer.from(`${dataClass}\0${plainForm(dataClass, value)}`)
   const digest = hmacSha256(hashKey, hashed)
   let letters = ''
-  for (let i = 0; i < hashLetters; i++) {
-    const byte = digest[i >> 1] as number
-    letters += ALPHABET.charAt(i % 2 === 0 ? byte >> 4 : byte & 15)
-  }
-  return letters
+  for (let i = 0; i < hashLetters >> 1; i++) letters += PAIRS[digest[i] as number]
+  return letters + ALPHABET.charAt((digest[hashLetters >> 1] as number) >> 4)
 }

@@ -2,7 +2,7 @@ import { isControlByte } from '@countersign/protocol'
 import { BASE64, DIGIT, ESCAPE, KIND, NON_ASCII } from '../text/ascii.ts'
 import { base64RunMin } from '../text/base64.ts'
 import { cardDigitsMin } from './card.ts'
-import { detectorMatcher } from './detector-matcher.ts'
+import { detectorMatcher, mailState } from './detector-matcher.ts'
 import { DIGIT_BYTE, digitsMin, GAP_BYTE, NUMBER_KIND } from './digit-run.ts'
 
 /** Result of one pass over some text: it shows which detectors have a reason to run. */
@@ -23,6 +23,8 @@ export interface Prefilter {
    */
   openRun: number
   keyword: boolean
+  /** True if a keyword other than `@` is there. */
+  named: boolean
   /** Of a JSON string: whether it holds escapes. */
   escaped: boolean
 }
@@ -35,13 +37,14 @@ export function createPrefilter(): Prefilter {
     base64Runs: 0,
     openRun: 0,
     keyword: false,
+    named: false,
     escaped: false,
   }
 }
 
 export function clearPrefilter(seen: Prefilter): void {
   seen.kinds = seen.digitRuns = seen.digits = seen.base64Runs = seen.openRun = 0
-  seen.keyword = seen.escaped = false
+  seen.keyword = seen.named = seen.escaped = false
 }
 
 export const hasDigits = (seen: Prefilter): boolean => seen.digitRuns > digitsMin
@@ -59,6 +62,11 @@ export function isQuiet(seen: Prefilter): boolean {
     seen.base64Runs < base64RunMin &&
     (seen.kinds & (ESCAPE | NON_ASCII)) === 0
   )
+}
+
+/** Reports whether only detectors of numbers and of addresses have anything to do. */
+export function isPlain(seen: Prefilter): boolean {
+  return !seen.named && seen.base64Runs < base64RunMin && (seen.kinds & (ESCAPE | NON_ASCII)) === 0
 }
 
 /**
@@ -109,7 +117,10 @@ export function prefilterStretch(
     run = (run + 1) & (info >> 31)
     runs |= run
     state = next[state + ((info >>> CLASS_SHIFT) & CLASS_MASK)] as number
-    if (state >= outputsFrom) seen.keyword = true
+    if (state >= outputsFrom) {
+      seen.keyword = true
+      if (state !== mailState) seen.named = true
+    }
   }
   seen.kinds |= kinds & 0xff
   seen.digitRuns |= digitRuns
@@ -147,7 +158,7 @@ export function prefilterText(bytes: Uint8Array, from: number, to: number): Pref
       // Folding removes it: `4111\u00001111` is one number for a reader that drops it.
       seen.kinds |= isControlByte(stop) ? NON_ASCII : (KIND[stop] as number)
       // A switch in a list of arguments has no keyword that identifies it: `["-u", "jane:…"]`.
-      if (stop === 0x22 && beginsSwitch(bytes, at + 1)) seen.keyword = true
+      if (stop === 0x22 && beginsSwitch(bytes, at + 1)) seen.keyword = seen.named = true
     }
     if (bytes[at] !== 0x0a && bytes[at] !== 0x0d) seen.openRun = 0
     at++

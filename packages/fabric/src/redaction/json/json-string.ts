@@ -53,7 +53,7 @@ export function readJsonString(bytes: Uint8Array, from: number, seen: Prefilter)
     // A tab may be the indentation of the next line.
     if (letter !== 0x6e && letter !== 0x72 && letter !== 0x74) seen.openRun = 0
     // A list of arguments in a string has no keyword to detect it by: `["-u", "jane:…"]`.
-    if (letter === 0x22 && beginsSwitch(bytes, at + 2)) seen.keyword = true
+    if (letter === 0x22 && beginsSwitch(bytes, at + 2)) seen.keyword = seen.named = true
     // A backslash in the value may start an escape of another kind; the view decides.
     if (MAY_HIDE.has(letter)) seen.kinds |= ESCAPE
     at = afterEscape(bytes, at)

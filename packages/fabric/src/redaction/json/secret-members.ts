@@ -150,6 +150,11 @@ export class SecretMembers {
     frame.isRow = isRow
   }
 
+  /** True once anything has named a secret. */
+  get isAwake(): boolean {
+    return this.#isAwake
+  }
+
   /** To be called for each string and number. */
   look(leaf: JsonLeaf, walk: JsonWalk): void {
     if (!this.#isAwake && !this.#wakesFor(walk) && !this.#wakesAt(leaf, walk)) return
@@ -165,11 +170,12 @@ export class SecretMembers {
   /**
    * To be called behind `look` for a leaf of which something is masked, with what is left of it.
    */
-  lookAgain(leaf: JsonLeaf, walk: JsonWalk, masked: string): void {
+  lookAgain(leaf: JsonLeaf, walk: JsonWalk, textOfMasked: () => string): void {
     const { container } = walk
     const frame = this.#frames[this.#depth - 1]
     if (!this.#isAwake || frame === undefined || container === null) return
     const key = container.isObject ? container.key : walk.nearestKey
+    const masked = textOfMasked()
     if (key !== null) this.#lookUnder(key, leaf, frame.inherited, masked)
     if (!container.isObject) this.#judgeElement(leaf, frame, masked)
   }

@@ -166,16 +166,15 @@ function conclude(
   return { body: cuts.length === 0 ? body : splice(body, reading, cuts), findings }
 }
 
-const nothing = new Uint8Array(0)
-
 /**
  * The body with every cut replaced and every other byte as it was: big numbers, `1.0`, escapes and
  * white space survive. A number that is cut becomes a string: its marker brings quotes.
  */
 function splice(body: Uint8Array, reading: Reading, cuts: readonly Cut[]): Uint8Array {
-  const markers = cuts.map(({ marker }) =>
-    Buffer.from(reading === 'form' ? encodeURIComponent(marker) : marker),
-  )
+  const markers =
+    reading === 'form'
+      ? cuts.map(({ marker }) => encodeURIComponent(marker))
+      : cuts.map(({ marker }) => marker)
   let size = body.length
   for (const [i, { start, end }] of cuts.entries()) size += (markers[i]?.length ?? 0) + start - end
   const spliced = new Uint8Array(size)
@@ -187,7 +186,9 @@ function splice(body: Uint8Array, reading: Reading, cuts: readonly Cut[]): Uint8
   }
   for (const [i, { start, end }] of cuts.entries()) {
     add(body.subarray(at, start))
-    add(markers[i] ?? nothing)
+    // A marker is ASCII.
+    const marker = markers[i] ?? ''
+    for (let k = 0; k < marker.length; k++) spliced[to++] = marker.charCodeAt(k)
     at = end
   }
   add(body.subarray(at))

@@ -3,6 +3,7 @@ import { Decoded } from '../text/decode.ts'
 import type { Span, View } from '../text/view.ts'
 import { type Cut, type Inspection, type LeafPlace, planCuts } from './inspection.ts'
 import { scanView } from './scan-view.ts'
+import { isSettled } from './settled.ts'
 
 /**
  * Content that still has findings after this many rounds was built to go on for ever, and is cut
@@ -15,6 +16,8 @@ export interface LeafText extends Span {
   readonly place: LeafPlace
   /** The value behind the bytes of the leaf, where that is something else. */
   readonly decode: (view: View) => View
+  /** Set if only the detectors of numbers and addresses had a reason to run. */
+  readonly isPlain?: boolean
   /** Judges the value by its name, as it will be once masked: white space in it may be gone. */
   readonly judge?: (value: View) => void
 }
@@ -38,10 +41,12 @@ export function maskToFixpoint(leaf: LeafText, inspection: Inspection, before: n
     // The new findings lie in ranges that are cut out already, or in the shape of JSON.
     if (isSame(cuts, made)) return
     made = cuts
+    const isSearched = leaf.isPlain === true && isSettled(leaf.body, leaf, cuts)
+    if (isSearched && leaf.judge === undefined) return
     inspection.work.spend(STEPS.maskedByte * (leaf.end - leaf.start))
     const view = leaf.decode(maskedView(leaf, cuts))
     leaf.judge?.(view)
-    scanView(view, (part) => inspection.open(part, leaf.place))
+    if (!isSearched) scanView(view, (part) => inspection.open(part, leaf.place))
   }
   const [first] = inspection.hitsSince(before).filter((hit) => hit.cuts !== null)
   if (first === undefined || inspection.count === seen) return
@@ -59,10 +64,28 @@ function isSame(some: readonly Cut[], others: readonly Cut[]): boolean {
   )
 }
 
-/** The leaf with its cuts made; every byte of a marker stands for where the cut begins. */
+/** Larger leaves get memory of their own. */
+const scratchBytesMax = 64 * 1024
+/**
+ * For the leaf at hand: to allocate and to free two arrays costs as much as to search a short leaf.
+ */
+let scratch = new Decoded(4096)
+
+/** Empty, and valid until the next call. */
+function decodedOf(capacity: number): Decoded {
+  if (capacity > scratchBytesMax) return new Decoded(capacity)
+  if (capacity > scratch.capacity) scratch = new Decoded(2 * capacity)
+  scratch.length = 0
+  return scratch
+}
+
+/**
+ * The leaf with its cuts made; every byte of a marker stands for where the cut begins. Valid until
+ * the next call.
+ */
 function maskedView(leaf: LeafText, cuts: readonly Cut[]): View {
   const markers = cuts.reduce((sum, cut) => sum + cut.marker.length, 0)
-  const masked = new Decoded(leaf.end - leaf.start + markers)
+  const masked = decodedOf(leaf.end - leaf.start + markers)
   let at = leaf.start
   for (const { start, end, marker } of cuts) {
     if (at < start) masked.addAll(leaf.body, at, start)

@@ -1,3 +1,4 @@
+import { isPlain as isPlainText } from '../detectors/prefilter.ts'
 import { type InspectionWork, STEPS } from '../inspection-work.ts'
 import { escaped, JsonShape } from '../json/json-shape.ts'
 import { type JsonString, nameOf, textOf, unescapeJson, viewOf } from '../json/json-string.ts'
@@ -16,6 +17,8 @@ import { scanPrefiltered, scanView } from './scan-view.ts'
 export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: number): void {
   /** Names that hold a finding, with their replacement in the path. */
   const concealed = new Map<number, string>()
+  /** That of the leaf at hand, once something is found in it. */
+  let path: string | null = null
   const walk = new JsonWalk(body, {
     depthMax,
     visit: (leaf) => {
@@ -32,6 +35,8 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     body,
     ({ rule, leaf }) => {
       place.kind = leaf.kind
+      // At the end of a container the walk stands elsewhere.
+      path = null
       const view = viewOf(body, leaf)
       const { dataClass, detector } = rule
       inspection.add(view, place, { dataClass, detector, start: view.from, end: view.to })
@@ -40,13 +45,14 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
   )
   const place: LeafPlace & { kind: LeafPlace['kind'] } = {
     kind: 'string',
-    path: () => pointerTo(body, walk.steps, concealed),
+    path: () => (path ??= pointerTo(body, walk.steps, concealed)),
     fieldContext: () => members.names.context(walk.nearestKey),
     shape: () => (place.kind === 'string' ? shapes.of(walk.leaf) : null),
   }
   const shapes = new LeafShapes(body, inspection.work)
   const inspectLeaf = (leaf: JsonLeaf): void => {
     place.kind = leaf.kind
+    path = null
     inspection.work.spend(STEPS.leaf + leaf.to - leaf.from)
     const before = inspection.count
     if (leaf.kind !== 'key') members.look(leaf, walk)
@@ -62,15 +68,19 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     else scanPrefiltered(view, leaf.seen, { open, depth: 0 })
     if (inspection.count === before) return
     const decode = leaf.escaped ? unescapeJson : (masked: View): View => masked
-    const text = { body, start: leaf.from, end: leaf.to, place, decode }
-    const judge = (value: View): void => members.lookAgain(leaf, walk, textOf(value))
-    maskToFixpoint(leaf.kind === 'key' ? text : { ...text, judge }, inspection, before)
+    const isPlain = !leaf.escaped && isPlainText(leaf.seen)
+    const text = { body, start: leaf.from, end: leaf.to, place, decode, isPlain }
+    const judge = (value: View): void => members.lookAgain(leaf, walk, () => textOf(value))
+    const isJudged = leaf.kind !== 'key' && members.isAwake
+    maskToFixpoint(isJudged ? { ...text, judge } : text, inspection, before)
     if (leaf.kind !== 'key') return
     const dataClass = inspection.hitsSince(before)[0]?.finding.dataClass ?? ''
     concealed.set(leaf.from, `[${dataClass.toUpperCase()}]`)
   }
   walk.walk()
 }
+
+const ESCAPED_QUOTE = escaped('"')
 
 /** The shape of the JSON in the string at hand, read once for all that is found in it. */
 class LeafShapes {
@@ -87,7 +97,7 @@ class LeafShapes {
   of(leaf: JsonString): JsonShape | null {
     if (this.#from !== leaf.from) {
       this.#from = leaf.from
-      this.#shape = JsonShape.of(viewOf(this.#body, leaf), escaped('"'), this.#work)
+      this.#shape = JsonShape.of(viewOf(this.#body, leaf), ESCAPED_QUOTE, this.#work)
     }
     return this.#shape
   }

@@ -18,6 +18,11 @@ export interface Hit {
   readonly cuts: readonly Cut[] | null
 }
 
+const NO_HITS: readonly Hit[] = []
+
+/** Hits up to which comparing them one by one is faster than a set. */
+const comparedHitsMax = 8
+
 /** A range to cut out of the body, and its replacement, with quotes where a number needs them. */
 export interface Cut extends Span {
   readonly marker: string
@@ -115,6 +120,8 @@ export class Inspection {
 
   /** Returns the hits found since there were `count`, in the order of the body. */
   hitsSince(count: number): readonly Hit[] {
+    if (this.#hits.length === count) return NO_HITS
+    if (this.#hits.length === count + 1) return [this.#hits[count] as Hit]
     return this.#hits
       .slice(count)
       .sort((a, b) => a.finding.start - b.finding.start || b.finding.end - a.finding.end)
@@ -128,15 +135,12 @@ export class Inspection {
   add(view: View, place: LeafPlace, found: Found): void {
     const { body, mask, operators, hashKey, findingsMax } = this.#options
     const span = inBody(body, view, found)
-    // The same thing is seen again in every decoded form of its leaf.
-    const identity = `${span.start}:${span.end}:${found.dataClass}`
+    const { dataClass, detector } = found
     this.work.spend(STEPS.namedValue)
-    this.#seen ??= new Set()
-    if (this.#seen.has(identity)) return
+    if (this.#isSeen(span, dataClass)) return
     if (this.#hits.length >= findingsMax) throw new TooManyFindings()
     this.work.spend(STEPS.finding)
-    this.#seen.add(identity)
-    const { dataClass, detector } = found
+    this.#seen?.add(identityOf(span, dataClass))
     const chosen = place.kind === 'key' ? 'hash' : operators[dataClass]
     const operator = mask.includes(dataClass) ? chosen : 'none'
     const finding: Finding = { dataClass, detector, path: place.path(), ...span, operator }
@@ -165,6 +169,24 @@ export class Inspection {
     })
     this.#hits.push({ finding, cuts })
   }
+
+  /** The same thing is seen again in every decoded form of its leaf. */
+  #isSeen(span: Span, dataClass: DataClass): boolean {
+    if (this.#hits.length <= comparedHitsMax) {
+      return this.#hits.some(
+        ({ finding }) =>
+          finding.start === span.start &&
+          finding.end === span.end &&
+          finding.dataClass === dataClass,
+      )
+    }
+    this.#seen ??= new Set(this.#hits.map(({ finding }) => identityOf(finding, finding.dataClass)))
+    return this.#seen.has(identityOf(span, dataClass))
+  }
+}
+
+function identityOf({ start, end }: Span, dataClass: DataClass): string {
+  return `${start}:${end}:${dataClass}`
 }
 
 /** The more specific class names the marker where findings overlap. */
@@ -179,6 +201,8 @@ const RANK: ReadonlyMap<DataClass, number> = new Map(
  * left.
  */
 export function planCuts(hits: readonly Hit[]): readonly Cut[] {
+  const [only] = hits
+  if (hits.length === 1 && (only?.cuts?.length ?? 0) <= 1) return only?.cuts ?? []
   const wanted: (Cut & { readonly rank: number })[] = []
   for (const { finding, cuts } of hits) {
     const rank = RANK.get(finding.dataClass) ?? DATA_CLASSES.length

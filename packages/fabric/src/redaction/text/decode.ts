@@ -2,14 +2,19 @@ import { ESCAPE, KIND } from './ascii.ts'
 import { type Escape, lastBackslash, NOTHING, readEscape } from './escapes.ts'
 import type { Span, View } from './view.ts'
 
+/** At least as many as any detector looks at behind the end of its view. */
+const aheadBytes = 64
+
 /** Bytes of a decoded view, with the offset in the body that each of them came from. */
 export class Decoded {
   readonly bytes: Uint8Array
   readonly map: Int32Array
+  readonly capacity: number
   length = 0
 
   /** Four bytes more, because percent-decoding can leave a truncated sequence at the end. */
   constructor(capacity: number) {
+    this.capacity = capacity
     this.bytes = new Uint8Array(capacity + 4)
     this.map = new Int32Array(capacity + 5)
   }
@@ -47,6 +52,8 @@ export class Decoded {
 
   view(end: number, whole: View['whole']): View {
     this.map[this.length] = end
+    // Detectors look a few bytes ahead, where an earlier use may have left some.
+    this.bytes.fill(0, this.length, this.length + aheadBytes)
     return { bytes: this.bytes, from: 0, to: this.length, map: this.map, whole }
   }
 }

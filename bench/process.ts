@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { serverMemory } from '../tools/server-memory.ts'
 
 /** A process of the bench's own, and its message when it was ready. */
 export interface Child<Ready> {
@@ -13,7 +14,10 @@ export interface Child<Ready> {
 
 const readyMsMax = 30_000
 
-/** Starts `file` with `args`; it must send one message when it is ready. */
+/**
+ * Starts `file` with `args` and the memory settings of a server; it must send one message when it
+ * is ready.
+ */
 export async function start<Ready>(
   file: string,
   args: readonly string[] = [],
@@ -21,6 +25,7 @@ export async function start<Ready>(
   const child = fork(new URL(file, import.meta.url), args, {
     execArgv: ['--conditions=countersign-source'],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    env: { ...serverMemory(), ...process.env },
   })
   const pid = child.pid ?? 0
   const ready = await message<Ready>(child)

@@ -14,6 +14,7 @@ import { decidedIn } from '../../test/harness/entries.ts'
 import { FabricHost } from '../crash/fabric-host.ts'
 import { openParties, type Parties } from '../crash/load-parties.ts'
 import { Observer } from '../crash/verdict-observer.ts'
+import { serverMemory } from '../server-memory.ts'
 import type { Orders, Report } from './attacker-process.ts'
 import { ownIntent } from './attacks/open-intents.ts'
 import { Client } from './client.ts'
@@ -37,13 +38,6 @@ budgets or did not return, or when an attack had no effect and so showed nothing
 sieges follow one another, and memory that grows from one to the next is a leak.
 `
 const attackersMax = 3
-/** As the launcher of the server sets them (packages/fabric/bin/countersign.js). */
-const serverMemory = {
-  MALLOC_MMAP_THRESHOLD_: '16384',
-  MALLOC_MMAP_MAX_: '16384',
-  MALLOC_TRIM_THRESHOLD_: '1048576',
-  MALLOC_ARENA_MAX: '2',
-}
 const returnMsMax = 60_000
 
 /** Progress is one line that changes on a terminal, and one line each elsewhere. */
@@ -285,7 +279,7 @@ async function fightOnce(
 }
 
 async function besiege(root: string, options: Options): Promise<readonly string[]> {
-  Object.assign(process.env, serverMemory)
+  Object.assign(process.env, serverMemory())
   const host = new FabricHost({ root, port: await freePort(), power: null, limits: '{}' })
   await host.start()
   const parties = await openParties(host, root, new Observer())

@@ -4,7 +4,8 @@ import { defineConfig } from 'vitest/config'
 const conditions = ['countersign-source', 'node', 'default']
 const elsewhere = ['**/node_modules/**', '**/dist/**']
 
-// `npm run test:engines` asks for the other half: tests that need servers a laptop may not have.
+// `npm run test:engines` asks for the other half: tests that need servers a laptop may not have,
+// and those of several whole fabrics in processes of their own, which take minutes.
 const engines = [
   { extends: true, test: { name: 'engines', include: ['test/engines/**/*.test.ts'] } },
 ]

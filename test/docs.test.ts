@@ -91,12 +91,12 @@ const elsewhere: readonly {
   },
   {
     command: 'countersign agent revoke mallory --reason "left"',
-    by: 'test/e2e/erasure.test.ts',
+    by: 'test/engines/erasure.test.ts',
     says: "one.admin('agent.revoke', { name: 'leaver', reason: ",
   },
   {
     command: 'countersign erase --subject mallory',
-    by: 'test/e2e/erasure.test.ts',
+    by: 'test/engines/erasure.test.ts',
     says: "command(0, 'erase', '--subject', ",
   },
   ...['8443', '8444'].map((port) => ({

@@ -13,6 +13,7 @@ import { OPERATIONS } from '../../packages/fabric/src/admin/operations.ts'
 import { exitCode } from '../../packages/fabric/src/cli/exit-codes.ts'
 import { clientOf } from '../../packages/fabric/src/cli/fabric-client.ts'
 import { run } from '../../packages/fabric/src/cli/run.ts'
+import { fetchReceipt } from '../../packages/sdk/src/call/receipt.ts'
 import { settlementOf } from '../harness/acknowledgements.ts'
 import {
   draftTo,
@@ -231,6 +232,15 @@ const checks: { readonly [Name in AdminOperation]: () => Promise<void> } = {
     expect(await ask('ledger.erase', { subject, reason: 'asked for' })).toMatchObject({
       ...{ subject, slot: 'a', entries: 0, underWay: 0, pending: [] },
     })
+    const receiver = await world.agent('echo')
+    const leaver = await world.agent('leaver', ['caller'])
+    const exchange = exchangeOf(await send(world.gateway, { as: leaver.credential() }))
+    await expect(ask('ledger.erase', { subject: 'leaver' })).rejects.toThrow('NOT_PERMITTED')
+    await fetchReceipt(receiver, exchange)
+    await ask('agent.revoke', { name: 'leaver', reason: 'left' })
+    expect((await ask('ledger.erase', { subject: 'leaver' })).entries).toBeGreaterThan(1)
+    await expect(fetchReceipt(receiver, exchange)).rejects.toThrow('EXCHANGE_ERASED')
+    await expect(fetchReceipt(world.caller, exchange)).rejects.toThrow('NOT_PERMITTED')
   },
   async 'route.list'() {
     expect(await ask('route.list', {})).not.toEqual([])

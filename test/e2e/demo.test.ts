@@ -1,60 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { DEMO_STEPS, isRunning, openDemo, type Ran, type Step } from '../harness/demo.ts'
 
-/** One line of `countersign demo --json`. */
-interface Step {
-  readonly step: string
-  readonly ok: boolean
-  readonly ms: number
-  readonly checks?: readonly { readonly says: string; readonly ok: boolean }[]
-  readonly processes?: Readonly<Record<string, number>>
-  readonly [fact: string]: unknown
-}
-
-const home = mkdtempSync(join(tmpdir(), 'countersign-demo-test-'))
-const data = join(home, 'data')
-const main = join(import.meta.dirname, '../../packages/fabric/src/main.ts')
-
-afterAll(() => rmSync(home, { recursive: true, force: true }))
-
-function start(...args: readonly string[]): ChildProcess {
-  const words = ['--conditions=countersign-source', main, 'demo', '--data', data, ...args]
-  const env = { ...process.env, XDG_CONFIG_HOME: home, NO_COLOR: '1' }
-  return spawn(process.execPath, words, { cwd: home, env, stdio: ['ignore', 'pipe', 'pipe'] })
-}
-
-interface Ran {
-  readonly code: number | null
-  readonly text: string
-  readonly steps: readonly Step[]
-}
-
-async function runDemo(...args: readonly string[]): Promise<Ran> {
-  const demo = start(...args)
-  let text = ''
-  let complaint = ''
-  demo.stdout?.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-  demo.stderr?.setEncoding('utf8').on('data', (chunk: string) => (complaint += chunk))
-  const code = await new Promise<number | null>((resolve) => demo.once('close', resolve))
-  const lines = args.includes('--json') ? text.trim().split('\n') : []
-  if (code !== 0) throw new Error(`${text}\n${complaint}`)
-  return { code, text, steps: lines.map((line) => JSON.parse(line) as Step) }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
-}
-
-const steps = ['gateway', 'mesh', 'denied', 'queue', 'quarantine'] as const
+const demo = openDemo()
+afterAll(() => demo.close())
 
 describe('the demo', () => {
   let ran: Ran
@@ -65,17 +13,17 @@ describe('the demo', () => {
   }
 
   beforeAll(async () => {
-    ran = await runDemo('--json')
+    ran = await demo.run('--json')
   })
 
   test('is one JSON line a step, and every check of every step holds', () => {
-    expect(ran.steps.map(({ step }) => step)).toEqual(['setup', ...steps, 'summary'])
+    expect(ran.steps.map(({ step }) => step)).toEqual(['setup', ...DEMO_STEPS, 'summary'])
     const failed = ran.steps.flatMap(({ step, checks = [] }) =>
       checks.filter(({ ok }) => !ok).map(({ says }) => `${step}: ${says}`),
     )
     expect(failed).toEqual([])
     expect(ran.steps.filter(({ ok }) => !ok)).toEqual([])
-    const held = { steps: steps.length, held: steps.length }
+    const held = { steps: DEMO_STEPS.length, held: DEMO_STEPS.length }
     expect(stepOf('summary')).toMatchObject(held)
   })
 
@@ -145,35 +93,4 @@ describe('the demo', () => {
     expect(pids).toHaveLength(3)
     expect(pids.filter(isRunning)).toEqual([])
   })
-
-  test('prints text of 80 columns for people, also when it runs again on the same folder', async () => {
-    const { text } = await runDemo()
-    expect(text).toContain('5 of 5 steps held')
-    for (const step of steps) expect(text).toMatch(new RegExp(`✓ \\d\\. ${step}: `))
-    expect(text).not.toContain('\u001b[')
-    expect(text).not.toContain('✗')
-    const isWide = (line: string): boolean => Array.from(line).length > 80
-    expect(text.split('\n').filter(isWide)).toEqual([])
-  })
-})
-
-/** An agent notices within moments that its parent is gone; this is for a machine that is busy. */
-const orphanMsMax = 60_000
-
-test('a demo that is killed leaves no agent behind', async () => {
-  const demo = start('--json')
-  if (demo.stdout === null) throw new Error('no output')
-  let pids: readonly number[] = []
-  for await (const line of createInterface({ input: demo.stdout })) {
-    const { processes } = JSON.parse(line) as Step
-    pids = Object.values(processes ?? {})
-    break
-  }
-  expect(pids).toHaveLength(3)
-  expect(pids.every(isRunning)).toBe(true)
-  demo.kill('SIGKILL')
-  for (const end = performance.now() + orphanMsMax; performance.now() < end; await sleep(50)) {
-    if (!pids.some(isRunning)) break
-  }
-  expect(pids.filter(isRunning)).toEqual([])
 })

@@ -20,6 +20,15 @@ vi.mock(import('../../packages/fabric/src/ledger/space-guard.ts'), async (origin
   return { ...actual, SpaceGuard: FakeSpace }
 })
 
+/** An agent asks once where it would repeat its request for seconds. */
+vi.mock(import('../../packages/sdk/src/connection/control.ts'), async (original) => {
+  const actual = await original()
+  return {
+    ...actual,
+    retrying: (attempt, signal) => actual.retrying(attempt, signal, 1),
+  }
+})
+
 let world: World
 
 beforeAll(async () => {

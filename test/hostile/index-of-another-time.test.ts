@@ -110,11 +110,14 @@ describe('the index of the ledger on the disk', () => {
       }
       put()
       const ledger = await openLossyLedger(own.disk, keys, { limits })
-      expect(await findAll(ledger)).toEqual(own.hidden)
-      // While the process runs, which has read the directories.
-      put()
-      expect(await findAll(ledger)).toEqual(own.hidden)
-      await ledger.close()
+      try {
+        expect(await findAll(ledger)).toEqual(own.hidden)
+        // While the process runs, which has read the directories.
+        put()
+        expect(await findAll(ledger)).toEqual(own.hidden)
+      } finally {
+        await ledger.close()
+      }
     },
   )
 })

@@ -81,10 +81,6 @@ export const PAUSES: Exceptions = [
     reason: 'looks again and again for a sign',
   },
   {
-    where: 'test/e2e/demo.test.ts',
-    reason: 'looks again and again for a sign',
-  },
-  {
     where: 'test/e2e/slow-reader.test.ts',
     reason: 'that nothing is written for a second has no other sign',
   },

@@ -170,6 +170,8 @@ interface Waiting {
 class WriterThread {
   readonly #worker: Worker
   readonly #ready = Promise.withResolvers<void>()
+  /** The thread has the file, and its lock, until then. */
+  readonly #exited = Promise.withResolvers<void>()
   /** Until the writer is ready, the only party to notify is the caller that opens it. */
   #onFatal: (error: Error) => void = () => undefined
   /** Not yet posted, in order. */
@@ -196,6 +198,7 @@ class WriterThread {
     worker.on('message', (reply: Reply) => this.#receive(reply))
     worker.on('error', (error: Error) => this.#fail(error))
     worker.on('exit', () => {
+      this.#exited.resolve()
       if (!this.#closed) this.#fail(new Error('the channel writer ended'))
     })
   }
@@ -229,12 +232,12 @@ class WriterThread {
   }
 
   async close(): Promise<void> {
-    if (this.#closed || this.#fatal !== null) return
-    const closed = this.ask('close', { kind: 'close' })
-    this.#closed = true
-    const exited = new Promise((resolve) => this.#worker.once('exit', resolve))
-    await closed
-    await exited
+    if (!this.#closed && this.#fatal === null) {
+      const closed = this.ask('close', { kind: 'close' })
+      this.#closed = true
+      await closed
+    }
+    await this.#exited.promise
   }
 
   #post(): void {

@@ -14,12 +14,13 @@ import { ServerProcess } from '../faults/server-process.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Door, send } from '../harness/doors.ts'
 import { exchangeOf } from '../harness/refusals.ts'
-import { openReplicas, type Replicas } from '../harness/replicas.ts'
+import { openReplicas, type Replicas, untilServed } from '../harness/replicas.ts'
 
 let replicas: Replicas
 
 beforeAll(async () => {
   replicas = await openReplicas({ folders: ['data', 'data'] })
+  await untilServed(replicas)
 })
 afterAll(() => replicas.close())
 

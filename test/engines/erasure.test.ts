@@ -11,13 +11,14 @@ import { fetchReceipt } from '../../packages/sdk/src/call/receipt.ts'
 import { send } from '../harness/doors.ts'
 import { RECEIVERS } from '../harness/policies.ts'
 import { exchangeOf } from '../harness/refusals.ts'
-import { openReplicas, type Replica, type Replicas } from '../harness/replicas.ts'
+import { openReplicas, type Replica, type Replicas, untilServed } from '../harness/replicas.ts'
 import { verifies } from '../requirements.ts'
 
 let replicas: Replicas
 
 beforeAll(async () => {
   replicas = await openReplicas({ folders: ['data', 'data'] })
+  await untilServed(replicas)
 })
 afterAll(() => replicas.close())
 

@@ -6,7 +6,7 @@ import { run } from '../../packages/fabric/src/cli/run.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { ServerProcess } from '../faults/server-process.ts'
 import { deadline } from './deadline.ts'
-import type { Door } from './doors.ts'
+import { type Door, send } from './doors.ts'
 import { type Echo, openEcho } from './echo.ts'
 import { RECEIVERS } from './policies.ts'
 import { type Admin, putPolicies } from './world.ts'
@@ -123,6 +123,18 @@ export async function openReplicas(plan: ReplicaPlan): Promise<Replicas> {
       await echo.close()
       rmSync(dir, { recursive: true, force: true })
     },
+  }
+}
+
+/**
+ * Waits until both processes decide by what the first has stored: the second compiles the policies
+ * in its own time, and denies until then.
+ */
+export async function untilServed({ one, two }: Pick<Replicas, 'one' | 'two'>): Promise<void> {
+  for (const { door } of [one, two]) {
+    await vi.waitFor(async () => {
+      expect((await send(door, { to: 'echo' })).status).toBe(200)
+    }, deadline)
   }
 }
 

@@ -189,7 +189,7 @@ class EntryCheck {
     const { store, limits } = this.#parts
     const segment = Math.floor(last / limits.segmentEntries)
     const expected = encodeSegment({
-      positions: this.#positions,
+      exchanges: this.#positions,
       changes: this.#changes,
       openSince: openSince(this.#open, last + 1),
     })

@@ -253,7 +253,7 @@ test('a filter excludes no key that it has, and nearly all others', () => {
 function openSegment(): Buffer {
   const changes = new OpenChanges()
   changes.open('a', 0)
-  return encodeSegment({ positions: new Map([['a', [0]]]), changes, openSince: 0 })
+  return encodeSegment({ exchanges: [['a', [0]]], changes, openSince: 0 })
 }
 
 function pagesStart(segment: Uint8Array): number {
@@ -333,4 +333,22 @@ test('segments of the first format are rebuilt', async () => {
   old.write('CSIY')
   resources.files.set(segmentPath(0), old)
   expect(await new ExchangeIndex(resources, 1).restore(1)).toBe(0)
+})
+
+test('the file of a segment has the entries in it, and not an intent before it', async () => {
+  const resources = new MemoryResources()
+  const index = new ExchangeIndex(resources, 2)
+  index.add({ exchange: 'b', kind: 'intent', index: 0 })
+  index.add({ exchange: 'c', kind: 'refusal', index: 1 })
+  index.add({ exchange: 'b', kind: 'outcome', index: 2 })
+  index.add({ exchange: 'd', kind: 'refusal', index: 3 })
+  await index.store(4)
+  const changes = new OpenChanges()
+  changes.close('b', 0)
+  const exchanges: [string, number[]][] = [
+    ['d', [1]],
+    ['b', [0]],
+  ]
+  const expected = encodeSegment({ exchanges, changes, openSince: 4 })
+  expect(Buffer.from(resources.files.get(segmentPath(1)) ?? []).equals(expected)).toBe(true)
 })

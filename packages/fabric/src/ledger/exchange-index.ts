@@ -37,8 +37,6 @@ interface Recent {
 /** Index entries of one segment that is not in a file yet. */
 interface Tail {
   readonly exchanges: Map<string, Recent>
-  /** Positions within the segment, as its file will hold them. */
-  readonly positions: Map<string, number[]>
   readonly changes: OpenChanges
   /** Set when the segment is complete. */
   openSince: number | null
@@ -132,7 +130,6 @@ export class ExchangeIndex {
   add({ exchange, kind, index }: IndexedEntry): void {
     const segment = Math.floor(index / this.#segmentEntries)
     const tail = this.#tail(segment)
-    push(tail.positions, exchange, index % this.#segmentEntries)
     let recent = tail.exchanges.get(exchange)
     if (recent === undefined) {
       recent = { indexes: [], closed: false }
@@ -220,9 +217,11 @@ export class ExchangeIndex {
 
   /** Moves complete segments whose entries are all in tiles to files. */
   async store(published: number): Promise<void> {
-    for (const [segment, { positions, changes, openSince: since }] of this.#tails) {
-      if (since === null || (segment + 1) * this.#segmentEntries > published) return
-      const bytes = encodeSegment({ positions, changes, openSince: since })
+    for (const [segment, tail] of this.#tails) {
+      const first = segment * this.#segmentEntries
+      if (tail.openSince === null || first + this.#segmentEntries > published) return
+      const { changes, openSince } = tail
+      const bytes = encodeSegment({ exchanges: positionsIn(tail, first), changes, openSince })
       await this.#resources.write([{ path: segmentPath(segment), bytes }])
       // The file answers from here on; between the two lines both do, with the same indexes.
       this.#stored = segment + 1
@@ -235,7 +234,6 @@ export class ExchangeIndex {
     if (tail === undefined) {
       tail = {
         exchanges: new Map(),
-        positions: new Map(),
         changes: new OpenChanges(),
         openSince: null,
       }
@@ -328,10 +326,14 @@ function mayHaveBegun({ begunFirst, begunLast }: SegmentHeader, { begun }: Sough
   return begun >= begunFirst && begun <= begunLast
 }
 
-function push(map: Map<string, number[]>, exchange: string, position: number): void {
-  const positions = map.get(exchange)
-  if (positions === undefined) map.set(exchange, [position])
-  else positions.push(position)
+/** As the file of the segment that begins at `first` holds them: without intents before it. */
+function* positionsIn(
+  { exchanges }: Tail,
+  first: number,
+): Generator<readonly [exchange: string, positions: readonly number[]]> {
+  for (const [exchange, { indexes }] of exchanges) {
+    yield [exchange, indexes.filter((index) => index >= first).map((index) => index - first)]
+  }
 }
 
 function ascending(indexes: ReadonlySet<number>): readonly number[] {

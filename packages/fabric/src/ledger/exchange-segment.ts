@@ -52,6 +52,7 @@ export const segmentHeaderBytes = 44
 const sumBytes = 4
 export const pageBytes = 4096
 const rowBytes = 8
+const keyBytes = 6
 const pageTrailerBytes = 8
 export const rowsPerPage = (pageBytes - pageTrailerBytes) / rowBytes
 /** Positions have 16 bits. */
@@ -59,7 +60,11 @@ export const segmentEntriesMax = 65_536
 
 /** Uniform whatever the ids look like, so that a page is found by interpolation. */
 export function exchangeKey(exchange: string): number {
-  return hash('sha256', exchange, 'buffer').readUIntBE(0, 6)
+  // A binary string costs a third of what a Buffer does.
+  const digest = hash('sha256', exchange, 'binary')
+  let key = 0
+  for (let i = 0; i < keyBytes; i++) key = key * 256 + digest.charCodeAt(i)
+  return key
 }
 
 /** Returns when an exchange began, as its id shows; 0 for an id that shows no time. */
@@ -79,16 +84,15 @@ export function changesAt(header: SegmentHeader): { position: number; length: nu
 }
 
 export interface Segment {
-  /** The positions of the entries of an exchange, counted from the segment's first entry. */
-  readonly positions: ReadonlyMap<string, readonly number[]>
+  /** Each exchange once, with the positions of its entries, from the segment's first entry on. */
+  readonly exchanges: Iterable<readonly [exchange: string, positions: readonly number[]]>
   readonly changes: OpenChanges
   readonly openSince: number
 }
 
-export function encodeSegment({ positions, changes, openSince }: Segment): Buffer {
-  const rows = sortedRows(positions)
-  const [begunFirst, begunLast] = timesOf(positions.keys())
-  const filter = encodeFilter([...positions.keys()].map(exchangeKey))
+export function encodeSegment({ exchanges, changes, openSince }: Segment): Buffer {
+  const { rows, keys, begunFirst, begunLast } = collect(exchanges)
+  const filter = encodeFilter(keys)
   const pages = Math.ceil(rows.length / rowsPerPage)
   const lines = encodeChanges(changes)
   const filterBytes = filter.length
@@ -120,14 +124,27 @@ export function encodeSegment({ positions, changes, openSince }: Segment): Buffe
   return bytes
 }
 
-function timesOf(exchanges: Iterable<string>): readonly [first: number, last: number] {
-  let [first, last] = [Number.MAX_SAFE_INTEGER, 0]
-  for (const exchange of exchanges) {
-    const at = begunAt(exchange)
-    first = Math.min(first, at)
-    last = Math.max(last, at)
+/**
+ * Key and position as one number each, in order: numbers are sorted in a tenth of the time that
+ * pairs take. Each id is hashed once: the event loop waits for all of a segment.
+ */
+function collect(exchanges: Segment['exchanges']) {
+  /** The halves of each row, the lower one first: a bigint for each would be garbage. */
+  const halves: number[] = []
+  const keys: number[] = []
+  let [begunFirst, begunLast] = [Number.MAX_SAFE_INTEGER, 0]
+  for (const [exchange, positions] of exchanges) {
+    const key = exchangeKey(exchange)
+    keys.push(key)
+    const begun = begunAt(exchange)
+    begunFirst = Math.min(begunFirst, begun)
+    begunLast = Math.max(begunLast, begun)
+    const high = Math.floor(key / 2 ** 16)
+    const low = (key % 2 ** 16) * 2 ** 16
+    for (const position of positions) halves.push(low + position, high)
   }
-  return [first, last]
+  const rows = new BigUint64Array(Uint32Array.from(halves).buffer).sort()
+  return { rows, keys, begunFirst, begunLast }
 }
 
 function writeSummed(bytes: Buffer, at: number, part: Uint8Array): void {
@@ -148,18 +165,6 @@ function encodeChanges({ opened, closed }: OpenChanges): Buffer {
   const lines = [...opened].map(([exchange, index]) => `+${index} ${exchange}\n`)
   for (const index of closed) lines.push(`-${index}\n`)
   return Buffer.from(lines.join(''))
-}
-
-/**
- * Key and position as one number each: numbers are sorted in a tenth of the time that pairs take.
- */
-function sortedRows(positions: Segment['positions']): BigUint64Array {
-  const rows: bigint[] = []
-  for (const [exchange, at] of positions) {
-    const key = BigInt(exchangeKey(exchange)) << 16n
-    for (const position of at) rows.push(key | BigInt(position))
-  }
-  return new BigUint64Array(rows).sort()
 }
 
 /** `sum` is that of the index which the page is of: an integer of 32 bits. */

@@ -87,3 +87,29 @@ test('a frame behind the mark counts when it is whole, and is left out when it i
     expect(subjects).toEqual([...first, ...two])
   }
 })
+
+test('each frame states its file, its place and the frame before, and each mark its generation', () => {
+  const refused = (bytes: Uint8Array, given = parts): void => {
+    expect(() => parseSubjectFile(bytes, given)).toThrow(LedgerDamage)
+  }
+  const marked = (bytes: Buffer, generation = parts.generation): Buffer => {
+    for (const place of [0, 1] as const) {
+      bytes.set(encodeMark(bytes.length, generation), markPosition(place))
+    }
+    return bytes
+  }
+  // Of the same length and in the same place, as a torn write leaves one that is written again.
+  const other = encodeSubjects([subjectOf('climate')], whole, parts, systemRandom)
+  expect(other.frame).toHaveLength(next.frame.length)
+  refused(marked(Buffer.concat([whole.bytes, other.frame, last.frame])))
+  const elsewhere = { ...whole, end: whole.end + 64 }
+  const moved = encodeSubjects(two, elsewhere, parts, systemRandom)
+  refused(marked(Buffer.concat([whole.bytes, moved.frame])))
+  const renamed = Buffer.from(whole.bytes)
+  renamed.writeUInt32BE(4, 8)
+  refused(marked(renamed, 4), { ...parts, generation: 4 })
+  refused(marked(Buffer.from(whole.bytes), 4))
+  const changed = added()
+  changed[15] = 1
+  expect(() => readGeneration(changed)).toThrow('its head was changed')
+})

@@ -153,7 +153,7 @@ if __name__ == "__main__":
             exchange, level, entries = verify(receipt.read(), json.load(trust))
     except Exception as error:  # Fails closed: whatever goes wrong, nothing is verified
         sys.exit(f"not verified: {str(error) or type(error).__name__}")
-    print(f"verified {exchange!r}; its checkpoint is {level}, as the fabric claims")
+    print(f"verified {exchange!r}; its checkpoint is {level}, as the receipt states without proof")
     for entry in entries:
         print(f"entry {entry['index']}: {entry['kind']} at {entry['at']}")
         for name, value in entry["facts"].items():

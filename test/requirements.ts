@@ -675,7 +675,8 @@ export const REQUIREMENTS = {
     on: everywhere,
   },
   'receipt:any-bit': {
-    promise: 'A receipt with any bit changed does not verify.',
+    promise:
+      'A receipt with any bit changed does not verify, except its level and lines of witnesses, which prove nothing.',
     on: fabric,
     attacks: ['altered-receipt'],
   },

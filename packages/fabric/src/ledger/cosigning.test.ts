@@ -14,7 +14,12 @@ import {
 } from '@countersign/protocol'
 import { describe, expect, test } from 'vitest'
 import { LossyDisk } from '../../../../tools/crash/lossy-files.ts'
-import { createLedgerKeys, openLossyLedger, trustOf } from '../../../../tools/crash/lossy-ledger.ts'
+import {
+  createLedgerKeys,
+  openLossyLedger,
+  testOrigin,
+  trustOf,
+} from '../../../../tools/crash/lossy-ledger.ts'
 import { newExchange } from '../../../../tools/crash/lossy-matrix.ts'
 import { rawPublicKey } from './checkpoint.ts'
 import { Cosigning, type CosignPolicy, type Witness } from './cosigning.ts'
@@ -86,9 +91,11 @@ describe('a published checkpoint', () => {
     await Promise.all([late.ledger.close(), few.ledger.close()])
   })
 
-  test('has no line that its key did not sign', async () => {
+  test('has no line that its key did not sign, nor one under the name of the log', async () => {
     const [one, other] = [honest('w2.test'), honest('w3.test')]
-    const witnesses = [wrong('w1.test'), { ...one, vkey: other.vkey }]
+    // Receipts with a second line of that name would not verify.
+    const named = honest(testOrigin)
+    const witnesses = [wrong('w1.test'), { ...one, vkey: other.vkey }, named]
     const { ledger, published } = await publish({ witnesses, quorum: 1, waitMs: 10_000 })
     expect(namesOf(published)).toEqual([ledger.origin])
     await ledger.close()
@@ -109,6 +116,7 @@ describe('a published checkpoint', () => {
     const policies = [
       { witnesses: many, quorum: 1, waitMs: 1 },
       { witnesses: many.slice(0, 2), quorum: 3, waitMs: 1 },
+      { witnesses: [...many.slice(0, 1), ...many.slice(0, 1)], quorum: 2, waitMs: 1 },
       { witnesses: many.slice(0, 2), quorum: 1, waitMs: 10_001 },
       { witnesses: many.slice(0, 2), quorum: 1, waitMs: Number.NaN },
     ]

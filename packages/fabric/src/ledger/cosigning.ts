@@ -41,6 +41,9 @@ export class Cosigning {
   constructor(policy: CosignPolicy) {
     const { witnesses, quorum, waitMs } = policy
     if (witnesses.length >= noteSignaturesMax) throw new RangeError('there are too many witnesses')
+    // Two objects of one witness would be a quorum of one.
+    const keys = new Set(witnesses.map(({ vkey }) => vkey))
+    if (keys.size < witnesses.length) throw new RangeError('a witness is named twice')
     if (quorum > witnesses.length) throw new RangeError('the quorum exceeds the witnesses')
     if (!(waitMs <= waitMsMax)) throw new RangeError('the wait for cosignatures is too long')
     this.#policy = policy
@@ -78,12 +81,16 @@ export class Cosigning {
   }
 }
 
-/** A line of another key, or over another text, would spoil the note for those who know the key. */
+/**
+ * A line of another key, or over another text, would spoil the note for those who know the key. One
+ * under the name of the log would spoil every receipt: no other line has it.
+ */
 async function isCosignature(
   { checkpoint }: SyncedHead,
   line: NoteSignature,
   vkey: string,
 ): Promise<boolean> {
-  const { text } = parseNote(checkpoint)
+  const { text, signatures } = parseNote(checkpoint)
+  if (signatures.some(({ name }) => name === line.name)) return false
   return verifyNote(formatNote(text, [line]), vkey)
 }

@@ -28,8 +28,8 @@ export interface ReceiptEntry {
 /**
  * The stages that the checkpoint of a receipt can have reached: `synced`, so that no power loss
  * takes it back, or `published` as well, so that every reader of the log could compare it. No
- * signature covers the word: it is a claim, until the checkpoint is compared with the published
- * one.
+ * signature covers the word, so that the holder of a receipt can change it: it proves nothing until
+ * the checkpoint is compared with the published one.
  */
 export const RECEIPT_LEVELS = ['synced', 'published'] as const
 export type ReceiptLevel = (typeof RECEIPT_LEVELS)[number]

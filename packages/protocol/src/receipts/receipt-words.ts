@@ -24,8 +24,9 @@ const endings: Readonly<Record<ExchangeResult, string>> = {
 }
 
 const levels: Readonly<Record<ReceiptLevel, string>> = {
-  synced: 'synced, as the fabric claims: its checkpoint was not public yet',
-  published: 'published, as the fabric claims: its checkpoint is one that every reader can see',
+  synced: 'synced, as the receipt states without proof: its checkpoint was not public yet',
+  published:
+    'published, as the receipt states without proof: its checkpoint is one that every reader can see',
 }
 
 /** Describes how far the checkpoint of a receipt had come. */

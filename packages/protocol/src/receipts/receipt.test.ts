@@ -35,9 +35,11 @@ import {
   createReceipt,
   type DisclosedFact,
   parseReceipt,
+  RECEIPT_LEVELS,
   type Receipt,
 } from './receipt-document.ts'
 import { RECEIPT_FAULTS, ReceiptError, type ReceiptFault } from './receipt-error.ts'
+import { describeLevel } from './receipt-words.ts'
 import { formatTrust, type SlotTrust, slotCertificate, type Trust } from './trust.ts'
 
 const sha256 = (bytes: Uint8Array) => new Uint8Array(createHash('sha256').update(bytes).digest())
@@ -339,6 +341,10 @@ describe('a receipt is refused', () => {
     }
     const synced = edited((receipt) => Object.assign(receipt, { level: 'synced' }))
     expect(await verifyReceipt(synced, trust)).toMatchObject({ level: 'synced' })
+    // The holder has changed it, so that no words attribute it to the fabric.
+    for (const level of RECEIPT_LEVELS) {
+      expect(describeLevel(level)).toContain(`${level}, as the receipt states without proof`)
+    }
   })
 
   test('of another version, by name and with what to do', async () => {

@@ -85,7 +85,7 @@ export interface VerifiedReceipt {
   readonly request: Attestation
   readonly response: Attestation
   readonly checkpointSize: number
-  /** As the fabric stated it; no signature covers it. */
+  /** As the receipt states it: no signature covers it, so that its holder can change it. */
   readonly level: ReceiptLevel
   readonly factsOpened: number
   readonly factsWithheld: number
@@ -105,7 +105,8 @@ interface ReadEntry {
  * the trusted fabric; that its entries make one closed exchange; that each is in the log; that
  * every disclosed fact is what was committed to; the signature of the log; that every fact that
  * decides the receipt's meaning is disclosed; the signatures of caller and callee. Throws a
- * ReceiptError on the first failure; a changed bit anywhere is one.
+ * ReceiptError on the first failure; a changed bit anywhere is one, except in `level` and in the
+ * lines of witnesses.
  */
 export async function verifyReceipt(bytes: Uint8Array, trusted: Trust): Promise<VerifiedReceipt> {
   const receipt = parseReceipt(bytes)

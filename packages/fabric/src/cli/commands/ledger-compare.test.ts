@@ -268,7 +268,7 @@ test('verify states whether the published checkpoint has the receipt', async () 
   const unsigned = await countersign('verify', fileOf(bytes), ...options)
   expect(unsigned).toMatchObject({ status: 1, stdout: '' })
   const none = await countersign('verify', fileOf(bytes), '--trust', fileOf(vector.trust))
-  expect(none.stdout).toContain('as the fabric claims')
+  expect(none.stdout).toContain('as the receipt states without proof')
 })
 
 describe('against an address', () => {

@@ -45,7 +45,7 @@ export class Erasing {
   async erase({ exchange, isSubject }: Erasure): Promise<Erased> {
     const { subjects, intents, nextIndex, size, assertServing } = this.#parts
     assertServing()
-    const leaving = subjects.retire(exchange, isSubject)
+    const leaving = await subjects.retire(exchange, isSubject)
     const underWay = intents.countOf(leaving)
     if (underWay > 0) return { entries: 0, underWay }
     for (const subject of leaving) subject.sealed = 0

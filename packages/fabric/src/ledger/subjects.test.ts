@@ -6,9 +6,12 @@ import {
   openLossyLedger,
 } from '../../../../tools/crash/lossy-ledger.ts'
 import { newExchange } from '../../../../tools/crash/lossy-matrix.ts'
+import { memoryKeys } from '../../../../tools/crash/memory-keys.ts'
+import { systemRandom } from '../lib/random.ts'
 import type { FactValue, Ledger } from './ledger.ts'
 import type { Term } from './ledger-reads.ts'
 import { LedgerDamage } from './store.ts'
+import { Subjects } from './subjects.ts'
 import { LedgerBusy } from './unavailable.ts'
 
 const file = '/ledger/subjects'
@@ -368,4 +371,42 @@ test('a crash at each step of an erasure leaves a log that opens, and that it ca
     }
   }
   expect(steps).toBeGreaterThan(60)
+})
+
+test('an erasure among many subjects leaves turns of the event loop to all else', async () => {
+  let bytes: Uint8Array | null = null
+  const nothing = async () => undefined
+  const subjects = await Subjects.open(
+    {
+      store: {
+        read: async () => bytes,
+        replace: async (whole) => {
+          bytes = whole
+        },
+        ...{ write: nothing, sync: nothing, close: nothing },
+      },
+      keys: memoryKeys(),
+      ...{ origin: 'ledger.test/ledger/a', random: systemRandom, isPrincipal: () => true },
+      limits: { subjectsMax: 9_999, subjectsPerIssuerMax: 9_999, erasedSubjectsMax: 9_999 },
+    },
+    true,
+  )
+  const names = Array.from({ length: 2_560 }, (_, at) => ({ caller: idOf(`agent-${at}`) }))
+  await Promise.all(names.map((facts) => subjects.ensure({ kind: 'intent', facts }, true)))
+  const turnsOf = async (work: () => Promise<unknown>): Promise<number> => {
+    let turns = 0
+    let goesOn = true
+    const count = () => {
+      turns += 1
+      if (goesOn) setImmediate(count)
+    }
+    setImmediate(count)
+    await work()
+    goesOn = false
+    return turns
+  }
+  const isSubject = (name: string) => name === 'agent-7'
+  expect(await turnsOf(() => subjects.retire('one', isSubject))).toBeGreaterThanOrEqual(10)
+  expect(await turnsOf(() => subjects.erase('one'))).toBeGreaterThanOrEqual(10)
+  expect(subjects.find(idOf('agent-7'))).toBeNull()
 })

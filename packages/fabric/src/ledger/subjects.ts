@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { Limit } from '@countersign/protocol'
 import { Serializer } from '../concurrency/serializer.ts'
 import { Shares } from '../lib/limits.ts'
@@ -17,6 +18,7 @@ import {
   damaged,
   encodeMark,
   encodeSubjectFile,
+  encodeSubjectFileInTurns,
   encodeSubjects,
   type FileEnd,
   markPosition,
@@ -46,6 +48,8 @@ export interface SubjectsParts {
 
 /** Values of facts whose subject is known without parsing them again. */
 const valuesMax = 65_536
+/** Compared in one turn of the event loop. */
+const subjectsPerTurn = 256
 
 /**
  * The subjects of one log: every principal that its entries name, with a random reference and a
@@ -234,12 +238,22 @@ export class Subjects {
    * Subjects that an erasure is about. From the first call on, entries that begin an exchange name
    * the same principal by another reference.
    */
-  retire(erasure: string, isSubject: (name: string) => boolean): readonly Subject[] {
+  async retire(erasure: string, isSubject: (name: string) => boolean): Promise<readonly Subject[]> {
     const begun = this.#leaving.get(erasure)
     if (begun !== undefined) return begun
-    const leaving = this.all().filter(({ name }) => isSubject(name))
+    const found: Subject[] = []
+    for (const [at, subject] of this.all().entries()) {
+      // The names are compared by their HMAC.
+      if (at % subjectsPerTurn === 0) await setImmediate()
+      if (isSubject(subject.name)) found.push(subject)
+    }
+    // Another erasure may have ended meanwhile.
+    const isKnown = (each: Subject) => this.#known.get(latin1(each.reference)) === each
+    const leaving = found.filter(isKnown)
     this.#leaving.set(erasure, leaving)
-    for (const { name } of leaving) this.#named.delete(name)
+    for (const subject of leaving) {
+      if (this.#named.get(subject.name) === subject) this.#named.delete(subject.name)
+    }
     this.#changed()
     return leaving
   }
@@ -296,7 +310,8 @@ export class Subjects {
       const erased = before.map(([reference]) => Buffer.from(reference, 'latin1'))
       const gone = leaving.map(({ reference }) => reference)
       const content = { subjects, erased: [...erased, ...gone] }
-      const { bytes, ...at } = encodeSubjectFile(content, { ...next, origin }, random)
+      const file = { ...next, origin }
+      const { bytes, ...at } = await encodeSubjectFileInTurns(content, file, random)
       await store.replace(bytes)
       await keys.store(writeReplacedKeys([next]))
       this.#key = next

@@ -91,6 +91,21 @@ const checks: { readonly [Name in AdminOperation]: () => Promise<void> } = {
   async status() {
     expect((await ask('status', {})).ledger.size).toBeGreaterThan(0)
   },
+  async 'activity.show'() {
+    for (let i = 0; i < 3; i++) await send(world.gateway, { to: 'echo' })
+    const { edges, found } = await ask('activity.show', { name: 'caller' })
+    expect(found).toBe(edges.length)
+    const edge = edges.find(({ receiver }) => receiver === 'echo')
+    expect(edge).toMatchObject({ caller: 'caller', kind: 'agent' })
+    expect(edge?.delivered).toBeGreaterThanOrEqual(3)
+    expect(edge?.latency?.longest).toBeGreaterThanOrEqual(edge?.latency?.p50 ?? Infinity)
+    // An open console reads it again and again.
+    for (let i = 0; i < 5; i++) await ask('activity.show', { window: 'day' })
+    const read = (await world.recorded()).filter(
+      ({ facts }) => facts['operation'] === 'activity.show',
+    )
+    expect(read.length).toBe(1)
+  },
   async 'agent.list'() {
     const agents = await ask('agent.list', {})
     expect(agents.map(({ name }) => name)).toContain('echo')

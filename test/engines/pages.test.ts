@@ -194,6 +194,15 @@ describe.skipIf(!hasChromium)('pages in Chromium', () => {
     await page.context().close()
   })
 
+  test('the console shows who calls whom', async () => {
+    const page = await openConsole()
+    const edge = page.getByRole('list', { name: 'Who calls whom, last hour' }).getByRole('listitem')
+    expect(await edge.innerText()).toMatch(
+      /^support → billing\n\d+ exchanges?(?: · [\d.]+ a minute)?\np50 [\d.]+ m?s · p95 [\d.]+ m?s$/,
+    )
+    await page.context().close()
+  })
+
   test('the console shows approvals as they are asked for and decided on', async () => {
     const text = `@id("paid-twice") @approval("moves money twice")
 permit(principal, action == Action::"call", resource) when { context.operation == "PUT" };`

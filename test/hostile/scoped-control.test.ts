@@ -22,6 +22,7 @@ const operations: Readonly<Record<keyof typeof OPERATIONS | typeof WATCH_OPERATI
   'key.create': 'refused',
   'key.list': 'refused',
   'key.revoke': 'refused',
+  'activity.show': 'refused',
   'key.rotate': 'refused',
   'policy.show': 'refused',
   'policy.put': 'refused',

@@ -102,6 +102,8 @@ export {
   parseFollowedEntry,
   WATCH_OPERATION,
 } from './control/admin.ts'
+export type * from './control/admin-activity.ts'
+export { ACTIVITY_WINDOWS } from './control/admin-activity.ts'
 export type {
   AgentView,
   CreatedKey,

@@ -1,6 +1,7 @@
 import {
   type AgentView,
   type ApprovalView,
+  type EdgeView,
   type EntryView,
   legible,
   legibleValue,
@@ -20,6 +21,10 @@ const pagedMax = 1_000
 const approvalsMax = 50
 /** Reading the list is an exchange like any other and goes on record, so it is not read idly. */
 const agentsEveryMs = 300_000
+/** Likewise; a quiet fabric has the same edges as before, and they are not read again. */
+const edgesEveryMs = 30_000
+/** The busiest ones. */
+const edgesMax = 20
 const retryMs = 2_000
 const keySlot = 'countersign-key'
 
@@ -68,6 +73,7 @@ async function open(key: string): Promise<void> {
     await showStatus(key)
     await showAgents(key)
     await showApprovals(key)
+    await showEdges(key)
     const recent = await ask(key, 'ledger.recent', { countMax: pageRows })
     older = recent.older
     for (const exchange of recent.exchanges.toReversed()) take(exchange)
@@ -76,6 +82,7 @@ async function open(key: string): Promise<void> {
     element('main').hidden = false
     element('sign-out').hidden = false
     setInterval(() => void showAgents(key).catch(() => undefined), agentsEveryMs)
+    setInterval(() => void showNewEdges(key).catch(() => undefined), edgesEveryMs)
     await follow(key, recent.newer)
   } catch (fault) {
     if (fault instanceof NotAdmitted) signIn('The fabric did not accept this key.')
@@ -96,6 +103,7 @@ async function follow(key: string, from: string): Promise<void> {
       await watch(key, after, (entry) => {
         after = entry.cursor
         take(entry)
+        hasNewEdges ||= changesEdges(entry)
         if (changesAgents(entry)) void showAgents(key).catch(() => undefined)
         if (changesApprovals(entry)) void showApprovals(key).catch(() => undefined)
       })
@@ -154,6 +162,43 @@ function approvalRow(approval: ApprovalView): HTMLElement {
 }
 
 const nameOf = (spiffeId: string): string => parseSpiffeId(spiffeId)?.name ?? legibleValue(spiffeId)
+
+/** An exchange has ended since the edges were read. */
+let hasNewEdges = false
+
+/** Not of administration, such as the reads of this page. */
+function changesEdges({ exchange, ended }: EntryView): boolean {
+  if (ended === null) return false
+  const decision = decisions.find((each) => each.exchange === exchange)
+  return decision !== undefined && decision.receiver !== 'fabric'
+}
+
+async function showNewEdges(key: string): Promise<void> {
+  if (hasNewEdges) await showEdges(key)
+}
+
+async function showEdges(key: string): Promise<void> {
+  hasNewEdges = false
+  const { edges } = await ask(key, 'activity.show', { window: 'hour', countMax: edgesMax })
+  element('edges').replaceChildren(...edges.map(edgeRow))
+  element('edges-section').hidden = edges.length === 0
+}
+
+function edgeRow({ caller, kind, receiver, exchanges, latency, ...edge }: EdgeView): HTMLElement {
+  const row = document.createElement('li')
+  const to = kind === 'channel' ? `#${receiver}` : receiver
+  const rate = edge.perMinute < 0.05 ? '' : ` · ${edge.perMinute.toFixed(1)} a minute`
+  const facts = [`${exchanges} ${exchanges === 1 ? 'exchange' : 'exchanges'}${rate}`]
+  if (latency !== null)
+    facts.push(`p50 ${formatTook(latency.p50)} · p95 ${formatTook(latency.p95)}`)
+  row.append(text('b', '', `${legibleValue(caller)} → ${legibleValue(to)}`))
+  for (const fact of facts) row.append(text('small', '', fact))
+  const bad = (['refused', 'failed', 'unknown'] as const).filter((name) => edge[name] > 0)
+  if (bad.length > 0) {
+    row.append(text('small', 'bad', bad.map((name) => `${edge[name]} ${name}`).join(' · ')))
+  }
+  return row
+}
 
 function live(state: 'on' | 'off', text: string): void {
   element('live').className = `live ${state}`

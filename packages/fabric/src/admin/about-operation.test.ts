@@ -23,6 +23,7 @@ const samples: {
   'key.create': [{ agent: 'pay' }, 'pay'],
   'key.list': [{}, undefined],
   'key.revoke': [{ prefix: 'abcd1234' }, 'abcd1234'],
+  'activity.show': [{ name: 'pay' }, undefined],
   'backup.make': [{ slot: 'b' }, 'b'],
   'key.rotate': [{ key: 'tokens' }, 'tokens'],
   'policy.show': [{}, undefined],

@@ -1,4 +1,5 @@
 import {
+  ACTIVITY_WINDOWS,
   type AdminArgs,
   type AdminOperation,
   type AdminResult,
@@ -84,6 +85,16 @@ export const OPERATIONS = {
     args: z.strictObject({}),
     object: [],
     run: (deps) => deps.status(),
+  }),
+  'activity.show': operation({
+    action: 'read',
+    args: z.strictObject({
+      window: z.enum(ACTIVITY_WINDOWS).default('hour'),
+      name: principal.optional(),
+      countMax,
+    }),
+    object: [],
+    run: (deps, args) => deps.activity(args),
   }),
   'backup.make': operation({
     action: 'administer',
@@ -324,6 +335,7 @@ export const OPERATIONS = {
 
 /** Reads of the ledger, of which one reader makes many: those of a minute are one entry. */
 export const GROUPED_READS: readonly AdminOperation[] = [
+  'activity.show',
   'ledger.read',
   'ledger.recent',
   'ledger.find',

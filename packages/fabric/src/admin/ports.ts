@@ -1,4 +1,6 @@
 import type {
+  ActivityArgs,
+  ActivityView,
   ApprovalView,
   BackupMade,
   ChannelChange,
@@ -38,11 +40,17 @@ export interface AdminDeps {
   readonly ledger: LedgerAdmin
   readonly routes: RouteAdmin
   status(): Promise<FabricStatus>
+  activity(args: ActivityArgs & ActivityDefaults): ActivityView
   /**
    * Makes the snapshots of a backup. Refused where the disk has no room for them, and if this
    * process has another log slot.
    */
   makeBackup(slot: string): Promise<BackupMade | Refusal>
+}
+
+interface ActivityDefaults {
+  readonly window: ActivityView['window']
+  readonly countMax: number
 }
 
 export interface AgentAdmin {

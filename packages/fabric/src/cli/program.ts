@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { addActivityCommand } from './commands/activity.ts'
 import { addAgentCommands } from './commands/agent.ts'
 import { addApprovalCommands } from './commands/approval.ts'
 import { addBackupCommand } from './commands/backup.ts'
@@ -46,6 +47,7 @@ export function createProgram(context: CliContext): Command {
   addConnectCommand(program, context)
   program.commandsGroup('Administer a running fabric')
   addStatusCommand(program, context)
+  addActivityCommand(program, context)
   addAgentCommands(program, context)
   addKeyCommands(program, context)
   addApprovalCommands(program, context)

@@ -2,10 +2,8 @@ import { createHash } from 'node:crypto'
 import { type FabricStatus, type PolicyPut, toBase64Url } from '@countersign/protocol'
 import type { AdminDeps, ListedAgent } from '../admin/ports.ts'
 import type { Approvals } from '../approvals/approvals.ts'
-import type { Detection } from '../detection/detector.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import { principalOfRecord } from '../identity/principals.ts'
-import type { LogConsumer } from '../ledger/log-consumer.ts'
 import { subjectName } from '../ledger/named-subjects.ts'
 import type { OtherSlots } from '../ledger/other-slots.ts'
 import { refusalOfBusy } from '../ledger/refusals.ts'
@@ -16,17 +14,18 @@ import { explainDecision } from '../policy/explain-decision.ts'
 import type { PutFile } from '../policy/policy-change.ts'
 import { readPolicyRequest } from '../policy/policy-request.ts'
 import type { StoredRoutes } from '../routes/stored-routes.ts'
+import { readActivity } from './activity.ts'
 import { approvalAdmin } from './approvals.ts'
 import { composeSnapshots } from './backup-snapshots.ts'
+import type { Consumers } from './detection.ts'
 import type { Environment, Stores } from './stores.ts'
 import { fingerprintOf, listSlotHolders } from './trust.ts'
 
 export interface AdminOptions {
   readonly stores: Stores
   readonly environment: Environment
-  readonly detection: Detection
   /** Of the log of this process. */
-  readonly consumers: readonly LogConsumer[]
+  readonly consumers: Pick<Consumers, 'detection' | 'activity' | 'all'>
   readonly routes: StoredRoutes
   readonly approvals: Approvals
   readonly others: OtherSlots
@@ -46,6 +45,7 @@ export function composeAdminDeps(options: AdminOptions): AdminDeps {
     ledger: ledgerAdmin(options),
     routes: options.routes,
     status: () => status(options),
+    activity: (args) => readActivity(options, args),
     makeBackup: composeSnapshots(options.environment, stores),
   }
 }
@@ -104,10 +104,10 @@ function stillActive(name: string): Refusal {
   )
 }
 
-function agentAdmin({ stores, environment, detection, origin }: AdminOptions): AdminDeps['agents'] {
+function agentAdmin({ stores, environment, consumers, origin }: AdminOptions): AdminDeps['agents'] {
   const { identity } = stores
   const view = (record: AgentRecord): ListedAgent => {
-    const { score, signals } = detection.riskOf(
+    const { score, signals } = consumers.detection.riskOf(
       principalOfRecord(record, identity.trustDomain),
       environment.clock.now(),
     )
@@ -225,7 +225,10 @@ async function status({
     origin: origin(),
     ledger: { slot: ledger.slot, size: ledger.size, vkey: ledger.vkey },
     slots: await listSlotHolders(stores),
-    consumers: consumers.map((consumer) => consumer.status),
+    consumers: consumers.all.map((consumer) => consumer.status),
+    followers: ledger.followers.map(({ owner, position }) => ({
+      ...{ reader: owner, position, behind: ledger.size - position },
+    })),
     trustFingerprint: await fingerprintOf(stores),
     policyVersion: policy.current.version,
     agents: identity.directory.list().length,

@@ -140,7 +140,7 @@ export async function openFabric(environment: Environment): Promise<Fabric> {
         load: gateway.load,
         isReceiver: (name) => isReceiver(environment, { stores, endpoints: parts.endpoints }, name),
         onEntry: (listener) => stores.feed.onEntry(listener),
-        consumers: consumers.all,
+        consumers,
         version: fabricVersion,
       }),
     })
@@ -209,8 +209,7 @@ async function composeParts(environment: Environment, stores: Stores, begun: Beg
   const admin = composeAdminDeps({
     stores,
     environment,
-    detection: consumers.detection,
-    consumers: consumers.all,
+    consumers,
     routes: storedRoutes,
     ...{ approvals, others, version: fabricVersion, origin },
   })

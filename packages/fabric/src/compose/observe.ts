@@ -1,6 +1,5 @@
 import { X509Certificate } from 'node:crypto'
 import type { OpenedEntry } from '../ledger/ledger-reads.ts'
-import type { LogConsumer } from '../ledger/log-consumer.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type DiskWatch, watchDisk } from '../observe/disk-watch.ts'
 import { observeExchanges } from '../observe/exchange-metrics.ts'
@@ -8,6 +7,7 @@ import type { Metrics } from '../observe/metrics.ts'
 import { fittingConnections, openFilesMax } from '../observe/open-files.ts'
 import type { Readiness } from '../observe/readiness.ts'
 import type { GatewayLoad } from '../transports/gateway/gateway.ts'
+import type { Consumers } from './detection.ts'
 import type { Environment, Stores } from './stores.ts'
 
 /** The metrics and readiness of a process; made by the code that opens the listener for them. */
@@ -40,7 +40,7 @@ export interface ObservedParts {
   /** Reports whether an agent or channel of that name exists. */
   isReceiver(name: string): boolean
   onEntry(listener: (entry: OpenedEntry) => void): () => void
-  readonly consumers: readonly LogConsumer[]
+  readonly consumers: Pick<Consumers, 'all' | 'needed'>
   readonly version: string
 }
 
@@ -65,6 +65,7 @@ export function observeFabric(environment: Environment, parts: ObservedParts): (
   observe.readiness.add({ name: 'policies', fault: () => parts.stores.policy.fault() })
   showLedger(observe, parts.stores, clock)
   showConsumers(observe, parts.consumers)
+  showFollowers(metrics, parts.stores)
   showListener(metrics, parts.load)
   showChannels(metrics, parts.stores, clock)
   showCertificates(environment, observe, parts.stores)
@@ -118,17 +119,38 @@ function showLedger({ metrics, readiness }: Observations, { ledger }: Stores, cl
 /** Each by its name, of which there are a few. */
 function showConsumers(
   { metrics, readiness }: Observations,
-  consumers: readonly LogConsumer[],
+  { all, needed }: ObservedParts['consumers'],
 ): void {
-  const gauge = (name: string, help: string, of: 'behind' | 'skipped'): void =>
+  const gauge = (
+    name: string,
+    help: string,
+    of: 'behind' | 'skipped' | 'position' | 'saved',
+  ): void =>
     metrics.gauge({ name: `countersign_consumer_${name}`, help, labels: ['consumer'] }, () =>
-      consumers.map(({ status }) => ({ labels: [status.name], value: status[of] })),
+      all.map(({ status }) => ({ labels: [status.name], value: status[of] })),
     )
   gauge('behind_entries', 'Durable entries that a follower of the ledger has not taken.', 'behind')
   gauge('skipped_entries', 'Entries that it could not open, such as erased ones.', 'skipped')
-  for (const consumer of consumers) {
+  gauge('position_entries', 'Entries that it has taken, from the first one on.', 'position')
+  gauge('saved_entries', 'Those that its file covers.', 'saved')
+  for (const consumer of needed) {
     readiness.add({ name: consumer.status.name, fault: () => consumer.fault() })
   }
+}
+
+/** Together: the names of readers would be labels without a bound. */
+function showFollowers(metrics: Metrics, { ledger }: Stores): void {
+  metrics.gauge(
+    { name: 'countersign_followers', help: 'Connected readers that follow the ledger.' },
+    () => ledger.followers.length,
+  )
+  metrics.gauge(
+    {
+      name: 'countersign_follower_behind_entries_max',
+      help: 'Durable entries that the slowest of them was not sent yet; 0 without any.',
+    },
+    () => Math.max(0, ...ledger.followers.map(({ position }) => ledger.size - position)),
+  )
 }
 
 function inSeconds(ms: number | null): number | null {

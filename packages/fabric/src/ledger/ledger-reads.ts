@@ -83,6 +83,12 @@ export interface LinePage {
 }
 
 /** The readers' side of the ledger. Everything that they are shown is durable. */
+export interface FollowerState {
+  readonly owner: string
+  /** Index of the next entry that it takes. */
+  readonly position: number
+}
+
 export interface LedgerReads {
   /**
    * Up to `count` entries from the index `from` on, in the order of the log; fewer at the bound of
@@ -96,6 +102,8 @@ export interface LedgerReads {
    * UnknownCursor beyond the end, and LedgerBusy where too many follow.
    */
   follow(options: FollowOptions): AsyncIterableIterator<OpenedEntry>
+  /** Everyone who follows, in the order in which they began. */
+  readonly followers: readonly FollowerState[]
   /**
    * One line for each exchange. Rejects with UnknownCursor for an index beyond the end, and
    * LedgerBusy where the owner reads too much at once.

@@ -4,6 +4,7 @@ import { type EntryReader, openedEntry } from './entry-reader.ts'
 import type { EntryDraft } from './ledger.ts'
 import {
   type EntryPage,
+  type FollowerState,
   type FollowOptions,
   type OpenedEntry,
   UnknownCursor,
@@ -70,6 +71,7 @@ export class LogReads {
     if (!this.#shares.hasSpace(owner)) throw this.#full()
     this.#shares.take(owner)
     const follower: Follower = new Follower(start, {
+      owner,
       pageAt: (index) => this.#pageAt(index, owner),
       left: () => {
         this.#followers.delete(follower)
@@ -79,6 +81,10 @@ export class LogReads {
     })
     this.#followers.add(follower)
     return follower
+  }
+
+  get followers(): readonly FollowerState[] {
+    return [...this.#followers].map(({ owner, position }) => ({ owner, position }))
   }
 
   /** As `Ledger.onDurable`. */
@@ -167,6 +173,7 @@ export function* upwards(from: number, end: number): Generator<number> {
 }
 
 interface FollowerParts {
+  readonly owner: string
   /** Null at the end of the log. Throws where the ledger has stopped. */
   pageAt(from: number): Promise<EntryPage> | null
   /** Called once. */
@@ -194,6 +201,14 @@ class Follower implements AsyncIterableIterator<OpenedEntry> {
 
   [Symbol.asyncIterator](): this {
     return this
+  }
+
+  get owner(): string {
+    return this.#parts.owner
+  }
+
+  get position(): number {
+    return this.#page.next - this.#page.entries.length + this.#taken
   }
 
   async next(): Promise<IteratorResult<OpenedEntry, undefined>> {

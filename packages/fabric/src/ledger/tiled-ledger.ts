@@ -25,7 +25,14 @@ import type {
   LedgerState,
   OpenIntent,
 } from './ledger.ts'
-import type { EntryPage, FollowOptions, LinePage, LineQuery, OpenedEntry } from './ledger-reads.ts'
+import type {
+  EntryPage,
+  FollowerState,
+  FollowOptions,
+  LinePage,
+  LineQuery,
+  OpenedEntry,
+} from './ledger-reads.ts'
 import { LogReads } from './log-reads.ts'
 import { closesIntent, isTaken, OpenIntentTable, ownerOf, spaceOf } from './open-intents.ts'
 import { Publisher } from './publisher.ts'
@@ -318,6 +325,10 @@ export class TiledLedger implements Ledger {
 
   follow(options: FollowOptions): AsyncIterableIterator<OpenedEntry> {
     return this.#reads.follow(options)
+  }
+
+  get followers(): readonly FollowerState[] {
+    return this.#reads.followers
   }
 
   list(query: LineQuery): Promise<LinePage> {

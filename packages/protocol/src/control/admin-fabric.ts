@@ -30,6 +30,16 @@ export interface ConsumerView {
   readonly saved: number
 }
 
+/** A reader that follows the log over a connection, such as `ledger follow` or a console. */
+export interface FollowerView {
+  /** Its principal. */
+  readonly reader: string
+  /** Index of the next entry that it is sent. Its own durable position may be before it. */
+  readonly position: number
+  /** Durable entries that it was not sent yet. */
+  readonly behind: number
+}
+
 export interface FabricStatus {
   readonly version: string
   readonly trustDomain: string
@@ -40,6 +50,8 @@ export interface FabricStatus {
   readonly slots: readonly SlotView[]
   /** Of the log of this process. */
   readonly consumers: readonly ConsumerView[]
+  /** Likewise, those that are connected now. */
+  readonly followers: readonly FollowerView[]
   /** As `countersign up` and `countersign verify` print it. */
   readonly trustFingerprint: string
   readonly policyVersion: string
@@ -111,6 +123,9 @@ export const readFabricStatus: Reader<FabricStatus> = readObject<FabricStatus>({
       ...{ name: readText, position: readWhole, behind: readWhole, skipped: readWhole },
       saved: readWhole,
     }),
+  ),
+  followers: readList(
+    readObject<FollowerView>({ reader: readText, position: readWhole, behind: readWhole }),
   ),
   trustFingerprint: readText,
   policyVersion: readText,

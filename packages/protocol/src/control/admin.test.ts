@@ -65,8 +65,20 @@ const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
     ...{ version: '1.0.0', trustDomain: 'a.example', origin: 'https://127.0.0.1:1' },
     ...{ slots: [{ slot: 'b', isHeld: true, address: 'https://b.test:1' }] },
     consumers: [{ name: 'detection', position: 7, behind: 0, skipped: 0, saved: 5 }],
+    followers: [{ reader: 'support', position: 7, behind: 2 }],
     ...{ ledger: { slot: 'a', size: 9, vkey: 'key' }, trustFingerprint: 'f', policyVersion: 'v' },
     ...{ agents: 2, memoryBytes: 3, uptimeMs: 4 },
+  },
+  'activity.show': {
+    ...({ slot: 'a', window: 'hour', from: 1, to: 2, found: 3 } as const),
+    edges: [
+      {
+        ...({ caller: 'support', kind: 'agent', receiver: 'billing', perMinute: 0.5 } as const),
+        ...{ exchanges: 9, delivered: 6, refused: 1, failed: 1, unknown: 1 },
+        latency: { p50: 4, p95: 5, p99: 6, longest: 7 },
+        ...{ requestBytes: 8, responseBytes: 9, at: 2 },
+      },
+    ],
   },
   'backup.make': { slot: 'a', folder: 'f', size: 9, headAt: 8, channels: true },
   'agent.list': [agent],

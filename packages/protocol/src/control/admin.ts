@@ -1,3 +1,4 @@
+import { type ActivityArgs, type ActivityView, readActivityView } from './admin-activity.ts'
 import {
   type AgentView,
   type CreatedKey,
@@ -85,6 +86,7 @@ import { type Reader, readList, readObject } from './admin-reader.ts'
  */
 export interface AdminContract {
   readonly status: Operation<NoArgs, FabricStatus>
+  readonly 'activity.show': Operation<ActivityArgs, ActivityView>
   readonly 'backup.make': Operation<Pick<BackupMade, 'slot'>, BackupMade>
   readonly 'agent.list': Operation<NoArgs, readonly AgentView[]>
   readonly 'agent.show': Operation<Named, AgentView>
@@ -141,6 +143,7 @@ export const WATCH_OPERATION = 'decisions.watch'
 
 const readers: { readonly [Name in AdminOperation]: Reader<AdminResult<Name>> } = {
   status: readFabricStatus,
+  'activity.show': readActivityView,
   'backup.make': readBackupMade,
   'agent.list': readList(readAgentView),
   'agent.show': readAgentView,

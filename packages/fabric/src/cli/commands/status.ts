@@ -1,4 +1,4 @@
-import type { FabricStatus } from '@countersign/protocol'
+import { type FabricStatus, parseSpiffeId } from '@countersign/protocol'
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { withFabric } from '../fabric-client.ts'
@@ -21,6 +21,7 @@ export function addStatusCommand(program: Command, context: CliContext): void {
           ['log slot', status.ledger.slot],
           ...otherSlots(status),
           ['ledger entries', status.ledger.size],
+          ...consumers(status),
           ...followers(status),
           ['ledger key', status.ledger.vkey],
           ['trust', status.trustFingerprint],
@@ -32,12 +33,24 @@ export function addStatusCommand(program: Command, context: CliContext): void {
 }
 
 /** Parts that follow the log: how far each is. */
-function followers({ consumers }: FabricStatus): readonly (readonly [string, string])[] {
-  return consumers.map(({ name, position, behind, skipped }) => {
-    const left = behind === 0 ? 'up to date' : `${formatCount(behind, 'entry', 'entries')} behind`
+function consumers(status: FabricStatus): readonly (readonly [string, string])[] {
+  return status.consumers.map(({ name, position, behind, skipped }) => {
     const lost = skipped === 0 ? '' : `; ${skipped} could not be opened`
-    return [name, `${left} at entry ${position}${lost}`]
+    return [name, `${placeOf(position, behind)}${lost}`]
   })
+}
+
+/** Readers that are connected: how much of the log each was sent. */
+function followers(status: FabricStatus): readonly (readonly [string, string])[] {
+  return status.followers.map(({ reader, position, behind }) => [
+    'follower',
+    `${parseSpiffeId(reader)?.name ?? reader}: ${placeOf(position, behind)}`,
+  ])
+}
+
+function placeOf(position: number, behind: number): string {
+  const left = behind === 0 ? 'up to date' : `${formatCount(behind, 'entry', 'entries')} behind`
+  return `${left} at entry ${position}`
 }
 
 /** Only of a fabric with several logs, which few have. */

@@ -153,7 +153,7 @@ const checks: { readonly [Name in AdminOperation]: () => Promise<void> } = {
   async 'backup.make'() {
     const made = await ask('backup.make', { slot: world.fabric.slot })
     expect(made).toMatchObject({ slot: world.fabric.slot, channels: true })
-    const folder = join(world.dir, 'data', 'backup', world.fabric.slot)
+    const folder = join(world.dir, 'data', 'backup', world.fabric.slot, made.folder)
     expect(readdirSync(folder).toSorted()).toEqual(['channel-records.sqlite', 'channels.sqlite'])
     await expect(ask('backup.make', { slot: 'z' })).rejects.toThrow('RECEIVER_UNKNOWN')
   },

@@ -37,5 +37,14 @@ test('the text around a cut is settled where nothing in it reads across', () => 
   expect(isSettled(body, leaf, [{ ...cut, marker: '[EMAIL:psk]' }])).toBe(false)
   expect(isSettled(utf8(text.replace(', or', ', 12')), leaf, [cut])).toBe(false)
   expect(isSettled(utf8(text.replace(', or', ',me@')), leaf, [cut])).toBe(false)
-  expect(isSettled(utf8(text.replace('. Card', ' a card')), leaf, [cut])).toBe(false)
+})
+
+test.each([
+  ['groups of an IBAN, which one space parts', 'order 2026-117 of last week acard '],
+  ['few letters', 'order 2026-117, it. '],
+  ['a hundred bytes without an end', `2026-117${' usual words'.repeat(9)} `],
+])('digits before a cut read across %s', (_, before) => {
+  const body = utf8(`${before}4111 1111 1111 1111 and more`)
+  const cut = { start: before.length, end: before.length + 19, marker: '[CARD *1111]' }
+  expect(isSettled(body, { start: 0, end: body.length }, [cut])).toBe(false)
 })

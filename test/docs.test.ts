@@ -240,6 +240,7 @@ const here: readonly (readonly [command: string, how: (command: string) => Promi
   ['countersign agent list', says('billing-caller')],
   ['countersign console', says('/console#key=csk_')],
   ['countersign ledger check', says('sound')],
+  ['countersign ledger prune --dry-run', says('none: every entry is kept')],
   [
     'countersign ledger compare kept.checkpoint https://127.0.0.1:8443/log/ --trust trust.json --ca ca.pem',
     compareKept,

@@ -257,6 +257,16 @@ const checks: { readonly [Name in AdminOperation]: () => Promise<void> } = {
     await expect(fetchReceipt(receiver, exchange)).rejects.toThrow('EXCHANGE_ERASED')
     await expect(fetchReceipt(world.caller, exchange)).rejects.toThrow('NOT_PERMITTED')
   },
+  async 'ledger.retention'() {
+    expect(await ask('ledger.retention', {})).toMatchObject({
+      ...{ slot: 'a', first: 0, minimum: 0, keepDays: null, keptBy: 'policy', bytes: 0 },
+    })
+  },
+  async 'ledger.prune'() {
+    const args = { slot: world.fabric.slot, reason: 'disk' }
+    await expect(ask('ledger.prune', args)).rejects.toThrow('NOT_PERMITTED')
+    await expect(ask('ledger.prune', { slot: 'z' })).rejects.toThrow('RECEIVER_UNKNOWN')
+  },
   async 'route.list'() {
     expect(await ask('route.list', {})).not.toEqual([])
   },
@@ -329,7 +339,8 @@ async function countersign(...args: readonly string[]) {
 
 /** A fabric of another version, as to one operation. */
 const answerWith = (operation: AdminOperation, result: unknown): void => {
-  vi.spyOn(OPERATIONS[operation], 'run').mockReturnValue(result as never)
+  const row: { run(...args: never[]): unknown } = OPERATIONS[operation]
+  vi.spyOn(row, 'run').mockReturnValue(result)
 }
 
 describe('the command line and a fabric of another version', () => {

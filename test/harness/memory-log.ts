@@ -5,6 +5,17 @@ export class MemoryLog {
   readonly entries: OpenedEntry[] = []
   readonly #listeners = new Set<(entries: readonly OpenedEntry[]) => void>()
 
+  /** Entries before it count as pruned. */
+  first = 0
+  readonly kept = new Map<string, () => number | null>()
+
+  readonly pruning = {
+    keepFrom: (name: string, position: () => number | null) => {
+      this.kept.set(name, position)
+      return () => this.kept.delete(name)
+    },
+  }
+
   get size(): number {
     return this.entries.length
   }

@@ -42,6 +42,8 @@ const operations: Readonly<Record<keyof typeof OPERATIONS | typeof WATCH_OPERATI
   'ledger.check': 'refused',
   'ledger.subject': 'refused',
   'ledger.erase': 'refused',
+  'ledger.retention': 'refused',
+  'ledger.prune': 'refused',
   'route.list': 'refused',
   'route.put': 'refused',
   'route.delete': 'refused',

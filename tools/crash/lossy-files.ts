@@ -1,4 +1,8 @@
-import type { DurableFile, FileLayer } from '../../packages/fabric/src/lib/durable-file.ts'
+import type {
+  DurableFile,
+  FileLayer,
+  FileStat,
+} from '../../packages/fabric/src/lib/durable-file.ts'
 
 /** Operations that change the disk, or promise something about it: each can be made to fail. */
 export type LossyOperation =
@@ -124,6 +128,7 @@ export class LossyDisk implements FileLayer {
       open: open as FileLayer['open'],
       rename: (from, to) => alive(() => this.rename(from, to)),
       remove: (path) => alive(() => this.remove(path)),
+      stat: (path) => alive(() => this.stat(path)),
       list: (directory) => alive(() => this.list(directory)),
       makeDirectory: (path) => alive(() => this.makeDirectory(path)),
       syncDirectory: (path) => alive(() => this.syncDirectory(path)),
@@ -198,6 +203,15 @@ export class LossyDisk implements FileLayer {
       if (node.kind === 'directory' && node.cached.size > 0) throw systemError('ENOTEMPTY')
       this.#change([{ ...this.#parent(path), node: null }])
     })
+  }
+
+  async stat(path: string): Promise<FileStat | null> {
+    this.#assertAlive()
+    const node = this.#find(path)
+    if (node === null) return null
+    return node.kind === 'directory'
+      ? { kind: 'folder', bytes: 0 }
+      : { kind: 'file', bytes: node.cached.length }
   }
 
   async list(directory: string): Promise<readonly string[]> {

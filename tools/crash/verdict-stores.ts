@@ -96,6 +96,7 @@ function withoutSync(disk: FileLayer): FileLayer {
     }) as FileLayer['open'],
     rename: (from, to) => disk.rename(from, to),
     remove: (path) => disk.remove(path),
+    stat: (path) => disk.stat(path),
     list: (directory) => disk.list(directory),
     makeDirectory: (path) => disk.makeDirectory(path),
     syncDirectory: () => Promise.resolve(),

@@ -43,6 +43,8 @@ const samples: {
   'ledger.recent': [{ countMax: 5 }, undefined],
   'ledger.check': [{}, undefined],
   'ledger.subject': [{ subject: 'weather' }, undefined],
+  'ledger.retention': [{}, undefined],
+  'ledger.prune': [{ slot: 'b', reason: 'disk' }, 'b'],
   'ledger.erase': [{ subject: 'weather', reason: 'asked for' }, undefined],
   'route.list': [{}, undefined],
   'route.put': [{ name: 'pay', upstream: 'https://user:secret@pay.test/' }, 'pay'],

@@ -7,6 +7,7 @@ import {
   type LogPartArgs,
 } from '@countersign/protocol'
 import {
+  EntriesPruned,
   type ExchangeLine,
   type LedgerReads,
   type LineQuery,
@@ -34,7 +35,7 @@ export function readEntries(
   { countMax, after }: { readonly countMax: number; readonly after?: string | undefined },
   owner: string,
 ): Promise<EntryPage | Refusal> {
-  return withCursor(log, after ?? formatCursor(log, 0), async (from) => {
+  return withCursor(log, after ?? formatCursor(log, log.first), async (from) => {
     const { entries, next } = await log.read(from, countMax, owner)
     return { entries: entries.map(entryView), newer: formatCursor(log, next) }
   })
@@ -110,9 +111,15 @@ export async function withCursor<Result>(
     return await read(index)
   } catch (cause) {
     if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
+    if (cause instanceof EntriesPruned) return refusalOfPruned(log, cause)
     if (cause instanceof UnknownCursor) return new Refusal('CURSOR_UNKNOWN', cause.message)
     throw cause
   }
+}
+
+function refusalOfPruned(log: CursorLog, { first }: EntriesPruned): Refusal {
+  const next = `the first cursor that is left is ${formatCursor(log, first)}`
+  return new Refusal('ENTRIES_PRUNED', `the entries before ${first} were pruned; ${next}`)
 }
 
 /** Byte strings, which are long, and facts of the operator's side are left to `explain`. */

@@ -303,6 +303,21 @@ export const OPERATIONS = {
     run: (deps, { subject }, { exchange, caller }) =>
       deps.ledger.erase(subject, { exchange, owner: caller.principal }),
   }),
+  'ledger.retention': operation({
+    action: 'read',
+    args: z.strictObject({}),
+    object: [],
+    run: (deps) => deps.ledger.retention(),
+  }),
+  'ledger.prune': operation({
+    action: 'administer',
+    args: z.strictObject({
+      slot: z.string().refine(isSlotName, 'not a log slot'),
+      reason: z.string().min(1).max(500).optional(),
+    }),
+    object: ['slot'],
+    run: (deps, { slot }, { exchange }) => deps.ledger.prune(slot, exchange),
+  }),
   'route.list': operation({
     action: 'read',
     args: z.strictObject({}),
@@ -384,7 +399,10 @@ function agentView({ keys, ...rest }: ListedAgent): AgentView {
 async function explain(deps: AdminDeps, exchange: string): Promise<ExplainedExchange | Refusal> {
   const entries = await deps.ledger.explain(exchange)
   if (entries instanceof Refusal) return entries
-  if (entries.length === 0) return new Refusal('EXCHANGE_UNKNOWN', exchange)
+  if (entries.length === 0) {
+    const code = deps.ledger.mayBePruned(exchange) ? 'ENTRIES_PRUNED' : 'EXCHANGE_UNKNOWN'
+    return new Refusal(code, exchange)
+  }
   const asked = entries
     .map(({ facts }) => facts['private.request'])
     .find((fact) => fact !== undefined)

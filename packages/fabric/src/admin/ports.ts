@@ -17,6 +17,8 @@ import type {
   PoliciesView,
   PolicyExplanation,
   PolicyPut,
+  PruneView,
+  RetentionView,
   RouteSettings,
   RouteView,
   SubjectView,
@@ -127,6 +129,8 @@ export interface LedgerAdmin {
   principalOf(name: string): string | null
   /** A refusal where another replica holds the log of the exchange. */
   explain(exchange: string): Promise<readonly OpenedEntry[] | Refusal>
+  /** True where entries of the time of that exchange were pruned. */
+  mayBePruned(exchange: string): boolean
   check(): Promise<LedgerCheck>
   /** A refusal for a value that names no principal. */
   subject(name: string, owner: string): Promise<SubjectView | Refusal>
@@ -138,6 +142,13 @@ export interface LedgerAdmin {
     name: string,
     asked: { readonly exchange: string; readonly owner: string },
   ): Promise<ErasureView | Refusal>
+  /** Returns what a pruning of this slot would remove now. */
+  retention(): Promise<RetentionView>
+  /**
+   * Removes the entries of this slot that are older than its policy keeps. Refused without a
+   * policy, and where this process has another slot.
+   */
+  prune(slot: string, exchange: string): Promise<PruneView | Refusal>
 }
 
 export interface RouteAdmin {

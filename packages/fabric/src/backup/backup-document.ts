@@ -28,6 +28,8 @@ const documentSchema = z.strictObject({
         slot: z.string().refine(isSlotName),
         origin: z.string(),
         size: z.int().min(1),
+        /** The first entry that is left, where entries before it were pruned. */
+        minimum: z.int().min(1).optional(),
         /** Base64. */
         root: z.string(),
         /** Unix milliseconds of the newest head of the log. */

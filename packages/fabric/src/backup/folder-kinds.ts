@@ -40,7 +40,8 @@ export const SLOT_FOLDER_KINDS: Kinds = [
 
 /** Everything in the folder `log` of a slot. */
 export const LOG_FOLDER_KINDS: Kinds = [
-  [/^checkpoint$/, 'made'],
+  [/^(checkpoint|retention|pruned)$/, 'made'],
+  [/^pruning$/, 'left'],
   [/^(tile|detail)$/, 'tiles'],
   [/^(index|terms)$/, 'left'],
 ]
@@ -60,6 +61,7 @@ export function isRestorable(part: 'log' | 'keys', path: string): boolean {
   if (part === 'keys') return kind === 'keys'
   if (name !== 'ledger') return kind === 'log' || kind === 'made'
   const file = rest.join('/')
-  const isKnown = file === 'log/checkpoint' || kindOf(SLOT_FOLDER_KINDS, file) === 'log'
+  const isMade = /^log\/(checkpoint|retention|pruned\/[1-9][0-9]{0,15})$/.test(file)
+  const isKnown = isMade || kindOf(SLOT_FOLDER_KINDS, file) === 'log'
   return isSlotName(slot) && isKnown
 }

@@ -32,8 +32,11 @@ export function sumsLength(size: number): number {
   return Math.ceil(size / tileWidth) * sumBytes
 }
 
-/** Every file of the log of `size` entries: the partial ones first, which a publisher removes. */
-export function* filesOfLog(size: number): Generator<LogFile> {
+/**
+ * Every file of the log of `size` entries, of which those below `minimum` were pruned: the partial
+ * ones first, which a publisher removes.
+ */
+export function* filesOfLog(size: number, minimum = 0): Generator<LogFile> {
   const kinds: TileKind[] = ['entries', 'detail']
   for (let level = 0; level <= tileLevelsMax; level++) kinds.push(level)
   const widthOf = (kind: TileKind) => levelWidth(typeof kind === 'number' ? kind : 0, size)
@@ -42,7 +45,8 @@ export function* filesOfLog(size: number): Generator<LogFile> {
     if (width > 0) yield { kind, tile: Math.floor(widthOf(kind) / tileWidth), width }
   }
   for (const kind of kinds) {
-    for (let tile = 0; (tile + 1) * tileWidth <= widthOf(kind); tile++) {
+    const first = typeof kind === 'number' ? 0 : minimum / tileWidth
+    for (let tile = first; (tile + 1) * tileWidth <= widthOf(kind); tile++) {
       yield { kind, tile, width: tileWidth }
     }
   }
@@ -67,8 +71,18 @@ export const nothingKnown: KnownPart = { size: 0, sums: new Uint8Array(0) }
 const filesPerWrite = 16
 const bytesPerWrite = 8 * 1024 * 1024
 
+/** The entries of a log that are copied. */
+export interface CopiedRange {
+  readonly size: number
+  /** The first entry that is left; 0 where none was pruned. */
+  readonly minimum: number
+}
+
 export interface CopiedLogFiles {
-  /** SHA-256 of each detail bundle, in order: of the details, no tree has the hashes. */
+  /**
+   * SHA-256 of each detail bundle, in order: of the details, no tree has the hashes. Zeros for one
+   * that was pruned.
+   */
   readonly sums: Uint8Array
   readonly copied: number
   readonly kept: number
@@ -81,7 +95,7 @@ export interface CopiedLogFiles {
 export async function copyLog(
   from: LogFolder,
   to: LogFolder,
-  size: number,
+  { size, minimum }: CopiedRange,
   known: KnownPart,
 ): Promise<CopiedLogFiles> {
   const sums = new Uint8Array(sumsLength(size))
@@ -89,7 +103,7 @@ export async function copyLog(
   let bytes = 0
   let copied = 0
   let kept = 0
-  for (const file of filesOfLog(size)) {
+  for (const file of filesOfLog(size, minimum)) {
     const path = tilePath(file.kind, file.tile, file.width)
     if (isKnown(file, known) && (await hasSameSize(from, to, path))) {
       if (file.kind === 'detail') sums.set(sumAt(known.sums, file.tile), file.tile * sumBytes)
@@ -140,8 +154,7 @@ function sumAt(sums: Uint8Array, tile: number): Uint8Array {
   return sums.subarray(tile * sumBytes, (tile + 1) * sumBytes)
 }
 
-export interface DerivedFrom {
-  readonly size: number
+export interface DerivedFrom extends CopiedRange {
   readonly root: Uint8Array
   readonly sums: Uint8Array
   /** A multiple of the width of a tile; what lies below is read from the tiles alone. */
@@ -154,7 +167,7 @@ export interface DerivedFrom {
  */
 export async function deriveLog(
   resources: ResourceStore,
-  { size, root, sums, from }: DerivedFrom,
+  { size, minimum, root, sums, from }: DerivedFrom,
 ): Promise<void> {
   if (sums.length !== sumsLength(size)) {
     throw new LedgerDamage('the sums of the details are of another size')
@@ -165,6 +178,15 @@ export async function deriveLog(
   for (let first = from; first < size; first += tileWidth) {
     const width = Math.min(tileWidth, size - first)
     const tile = first / tileWidth
+    if (first < minimum) {
+      const hashes = await readExactly(resources, { kind: 0, tile, width })
+      for (let at = 0; at < hashes.length; at += hashBytes) {
+        tree.append(hashes.subarray(at, at + hashBytes))
+      }
+      await checkTiles(resources, tree, { first, width })
+      tree.release(tree.size)
+      continue
+    }
     const bundle = await readExactly(resources, { kind: 'entries', tile, width })
     for (const leaf of parseBundle(bundle, width)) tree.append(leafHash(leaf))
     await checkTiles(resources, tree, { first, width })

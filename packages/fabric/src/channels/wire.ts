@@ -29,6 +29,7 @@ export const QUEUE_WIRE = {
   RATE_LIMITED: { status: 429, disposition: 'retry' },
   RECEIVER_UNKNOWN: { status: 404, disposition: 'reject' },
   EXCHANGE_ERASED: { status: 410, disposition: 'reject' },
+  ENTRIES_PRUNED: { status: 410, disposition: 'reject' },
   EXCHANGE_UNKNOWN: { status: 404, disposition: 'reject' },
   EXCHANGE_ELSEWHERE: { status: 421, disposition: 'reject' },
   CURSOR_UNKNOWN: { status: 400, disposition: 'reject' },

@@ -49,6 +49,7 @@ const exitOfRefusal: Readonly<Partial<Record<RefusalCode, ExitName>>> = {
   OUTCOME_UNKNOWN: 'unknown',
   EXCHANGE_UNKNOWN: 'no',
   EXCHANGE_ERASED: 'no',
+  ENTRIES_PRUNED: 'no',
   EXCHANGE_ELSEWHERE: 'unreachable',
   EXCHANGE_OPEN: 'pending',
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type FabricStatus, type PolicyPut, toBase64Url } from '@countersign/protocol'
+import { formatCursor } from '../admin/ledger-cursor.ts'
 import type { AdminDeps, ListedAgent } from '../admin/ports.ts'
 import type { Approvals } from '../approvals/approvals.ts'
 import type { AgentRecord } from '../identity/directory.ts'
@@ -18,6 +19,7 @@ import { readActivity } from './activity.ts'
 import { approvalAdmin } from './approvals.ts'
 import { composeSnapshots } from './backup-snapshots.ts'
 import type { Consumers } from './detection.ts'
+import { retentionOf } from './retention.ts'
 import type { Environment, Stores } from './stores.ts'
 import { fingerprintOf, listSlotHolders } from './trust.ts'
 
@@ -53,6 +55,7 @@ export function composeAdminDeps(options: AdminOptions): AdminDeps {
 function ledgerAdmin({ stores, environment, others }: AdminOptions): AdminDeps['ledger'] {
   const { ledger, identity, erasures, slot } = stores
   const { directory, trustDomain } = identity
+  const retention = retentionOf(environment.config)
   /** Every slot that was ever taken may have entries. */
   const slots = async (): Promise<readonly string[]> => (await slot.slots()).map(({ name }) => name)
   const notOne = (name: string): Refusal =>
@@ -64,7 +67,23 @@ function ledgerAdmin({ stores, environment, others }: AdminOptions): AdminDeps['
       return record === null ? null : principalOfRecord(record, trustDomain)
     },
     explain: async (exchange) => (await others.refusalOf(exchange)) ?? ledger.explain(exchange),
+    mayBePruned: (exchange) => ledger.pruning.mayHave(exchange),
     check: () => ledger.check(),
+    async retention() {
+      const { before: _, ...plan } = await ledger.pruning.plan()
+      const cursor = formatCursor(ledger, plan.first)
+      return { ...plan, slot: ledger.slot, cursor, holds: retention?.holds ?? [] }
+    },
+    async prune(asked, exchange) {
+      if (asked !== ledger.slot) {
+        return new Refusal('RECEIVER_UNKNOWN', `this process has the log slot ${ledger.slot}`)
+      }
+      if (retention === null) {
+        const next = 'set ledger.retention in the configuration'
+        return new Refusal('NOT_PERMITTED', `no retention policy: ${next}`)
+      }
+      return { slot: ledger.slot, ...(await ledger.pruning.prune({ exchange })) }
+    },
     async subject(given, owner) {
       const name = subjectName(given, trustDomain)
       if (name === null) return notOne(given)
@@ -223,7 +242,7 @@ async function status({
     version,
     trustDomain,
     origin: origin(),
-    ledger: { slot: ledger.slot, size: ledger.size, vkey: ledger.vkey },
+    ledger: { slot: ledger.slot, first: ledger.first, size: ledger.size, vkey: ledger.vkey },
     slots: await listSlotHolders(stores),
     consumers: consumers.all.map((consumer) => consumer.status),
     followers: ledger.followers.map(({ owner, position }) => ({

@@ -20,6 +20,8 @@ import {
   syncFolders,
   writeSynced,
 } from '../backup/plain-files.ts'
+import { ledgerLimits } from '../ledger/limits.ts'
+import { removePruned } from '../ledger/prune-files.ts'
 import { tilePath } from '../ledger/tiles.ts'
 import { readWhole, systemFiles } from '../lib/durable-file.ts'
 import { makeFolder, UnusableFile } from '../lib/named-path.ts'
@@ -195,10 +197,21 @@ export class BackupTarget {
     const whole: BackupDocument = { ...document, v: 1, id: this.id, files: this.#files }
     await replaceSynced(join(this.folder, BACKUP_FILE), utf8(formatBackup(whole)))
     await this.#removeOthers(whole)
+    for (const { slot, minimum } of whole.logs) await this.#removePruned(slot, minimum ?? 0)
     for (const { slot, size } of this.former?.logs ?? []) {
       await this.#removePartials(slot, size, whole)
     }
     return whole
+  }
+
+  /** Bundles of a backup before that the log has pruned since. */
+  async #removePruned(slot: string, minimum: number): Promise<void> {
+    const { resources } = logFolder(copiedLogFolder(this.folder, slot))
+    const { segmentEntries, termSegmentEntries } = ledgerLimits
+    const parts = { resources, minimum, segmentEntries, termSegmentEntries, pauseMs: 0 }
+    const { faults } = await removePruned({ ...parts, isStopped: () => false })
+    if (faults.length > 0)
+      throw new Error(`pruned entries stay in the backup: ${faults.join('; ')}`)
   }
 
   async #removePartials(slot: string, size: number, { logs }: BackupDocument): Promise<void> {

@@ -24,6 +24,9 @@ import { copyLog, deriveLog } from '../backup/log-files.ts'
 import { filesBelow, sumFile } from '../backup/plain-files.ts'
 import type { Config } from '../config/config.ts'
 import type { FlushedLog } from '../ledger/ledger.ts'
+import { PrunedPart, prunedPath } from '../ledger/pruned-part.ts'
+import { loadPruned } from '../ledger/retention.ts'
+import { RETENTION_FILE } from '../ledger/retention-note.ts'
 import { tileWidth } from '../ledger/tiles.ts'
 import type { Clock } from '../lib/clock.ts'
 import { isInside, makeFolder, UnusableFile } from '../lib/named-path.ts'
@@ -32,7 +35,7 @@ import { SNAPSHOTS_FOLDER } from './backup-snapshots.ts'
 import { BackupTarget, copiedLogFolder, logFolder, sumsPath } from './backup-target.ts'
 import { CHANNEL_FILES } from './queue.ts'
 import { SECRETS_FOLDER, SECRETS_LOCK } from './secrets.ts'
-import { settleStoppedLog } from './stopped-logs.ts'
+import { settleStoppedLog, verifierOf } from './stopped-logs.ts'
 
 export interface BackupRequest {
   readonly config: Pick<Config, 'dataDir' | 'ledger' | 'engines'>
@@ -61,6 +64,8 @@ export interface BackupReport extends Pick<BackupDocument, 'id' | 'at' | 'state'
 
 /** Of keys that change while they are copied. */
 const keyAttemptsMax = 3
+/** Of a log that is pruned while it is copied. */
+const pruneAttemptsMax = 3
 
 /**
  * Copies a data folder: the state, then the channels, then the logs. Each change is in a log before
@@ -200,9 +205,33 @@ class BackupRun {
     }
   }
 
-  async #copyLog(slot: string, { size: least, headAt }: FlushedLog): Promise<CopiedLog> {
-    const { target, trust, request } = this.#parts
+  /** A log that is pruned meanwhile is copied again: without its note, files would be missing. */
+  async #copyLog(slot: string, log: FlushedLog): Promise<CopiedLog> {
     const root = join(this.#dataDir, 'ledger', slot, 'log')
+    for (let attempt = 1; ; attempt++) {
+      const before = await this.#prunedOf(slot, root)
+      try {
+        return await this.#copyLeft(slot, log, { root, ...before })
+      } catch (cause) {
+        const after = await this.#prunedOf(slot, root)
+        if (after.minimum === before.minimum || attempt === pruneAttemptsMax) throw cause
+      }
+    }
+  }
+
+  async #prunedOf(slot: string, root: string) {
+    const key = verifierOf(this.#parts.trust, slot)
+    const { resources } = logFolder(root)
+    const pruned = key === null ? new PrunedPart() : await loadPruned(resources, key)
+    return { minimum: pruned.minimum }
+  }
+
+  async #copyLeft(
+    slot: string,
+    { size: least, headAt }: FlushedLog,
+    { root, minimum }: { readonly root: string; readonly minimum: number },
+  ): Promise<CopiedLog> {
+    const { target, trust, request } = this.#parts
     const bytes = await readFile(join(root, 'checkpoint'))
     const checkpoint = await readSignedCheckpoint(bytes, trust)
     const { size, origin } = checkpoint
@@ -216,15 +245,24 @@ class BackupRun {
     const place = copiedLogFolder(target.folder, slot)
     makeFolder(place)
     const to = logFolder(place)
-    const copied = await copyLog(logFolder(root), to, size, known)
+    const copied = await copyLog(logFolder(root), to, { size, minimum }, known)
     this.#copied += copied.copied
     this.#kept += copied.kept
     request.onStep(`Deriving the log of slot ${slot} from the copy`)
     const from = request.checkAll ? 0 : known.size - (known.size % tileWidth)
-    await deriveLog(to.resources, { size, root: checkpoint.root, sums: copied.sums, from })
-    await target.write(sumsPath(target.id, slot), copied.sums)
+    const { sums } = copied
+    await deriveLog(to.resources, { size, minimum, root: checkpoint.root, sums, from })
+    await target.write(sumsPath(target.id, slot), sums)
     await target.write(`log/${target.id}/ledger/${slot}/log/checkpoint`, bytes)
-    return { slot, origin, size, root: toBase64(checkpoint.root), headAt }
+    const document = { slot, origin, size, root: toBase64(checkpoint.root), headAt }
+    if (minimum === 0) return document
+    for (const name of [RETENTION_FILE, prunedPath(minimum)]) {
+      const path = `ledger/${slot}/log/${name}`
+      if (!(await target.copy('log', path, join(root, name)))) {
+        throw new Error(`${name} of slot ${slot} is missing: try again`)
+      }
+    }
+    return { ...document, minimum }
   }
 
   async #copyRest(): Promise<readonly string[]> {

@@ -353,6 +353,7 @@ async function openListener(
       slot: stores.ledger.slot,
       addressOfLog: (slot) => parts.others.addressOf(slot),
       findLogResource: (path) => stores.ledger.findResource(path),
+      isPruned: (path) => stores.ledger.pruning.hasResource(path),
       findPage,
       handleTokens: (request, response, body) => {
         const record: TokenRecord = {

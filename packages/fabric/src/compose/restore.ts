@@ -22,6 +22,8 @@ import {
 import { DATA_FOLDER_KINDS, isRestorable, kindOf } from '../backup/folder-kinds.ts'
 import { copyLog, deriveLog, nothingKnown, sumsLength } from '../backup/log-files.ts'
 import { copyFile, syncFolders, writeSynced } from '../backup/plain-files.ts'
+import { PrunedPart } from '../ledger/pruned-part.ts'
+import { loadPruned } from '../ledger/retention.ts'
 import type { StoredHead } from '../ledger/store.ts'
 import { systemFiles } from '../lib/durable-file.ts'
 import { isInside, makeFolder, UnusableFile } from '../lib/named-path.ts'
@@ -30,6 +32,7 @@ import { slotFolders } from './log-slot.ts'
 import { findNewest, type RestoredSlot, type RestoreRequest } from './restore-guard.ts'
 import { ofSet, readListed, readLogCheckpoint } from './restore-source.ts'
 import { formatRestored, RESTORED_FILE } from './restored-log.ts'
+import { verifierOf } from './stopped-logs.ts'
 
 export interface RestoreReport extends Pick<BackupDocument, 'id' | 'at' | 'state'> {
   readonly dataDir: string
@@ -166,18 +169,23 @@ async function restoreLog(
   staging: string,
   { folder, backup, log, trust }: RestoredLog,
 ): Promise<string> {
-  const { slot, size } = log
+  const { slot, size, minimum = 0 } = log
   const note = await readLogCheckpoint({ folder, backup }, log, trust)
   const { root } = await readSignedCheckpoint(note, trust)
   const path = sumsPath(backup.id, slot)
   const sums = await readListed({ folder, backup }, path, sumsLength(size))
   const from = logFolder(copiedLogFolder(folder, slot))
   const to = logFolder(join(staging, 'ledger', slot, 'log'))
-  const copied = await copyLog(from, to, size, nothingKnown)
+  const key = verifierOf(trust, slot)
+  const pruned = key === null ? new PrunedPart() : await loadPruned(to.resources, key)
+  if (pruned.minimum !== minimum) {
+    throw new BackupDamage(`the retention note of slot ${slot} is not the one of the backup`)
+  }
+  const copied = await copyLog(from, to, { size, minimum }, nothingKnown)
   if (!equalBytes(copied.sums, sums)) {
     throw new BackupDamage(`a detail bundle of slot ${slot} is not what was backed up`)
   }
-  await deriveLog(to.resources, { size, root, sums, from: 0 })
+  await deriveLog(to.resources, { size, minimum, root, sums, from: 0 })
   return parseUtf8(note)
 }
 

@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import type { Config } from '../config/config.ts'
 import type { EntryFeed } from '../ledger/entry-feed.ts'
+import type { Ledger } from '../ledger/ledger.ts'
+import type { KeptBy } from '../ledger/pruning.ts'
 import { type DurableFile, readWhole, systemFiles } from '../lib/durable-file.ts'
 import { appendLifecycle } from './lifecycle.ts'
 import { slotFolders } from './log-slot.ts'
@@ -30,14 +32,16 @@ export function formatRestored(restored: RestoredLog): string {
 
 /**
  * Puts on record that the log was restored, before the process serves: with the size from which it
- * goes on, and with the loss that the operator accepted. Recorded twice if the process ends before
- * the file is removed.
+ * goes on, the loss that the operator accepted, and the entries that the policy does not keep any
+ * more. These may have been pruned after the backup, and are pruned again at once. Recorded twice
+ * if the process ends before the file is removed.
  */
 export async function recordRestored(
   environment: Pick<Environment, 'clock' | 'random'> & {
     readonly config: Pick<Config, 'dataDir' | 'ledger'>
   },
   feed: Pick<EntryFeed, 'append' | 'slot'>,
+  ledger: Pick<Ledger, 'pruning'>,
 ): Promise<void> {
   const { directory } = slotFolders(environment.config, feed.slot)
   const path = join(directory, RESTORED_FILE)
@@ -45,11 +49,16 @@ export async function recordRestored(
   if (file === null) return
   const text = await readText(file, path)
   const { backupAt, restoredAt, size, missing } = parseRestored(path, text)
+  const { first, minimum } = await ledger.pruning.plan()
   const facts = {
     ...{ event: 'log-restored', 'log.size': size, 'entries-lost': missing ?? 'unknown' },
     ...{ 'backup.at': backupAt, 'restored.at': restoredAt },
+    'entries-to-prune': minimum - first,
   }
   await appendLifecycle(environment, feed, { facts, purpose: null })
+  let keptBy: KeptBy
+  do keptBy = (await ledger.pruning.prune({ exchange: null })).keptBy
+  while (keptBy === 'turn')
   await rm(path)
   await systemFiles.syncDirectory(directory)
 }

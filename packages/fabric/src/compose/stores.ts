@@ -36,6 +36,7 @@ import { policyFolder } from './policy-folder.ts'
 import { openQueue, type Queue } from './queue.ts'
 import { type Owners, openRecords } from './records.ts'
 import { recordRestored } from './restored-log.ts'
+import { retentionOf } from './retention.ts'
 import { openSecrets } from './secrets.ts'
 import { openState } from './state.ts'
 import { openSharedDatabase } from './state-engine.ts'
@@ -128,7 +129,7 @@ export async function openStores(environment: Environment, origin: () => string)
     const erasures = await Erasures.open({ state, ledger, key: keys.erasures, log })
     closers.push({ name: 'erasures', close: () => erasures.close() })
     const feed = createEntryFeed(ledger)
-    await recordRestored(environment, feed)
+    await recordRestored(environment, feed, ledger)
     const identity = await openIdentity({
       trustDomain: config.trustDomain,
       ...{ state, secrets, clock, random },
@@ -245,6 +246,7 @@ async function openRecord(
       openIntentMs: limits.streamMs + limits.upstreamTimeoutMs + openSlackMs,
     },
     ...(environment.acceptClock === undefined ? {} : { acceptClock: environment.acceptClock }),
+    retention: retentionOf(config),
     log: environment.log,
     onFatal: (cause) => environment.onFatal('the ledger cannot record', cause),
   })

@@ -179,6 +179,43 @@ const log = z
   })
   .prefault({})
 
+const day = z.iso
+  .datetime({ offset: true })
+  .or(z.iso.date())
+  .refine((text) => Date.parse(text) >= 0, 'a time before 1970')
+
+const hold = z
+  .strictObject({
+    from: day.describe('The first time that is held: a date, or a time of RFC 3339.'),
+    until: day.optional().describe('The last one. Default: every later time.'),
+    reason: z.string().min(1).max(500).describe('Why it is held, for those who ask.'),
+  })
+  .refine(
+    ({ from, until }) => until === undefined || Date.parse(from) <= Date.parse(until),
+    'it ends before it begins',
+  )
+
+/** Longer than any duty to keep records. */
+const keepDaysMax = 36_500
+
+const retention = z
+  .strictObject({
+    keepDays: z
+      .int('a number of whole days')
+      .min(1, 'at least 1 day; leave `retention` out to keep every entry')
+      .max(keepDaysMax)
+      .describe(
+        'Entries that are older are removed, in blocks of 65,536; the hash tiles, and so every ' +
+          'proof, stay. An hour at most after they may go.',
+      ),
+    holds: z
+      .record(agentName, hold)
+      .default({})
+      .describe('Times whose entries are kept whatever their age, by the name of the hold.'),
+  })
+  .optional()
+  .describe('Default: every entry is kept for ever.')
+
 /**
  * `countersign.yaml`. Unknown keys are refused; leaving everything out gives a safe local fabric.
  */
@@ -247,6 +284,7 @@ export const configSchema = z.strictObject({
           'The folder that keeps the last signed head. Outside dataDir, and outside what is backed up with ' +
             'it, a restored old copy of the ledger refuses to start instead of forking the log.',
         ),
+      retention,
     })
     .prefault({}),
   agents: z

@@ -9,11 +9,13 @@ import { encodeSegment, OpenChanges } from './exchange-segment.ts'
 import { openFacts } from './facts.ts'
 import { leafHash } from './hash.ts'
 import type { LedgerLimits } from './limits.ts'
+import type { PrunedPart } from './pruned-part.ts'
 import type { Pace } from './read-turns.ts'
+import { tileReader } from './recovery.ts'
 import { findPublicResource } from './resources.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
 import type { SyncedHead } from './synced-heads.ts'
-import { parseBundle, parseDetails, tilePath, tileWidth } from './tiles.ts'
+import { hashBytes, parseBundle, parseDetails, tilePath, tileWidth } from './tiles.ts'
 import { Tree } from './tree.ts'
 
 export interface CheckParts {
@@ -21,6 +23,7 @@ export interface CheckParts {
   readonly key: CheckpointVerifier
   readonly vault: DetailVault
   readonly limits: LedgerLimits
+  readonly pruned: PrunedPart
   /** Called for each entry. */
   readonly pace: Pace
   /** Everything up to here is in files. */
@@ -39,8 +42,9 @@ export interface Checked {
  * Re-derives the published log from its bundles alone, one bundle in memory at a time: bundles hold
  * exactly their entries; each leaf is in its one encoding, and opened by its own detail; the hashes
  * make every tile and the root that was signed, which proves each entry and their order; the
- * exchange index agrees. As many entries name an erased subject as its erasure states. Rejects with
- * LedgerDamage on the first difference.
+ * exchange index agrees. As many entries name an erased subject as its erasure states. Of pruned
+ * entries, the hashes of the tiles take the place of the bundles. Rejects with LedgerDamage on the
+ * first difference.
  */
 export async function checkLedger(parts: CheckParts): Promise<Checked> {
   const { store, published } = parts
@@ -50,6 +54,12 @@ export async function checkLedger(parts: CheckParts): Promise<Checked> {
   let tiles = 0
   for (let first = 0; first < published.size; first += tileWidth) {
     const width = Math.min(tileWidth, published.size - first)
+    if (first < parts.pruned.minimum) {
+      for (const hash of await loadHashes(parts, first / tileWidth)) tree.append(hash)
+      tiles += await checkTiles(store.resources, tree, { first, width })
+      tree.release(tree.size)
+      continue
+    }
     const bundle = await loadBundle(store, first / tileWidth, width)
     for (const leaf of bundle.leaves) tree.append(leafHash(leaf))
     await entries.visit(first, bundle)
@@ -97,6 +107,15 @@ async function checkHeads({ store, key, published }: CheckParts) {
   return signed
 }
 
+async function loadHashes({ store, pace }: CheckParts, tile: number) {
+  const turn = pace()
+  if (turn !== null) await turn
+  const bytes = await tileReader({ store })(0, tile, tileWidth)
+  return Array.from({ length: tileWidth }, (_, i) =>
+    Buffer.from(bytes.subarray(i * hashBytes, (i + 1) * hashBytes)),
+  )
+}
+
 interface Bundle {
   readonly leaves: readonly Uint8Array[]
   readonly details: readonly Uint8Array[]
@@ -130,13 +149,16 @@ export async function loadDetails(
 /** Checks the content of the entries, in order. */
 class EntryCheck {
   readonly #parts: CheckParts
-  readonly #open = new Map<string, number>()
-  readonly #erasures = new ErasureCheck()
+  readonly #open: Map<string, number>
+  readonly #erasures: ErasureCheck
   #positions = new Map<string, number[]>()
   #changes = new OpenChanges()
 
   constructor(parts: CheckParts) {
+    const { open, counts } = parts.pruned.state
     this.#parts = parts
+    this.#open = new Map(open)
+    this.#erasures = new ErasureCheck(counts)
   }
 
   get unclosed(): readonly string[] {

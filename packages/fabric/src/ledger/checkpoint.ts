@@ -11,6 +11,7 @@ import {
   parseNote,
   utf8,
 } from '@countersign/protocol'
+import { formatRetentionText, parseRetentionText, type RetentionNote } from './retention-note.ts'
 import { LedgerDamage } from './store.ts'
 
 /** Checks the log's own heads (C2SP tlog-checkpoint, signed-note). */
@@ -48,6 +49,21 @@ export class CheckpointVerifier {
       throw new LedgerDamage('the checkpoint is malformed', { cause })
     }
   }
+
+  /** As `parseSigned`, for the statement about the entries that were pruned. */
+  parseRetention(note: string): RetentionNote {
+    try {
+      const { text, signatures } = parseNote(note)
+      const own = signatures.find(({ keyId }) => equalBytes(keyId, this.keyId))
+      if (own?.name !== this.origin || !verify(null, utf8(text), this.#public, own.signature)) {
+        throw new LedgerDamage('the retention note is not signed by the key of this log')
+      }
+      return parseRetentionText(text, this.origin)
+    } catch (cause) {
+      if (cause instanceof LedgerDamage) throw cause
+      throw new LedgerDamage('the retention note is malformed', { cause })
+    }
+  }
 }
 
 /** Signs the log's own heads as well. */
@@ -60,7 +76,14 @@ export class CheckpointKey extends CheckpointVerifier {
   }
 
   signCheckpoint(size: number, root: Uint8Array): string {
-    const text = formatCheckpoint({ origin: this.origin, size, root })
+    return this.#sign(formatCheckpoint({ origin: this.origin, size, root }))
+  }
+
+  signRetention(retention: RetentionNote): string {
+    return this.#sign(formatRetentionText(retention, this.origin))
+  }
+
+  #sign(text: string): string {
     const signature = new Uint8Array(sign(null, utf8(text), this.#private))
     return formatNote(text, [{ name: this.origin, keyId: this.keyId, signature }])
   }

@@ -1,4 +1,5 @@
 import { referencesOf } from './details.ts'
+import type { PrunedPart } from './pruned-part.ts'
 import type { Pace } from './read-turns.ts'
 import { LedgerDamage, type ResourceStore } from './store.ts'
 import type { Subject } from './subjects.ts'
@@ -8,6 +9,7 @@ import type { Window } from './window.ts'
 interface CountedLog {
   readonly resources: ResourceStore
   readonly window: Window
+  readonly pruned: PrunedPart
   /** Entries that are looked at, all of them durable. */
   readonly size: number
   /** Called before each bundle. */
@@ -20,8 +22,8 @@ interface CountedLog {
 const bundleBytesMax = 1024 * 1024
 
 /**
- * Counts the entries that name each of `subjects`, by the references in their details: none of them
- * is opened. One bundle of 256 entries at a time.
+ * Counts the entries that are left and name each of `subjects`, by the references in their details:
+ * none of them is opened. One bundle of 256 entries at a time.
  */
 export async function countEntries(
   subjects: readonly Subject[],
@@ -36,7 +38,7 @@ export async function countEntries(
       counts.set(subject, (counts.get(subject) ?? 0) + 1)
     }
   }
-  for (let first = 0; first < log.size; first += tileWidth) {
+  for (let first = log.pruned.minimum; first < log.size; first += tileWidth) {
     await log.pace()
     log.assertServing()
     const end = Math.min(first + tileWidth, log.size)
@@ -56,15 +58,16 @@ async function countWindow(first: number, end: number, log: CountedLog, count: C
   }
 }
 
-async function countBundle(
+/** Calls `count` with each detail of a full bundle, from entry `from` to `end`. */
+export async function countBundle(
   from: number,
   end: number,
-  { resources }: CountedLog,
+  { resources, pruned }: Pick<CountedLog, 'resources' | 'pruned'>,
   count: Count,
 ): Promise<void> {
   const path = tilePath('detail', Math.floor(from / tileWidth))
   const bytes = await resources.readPart(path, 0, bundleBytesMax)
-  if (bytes === null) throw new LedgerDamage(`${path} is missing`)
+  if (bytes === null) throw pruned.missing(from, path)
   for (let index = from; index < end; index++) {
     const { start, length } = findDetail(bytes, index % tileWidth, tileWidth)
     const isRead = start + length <= bytes.length

@@ -3,6 +3,7 @@ import { type DetailVault, referencesOf } from './details.ts'
 import { openFacts, type SaltedFact } from './facts.ts'
 import { leafHash } from './hash.ts'
 import type { OpenedEntry } from './ledger-reads.ts'
+import type { PrunedPart } from './pruned-part.ts'
 import type { Pace } from './read-turns.ts'
 import type { LoggedEntry } from './record.ts'
 import { LedgerDamage, type ResourceStore } from './store.ts'
@@ -48,6 +49,7 @@ export interface EntryReaderParts {
   readonly tree: Tree
   readonly vault: DetailVault
   readonly groups: GroupIndex
+  readonly pruned: PrunedPart
   readonly subjects: { nameOf(reference: Uint8Array): string | null }
 }
 
@@ -63,7 +65,8 @@ export class EntryReader {
   }
 
   /**
-   * Rejects with LedgerDamage when the entry is not the one in the tree, or its detail not its own.
+   * Rejects with LedgerDamage when the entry is not the one in the tree, or its detail not its own,
+   * and with EntriesPruned when it was pruned.
    */
   async read(index: number): Promise<ReadEntry> {
     for await (const entry of this.readMany([index], null)) return entry
@@ -86,6 +89,7 @@ export class EntryReader {
   }
 
   async #readOne(index: number): Promise<ReadEntry> {
+    this.#parts.pruned.assertLeft(index)
     const logged = this.#parts.window.find(index) ?? (await this.#loadFromGroup(index))
     return logged === null ? this.read(index) : this.#opened(index, logged)
   }
@@ -113,10 +117,11 @@ export class EntryReader {
     const { resources } = this.#parts
     const path = tilePath('detail', tile)
     const table = await resources.readPart(path, 0, tileWidth * 4)
-    if (table === null) throw new LedgerDamage(`detail bundle ${tile} is missing`)
+    if (table === null) throw this.#missing(tile, path)
     const { start, length } = findDetail(table, within, tileWidth)
     const bytes = await resources.readPart(path, start, length)
-    if (bytes?.length !== length) throw new LedgerDamage(`detail bundle ${tile} ends early`)
+    if (bytes === null) throw this.#missing(tile, path)
+    if (bytes.length !== length) throw new LedgerDamage(`detail bundle ${tile} ends early`)
     return bytes
   }
 
@@ -137,6 +142,7 @@ export class EntryReader {
     for (const index of indexes) {
       const turn = pace === null ? null : pace()
       if (turn !== null) await turn
+      this.#parts.pruned.assertLeft(index)
       let logged = window.find(index)
       if (logged === undefined) {
         const tile = Math.floor(index / tileWidth)
@@ -152,12 +158,18 @@ export class EntryReader {
     return names.filter((name) => name !== null)
   }
 
+  /** Pruning may remove the file of an entry that a reader has just asked for. */
+  #missing(tile: number, path: string): Error {
+    return this.#parts.pruned.missing(tile * tileWidth, path)
+  }
+
   async #open(tile: number): Promise<OpenBundle> {
     const { resources } = this.#parts
-    const bundle = await resources.read(tilePath('entries', tile))
-    if (bundle === null) throw new LedgerDamage(`entry bundle ${tile} is missing`)
-    const details = await resources.readPart(tilePath('detail', tile), 0, tileWidth * 4)
-    if (details === null) throw new LedgerDamage(`detail bundle ${tile} is missing`)
+    const [entriesPath, detailPath] = [tilePath('entries', tile), tilePath('detail', tile)]
+    const bundle = await resources.read(entriesPath)
+    if (bundle === null) throw this.#missing(tile, entriesPath)
+    const details = await resources.readPart(detailPath, 0, tileWidth * 4)
+    if (details === null) throw this.#missing(tile, detailPath)
     const ahead = { start: 0, bytes: new Uint8Array(0) }
     const leaves = parseBundle(bundle, tileWidth)
     return { tile, leaves, table: details, ahead, last: -1 }
@@ -183,7 +195,8 @@ export class EntryReader {
       const path = tilePath('detail', bundle.tile)
       const wanted = isNext ? Math.max(length, aheadBytes) : length
       const bytes = await this.#parts.resources.readPart(path, start, wanted)
-      if (bytes === null || bytes.length < length) {
+      if (bytes === null) throw this.#missing(bundle.tile, path)
+      if (bytes.length < length) {
         throw new LedgerDamage(`detail bundle ${bundle.tile} ends early`)
       }
       bundle.ahead = { start, bytes }

@@ -1,8 +1,10 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { toHex } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import { countEntries } from './count-entries.ts'
 import type { EntryDraft, Erased, Erasure } from './ledger.ts'
 import type { OpenIntentTable } from './open-intents.ts'
+import type { PrunedPart } from './pruned-part.ts'
 import type { Pace } from './read-turns.ts'
 import type { LedgerStore } from './store.ts'
 import type { Subject, Subjects } from './subjects.ts'
@@ -13,6 +15,7 @@ export interface ErasingParts {
   readonly intents: OpenIntentTable
   readonly store: Pick<LedgerStore, 'resources'>
   readonly window: Window
+  readonly pruned: PrunedPart
   readonly clock: Clock
   newId(): string
   /** Acknowledged entries. */
@@ -59,7 +62,9 @@ export class Erasing {
     const counts = await this.#countEntries(leaving, end, () => setImmediate())
     let entries = 0
     for (const subject of leaving) {
-      entries += await this.#record(exchange, subject, counts.get(subject) ?? 0)
+      // A check of the log knows the pruned ones as well.
+      const pruned = this.#parts.pruned.state.counts.get(toHex(subject.reference)) ?? 0
+      entries += await this.#record(exchange, subject, pruned + (counts.get(subject) ?? 0))
     }
     await subjects.erase(exchange)
     return { entries, underWay: 0 }
@@ -78,7 +83,8 @@ export class Erasing {
   }
 
   #countEntries(subjects: readonly Subject[], size: number, pace: Pace) {
-    const { store, window, assertServing } = this.#parts
-    return countEntries(subjects, { resources: store.resources, window, size, pace, assertServing })
+    const { store, window, pruned, assertServing } = this.#parts
+    const { resources } = store
+    return countEntries(subjects, { resources, window, pruned, size, pace, assertServing })
   }
 }

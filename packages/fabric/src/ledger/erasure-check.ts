@@ -8,9 +8,13 @@ import { LedgerDamage } from './store.ts'
  * could put the reference of one into the detail of any entry, which nothing else covers.
  */
 export class ErasureCheck {
-  /** Entries so far, by the reference of a subject. */
-  readonly #counts = new Map<string, number>()
+  /** Entries so far, by the reference of a subject, pruned ones included. */
+  readonly #counts: Map<string, number>
   readonly #erased = new Set<string>()
+
+  constructor(pruned: ReadonlyMap<string, number>) {
+    this.#counts = new Map(pruned)
+  }
 
   /** Entries come in order. */
   see(index: number, detail: Uint8Array): void {

@@ -39,6 +39,11 @@ class MemoryResources implements ResourceStore {
     for (const path of paths) this.files.delete(path)
   }
 
+  async stat(path: string) {
+    const bytes = this.files.get(path)
+    return bytes === undefined ? null : { kind: 'file' as const, bytes: bytes.length }
+  }
+
   async list() {
     return [...this.files.keys()]
   }

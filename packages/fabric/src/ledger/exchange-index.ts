@@ -17,6 +17,7 @@ import {
   segmentHeaderBytes,
 } from './exchange-segment.ts'
 import type { EntryKind } from './ledger.ts'
+import { PrunedPart } from './pruned-part.ts'
 import { LedgerDamage, type ResourceStore } from './store.ts'
 import { ExchangeNotOpen } from './unavailable.ts'
 
@@ -53,6 +54,9 @@ const readsAtOnce = 8
 /** Filters in memory: of about 26 million entries. Those of further segments are read again. */
 const filterBytesMax = 16 * 1024 * 1024
 
+/** As the ids of exchanges show them. Unix milliseconds. */
+export type BegunTimes = Pick<SegmentHeader, 'begunFirst' | 'begunLast'>
+
 interface Sought {
   readonly key: number
   readonly begun: number
@@ -71,18 +75,31 @@ export class ExchangeIndex {
   readonly #tails = new Map<number, Tail>()
   readonly #headers = new Map<number, SegmentHeader>()
   readonly #filters = new Map<number, Uint8Array>()
+  readonly #pruned: PrunedPart
   #filterBytes = 0
   #stored = 0
 
-  constructor(resources: ResourceStore, segmentEntries: number) {
+  constructor(resources: ResourceStore, segmentEntries: number, pruned = new PrunedPart()) {
     if (segmentEntries > segmentEntriesMax) throw new RangeError('a segment has too many entries')
     this.#resources = resources
     this.#segmentEntries = segmentEntries
+    this.#pruned = pruned
+  }
+
+  /** The first segment that is left. */
+  get #first(): number {
+    return Math.floor(this.#pruned.minimum / this.#segmentEntries)
   }
 
   /** Throws ExchangeNotOpen unless the exchange has an intent that nothing has closed. */
   assertOpen(exchange: string): void {
     if (!this.#open.has(exchange)) throw new ExchangeNotOpen('the exchange has no open intent')
+  }
+
+  /** The oldest intent that nothing has closed; null if there is none. */
+  get oldestOpen(): { readonly exchange: string; readonly index: number } | null {
+    for (const [exchange, index] of this.#open) return { exchange, index }
+    return null
   }
 
   /** Intents that nothing has closed yet, with their indexes. */
@@ -96,7 +113,7 @@ export class ExchangeIndex {
    */
   async restore(size: number): Promise<number> {
     let count = Math.floor(size / this.#segmentEntries)
-    while (count > 0) {
+    while (count > this.#first) {
       const usable = await this.#restoreOpen(count)
       if (usable === count) {
         this.#stored = count
@@ -104,7 +121,9 @@ export class ExchangeIndex {
       }
       count = usable
     }
-    return 0
+    for (const [exchange, index] of this.#pruned.state.open) this.#open.set(exchange, index)
+    this.#stored = this.#first
+    return this.#pruned.minimum
   }
 
   /**
@@ -116,7 +135,9 @@ export class ExchangeIndex {
     const last = await this.#header(count - 1)
     if (last === null) return count - 1
     const open = new Map<number, string>()
-    for (let at = Math.floor(last.openSince / this.#segmentEntries); at < count; at++) {
+    for (const [exchange, index] of this.#pruned.state.open) open.set(index, exchange)
+    const from = Math.max(this.#first, Math.floor(last.openSince / this.#segmentEntries))
+    for (let at = from; at < count; at++) {
       if (!(await this.#applyChanges(at, open))) return at
     }
     this.#open.clear()
@@ -158,7 +179,7 @@ export class ExchangeIndex {
     for (const tail of [...this.#tails.values()].reverse()) {
       const recent = tail.exchanges.get(exchange)
       for (const index of recent?.indexes ?? []) found.add(index)
-      if (recent?.closed === true) return ascending(found)
+      if (recent?.closed === true) return this.#ascending(found)
     }
     const sought = soughtOf(exchange)
     const candidates = this.#candidates(sought)
@@ -167,7 +188,7 @@ export class ExchangeIndex {
       const rows = await Promise.all(some.map((segment) => this.#search(segment, sought)))
       for (const index of rows.flat()) found.add(index)
     }
-    return ascending(found)
+    return this.#ascending(found)
   }
 
   /**
@@ -176,7 +197,7 @@ export class ExchangeIndex {
    */
   #candidates(sought: Sought): readonly number[] {
     const candidates: number[] = []
-    for (let segment = 0; segment < this.#stored; segment++) {
+    for (let segment = this.#first; segment < this.#stored; segment++) {
       const header = this.#headers.get(segment)
       if (header !== undefined && !mayHaveBegun(header, sought)) continue
       const filter = this.#filters.get(segment)
@@ -198,21 +219,49 @@ export class ExchangeIndex {
     const sought = soughtOf(exchange)
     const first = await this.#firstAfter(sought.begun, Math.min(segment, this.#stored))
     const near = new Set([first, first + 1, segment, segment + 1])
-    const searches = [...near].filter((each) => each < this.#stored)
+    const searches = [...near].filter((each) => each >= this.#first && each < this.#stored)
     const rows = await Promise.all(searches.map((each) => this.#search(each, sought)))
     for (const index of rows.flat()) found.add(index)
-    return ascending(found)
+    return this.#ascending(found)
   }
 
   /** The first of `end` segments in which an exchange began at `begun` or later; `end` if none. */
   async #firstAfter(begun: number, end: number): Promise<number> {
-    let low = 0
+    let low = Math.min(this.#first, end)
     for (let high = end; low < high; ) {
       const middle = (low + high) >> 1
       if ((await this.#knownHeader(middle)).begunLast < begun) low = middle + 1
       else high = middle
     }
     return low
+  }
+
+  /**
+   * The earliest and the latest start of an exchange in the segments from entry `from` to `end`;
+   * null where one of them is not in a file yet.
+   */
+  async timesBetween(from: number, end: number): Promise<BegunTimes | null> {
+    let [begunFirst, begunLast] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+    for (let at = from; at < end; at += this.#segmentEntries) {
+      const segment = Math.floor(at / this.#segmentEntries)
+      if (segment >= this.#stored) return null
+      const header = await this.#knownHeader(segment)
+      begunFirst = Math.min(begunFirst, header.begunFirst)
+      begunLast = Math.max(begunLast, header.begunLast)
+    }
+    return { begunFirst, begunLast }
+  }
+
+  /** Forgets the segments of pruned entries, whose files are about to be removed. */
+  forgetPruned(): void {
+    for (const segment of this.#headers.keys()) {
+      if (segment < this.#first) this.#headers.delete(segment)
+    }
+    for (const [segment, { length }] of this.#filters) {
+      if (segment >= this.#first) continue
+      this.#filters.delete(segment)
+      this.#filterBytes -= length
+    }
   }
 
   /** Moves complete segments whose entries are all in tiles to files. */
@@ -227,6 +276,12 @@ export class ExchangeIndex {
       this.#stored = segment + 1
       this.#tails.delete(segment)
     }
+  }
+
+  /** Entries that are left; memory may still have the index of an intent that was pruned. */
+  #ascending(indexes: ReadonlySet<number>): readonly number[] {
+    const { minimum } = this.#pruned
+    return [...indexes].filter((index) => index >= minimum).sort((a, b) => a - b)
   }
 
   #tail(segment: number): Tail {
@@ -244,6 +299,16 @@ export class ExchangeIndex {
 
   /** Reads pages only of a segment whose times and filter do not exclude the exchange. */
   async #search(segment: number, sought: Sought): Promise<readonly number[]> {
+    try {
+      return await this.#searchFile(segment, sought)
+    } catch (cause) {
+      // Pruned meanwhile: nothing of it is left to be found.
+      if (segment < this.#first) return []
+      throw cause
+    }
+  }
+
+  async #searchFile(segment: number, sought: Sought): Promise<readonly number[]> {
     const header = await this.#knownHeader(segment)
     if (!mayHaveBegun(header, sought)) return []
     const { key } = sought
@@ -334,8 +399,4 @@ function* positionsIn(
   for (const [exchange, { indexes }] of exchanges) {
     yield [exchange, indexes.filter((index) => index >= first).map((index) => index - first)]
   }
-}
-
-function ascending(indexes: ReadonlySet<number>): readonly number[] {
-  return [...indexes].sort((a, b) => a - b)
 }

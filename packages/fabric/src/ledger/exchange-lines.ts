@@ -3,6 +3,7 @@ import { closesExchange, type ExchangeIndex } from './exchange-index.ts'
 import type { ExchangeLine, LinePage, LineQuery } from './ledger-reads.ts'
 import type { LedgerLimits } from './limits.ts'
 import { knownIndex, upwards } from './log-reads.ts'
+import type { PrunedPart } from './pruned-part.ts'
 import type { Pace, ReadTurns } from './read-turns.ts'
 import { beganAt, type Sought, type TermIndex } from './term-index.ts'
 import { matches } from './terms.ts'
@@ -12,6 +13,7 @@ export interface ExchangeLinesParts {
   readonly index: ExchangeIndex
   readonly terms: TermIndex
   readonly turns: ReadTurns
+  readonly pruned: PrunedPart
   readonly limits: Pick<
     LedgerLimits,
     'readEntriesMax' | 'readBytesMax' | 'readOpenedMax' | 'readSegmentsMax' | 'termSegmentEntries'
@@ -48,14 +50,18 @@ export class ExchangeLines {
     const { before, after } = query
     const size = this.#parts.size()
     const start = knownIndex(after ?? before ?? size, size)
+    this.#parts.pruned.assertLeft(start)
     return this.#parts.turns.run(query.owner ?? '', (pace) =>
       this.#page(query, { start, size, pace }),
     )
   }
 
   async #page(query: LineQuery, { start, size, pace }: Start): Promise<LinePage> {
+    const { minimum } = this.#parts.pruned
+    const olderThan = (index: number): number | null => (index <= minimum ? null : index)
     if (query.after === undefined) {
-      const { lines, reached } = await this.#walk(query, { low: 0, high: start, isUp: false, pace })
+      const down = { low: minimum, high: start, isUp: false, pace }
+      const { lines, reached } = await this.#walk(query, down)
       return { lines, older: olderThan(reached), newer: start }
     }
     const { lines, reached } = await this.#walk(query, { low: start, high: size, isUp: true, pace })
@@ -161,10 +167,6 @@ function lineOf(entries: readonly ReadEntry[]): { line: ExchangeLine; bytes: num
   const { index, leaf } = last
   const line = { exchange: leaf.exchange, index, entries: entries.map(openedEntry) }
   return { line, bytes: entries.reduce((sum, entry) => sum + entry.bytes, 0) }
-}
-
-function olderThan(index: number): number | null {
-  return index === 0 ? null : index
 }
 
 function isSought(line: ExchangeLine, { terms, since, until }: Sought): boolean {

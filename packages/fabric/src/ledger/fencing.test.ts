@@ -64,6 +64,7 @@ async function openFenced() {
       resources: {
         read: (path) => store.resources.read(path),
         readPart: (path, position, length) => store.resources.readPart(path, position, length),
+        stat: (path) => store.resources.stat(path),
         list: (directory) => store.resources.list(directory),
         remove: (paths) => store.resources.remove(paths),
         async write(resources) {

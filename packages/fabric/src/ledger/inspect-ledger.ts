@@ -4,6 +4,7 @@ import { ExchangeIndex } from './exchange-index.ts'
 import type { LedgerLimits } from './limits.ts'
 import { restoreIndex } from './open-ledger.ts'
 import { recover } from './recovery.ts'
+import { loadPruned } from './retention.ts'
 import type { LedgerStore } from './store.ts'
 
 /** The state that the next start of a ledger will find. */
@@ -32,8 +33,9 @@ export async function inspectLedger(options: InspectOptions): Promise<LedgerOutl
   const { key, clock, limits } = options
   const store = readOnly(options.store)
   const recovered = await recover({ store, key, clock, limits, acceptClock: null })
-  const index = new ExchangeIndex(store.resources, limits.segmentEntries)
-  const from = await restoreIndex(index, recovered, { store, clock, log: () => undefined })
+  const pruned = await loadPruned(store.resources, key)
+  const index = new ExchangeIndex(store.resources, limits.segmentEntries, pruned)
+  const from = await restoreIndex(index, recovered, { store, clock, pruned, log: () => undefined })
   return {
     entries: recovered.head.size,
     open: index.open.size,
@@ -57,6 +59,7 @@ function readOnly(store: LedgerStore): LedgerStore {
       read: (path) => resources.read(path),
       readPart: (path, position, length) => resources.readPart(path, position, length),
       list: (directory) => resources.list(directory),
+      stat: (path) => resources.stat(path),
       write: nothing,
       remove: nothing,
     },

@@ -90,10 +90,12 @@ export interface FollowerState {
 }
 
 export interface LedgerReads {
+  /** The index of the first entry that is left; those before it were pruned. */
+  readonly first: number
   /**
    * Up to `count` entries from the index `from` on, in the order of the log; fewer at the bound of
    * one answer, and none at its end. Rejects with UnknownCursor beyond the end, and LedgerBusy
-   * where `owner` reads too much at once.
+   * where `owner` reads too much at once. Every call rejects with EntriesPruned for a pruned index.
    */
   read(from: number, count: number, owner?: string): Promise<EntryPage>
   /**
@@ -109,6 +111,18 @@ export interface LedgerReads {
    * LedgerBusy where the owner reads too much at once.
    */
   list(query: LineQuery): Promise<LinePage>
+}
+
+/** The entries that were asked for were removed under the retention policy. */
+export class EntriesPruned extends RangeError {
+  override readonly name = 'EntriesPruned'
+  /** The index of the first entry that is left. */
+  readonly first: number
+
+  constructor(first: number) {
+    super(`the entries before ${first} were removed under the retention policy of the log`)
+    this.first = first
+  }
 }
 
 /** An index beyond the end of the log: of another log, or of one that was cut back. */

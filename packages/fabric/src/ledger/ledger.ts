@@ -1,5 +1,6 @@
 import type { EntryKind, FactValue } from '@countersign/protocol'
 import type { LedgerReads, OpenedEntry } from './ledger-reads.ts'
+import type { LogPruning } from './pruning.ts'
 import type { SpaceState } from './space-guard.ts'
 import type { StatedEntry } from './stated-entry.ts'
 
@@ -76,7 +77,10 @@ export interface Ledger extends LedgerReads {
   findReceipt(exchange: string): Promise<Uint8Array | null>
   /** Facts of every entry of one exchange, opened: for `explain`, which policy guards. */
   explain(exchange: string): Promise<readonly OpenedEntry[]>
-  /** The bytes of a C2SP tlog-tiles resource (`checkpoint`, `tile/…`), or null. */
+  /**
+   * The bytes of a C2SP tlog-tiles resource (`checkpoint`, `tile/…`), or of the statement about
+   * pruned entries (`retention`), or null.
+   */
   findResource(path: string): Promise<Uint8Array | null>
   /**
    * Re-derives everything from the files; resolves to what it checked, rejects on the first fault.
@@ -110,6 +114,7 @@ export interface Ledger extends LedgerReads {
   erase(erasure: Erasure): Promise<Erased>
   /** Returns the facts of the intent that is open in this exchange; null if there is none. */
   openIntent(exchange: string): OpenIntent | null
+  readonly pruning: LogPruning
   /** Waits for everything acknowledged to be in tiles, then releases files and lock. */
   close(): Promise<void>
 }

@@ -81,6 +81,15 @@ export interface LedgerLimits {
    */
   readonly subjectsMax: number
   readonly subjectsPerIssuerMax: number
+  /**
+   * Entries that are pruned together: whole tiles, and whole segments of both indexes. One pruning
+   * removes `pruneUnitsMax` of them at most.
+   */
+  readonly pruneEntries: number
+  readonly pruneUnitsMax: number
+  /** Between two rounds of pruning, and after one that left some to the next. */
+  readonly pruneEveryMs: number
+  readonly pruneSoonMs: number
   /** Principals of one log that were erased: 16 bytes each, for the difference from damage. */
   readonly erasedSubjectsMax: number
 }
@@ -122,5 +131,9 @@ export const ledgerLimits: LedgerLimits = {
   followBytes: 1024 * 1024,
   subjectsMax: 131_072,
   subjectsPerIssuerMax: 65_536,
+  pruneEntries: 65_536,
+  pruneUnitsMax: 16,
+  pruneEveryMs: 3_600_000,
+  pruneSoonMs: 60_000,
   erasedSubjectsMax: 262_144,
 }

@@ -452,7 +452,7 @@ test('the entries of a connector count at the time of their batch, also in pages
   const entries = [entry(0, {}), ...stated, about, entry(12, { at: 3_000 })]
   let listener: (entries: readonly OpenedEntry[]) => void = () => undefined
   const ledger = {
-    size: 8,
+    ...{ first: 0, size: 8, pruning: { keepFrom: () => () => undefined } },
     onDurable(each: typeof listener) {
       listener = each
       return () => undefined

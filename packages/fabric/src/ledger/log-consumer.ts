@@ -3,6 +3,7 @@ import { batchEntriesMax } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import type { Ledger } from './ledger.ts'
 import type { EntryPage, OpenedEntry } from './ledger-reads.ts'
+import type { LogPruning } from './pruning.ts'
 import {
   type StateFile,
   StateFileDamaged,
@@ -73,7 +74,9 @@ export interface ConsumerStatus {
 
 export interface LogConsumerParts {
   readonly name: string
-  readonly ledger: Pick<Ledger, 'read' | 'size' | 'onDurable'>
+  readonly ledger: Pick<Ledger, 'read' | 'size' | 'first' | 'onDurable'> & {
+    readonly pruning: Pick<LogPruning, 'keepFrom'>
+  }
   readonly state: DerivedState
   readonly file: Pick<StateFile, 'read' | 'write' | 'replace'>
   readonly clock: Clock
@@ -191,7 +194,13 @@ export class LogConsumer {
   async #start(): Promise<void> {
     const { ledger, recordRebuilt } = this.#parts
     const rebuilt = await this.#restore()
-    this.#stop = ledger.onDurable((entries) => this.#take(entries))
+    const stopped = ledger.onDurable((entries) => this.#take(entries))
+    // A start reads the entry before that place as well, to compare it.
+    const released = ledger.pruning.keepFrom(this.#parts.name, () => Math.max(0, this.#saved - 1))
+    this.#stop = () => {
+      stopped()
+      released()
+    }
     try {
       await this.#catchUp()
       if (rebuilt !== null) await recordRebuilt(rebuilt)
@@ -206,9 +215,10 @@ export class LogConsumer {
   /** Returns what is lost; null where every entry counts. */
   async #restore(): Promise<Rebuilt | null> {
     const { name, ledger, log } = this.#parts
-    const floor = Math.max(0, ledger.size - this.#limits.catchUpEntries)
+    const floor = Math.max(ledger.first, ledger.size - this.#limits.catchUpEntries)
     const found = await this.#readFile()
-    const reason = typeof found === 'string' ? found : found.position < floor ? 'too-old' : null
+    const isOld = typeof found !== 'string' && found.position < floor
+    const reason = typeof found === 'string' ? found : isOld ? 'too-old' : null
     if (typeof found !== 'string') {
       this.#position = found.position
       this.#next = found.position
@@ -243,7 +253,8 @@ export class LogConsumer {
 
   /** A log that was restored from a backup may have other entries at the same place. */
   async #isOfThisLog({ position, last }: StoredState): Promise<boolean> {
-    if (position === 0) return true
+    // The entry before was pruned: the position is too old, if it is of this log.
+    if (position <= this.#parts.ledger.first) return true
     const { name, ledger } = this.#parts
     const { entries } = await ledger.read(position - 1, 1, name)
     return entries[0]?.exchange === last

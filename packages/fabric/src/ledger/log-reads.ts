@@ -10,6 +10,7 @@ import {
   UnknownCursor,
 } from './ledger-reads.ts'
 import type { LedgerLimits } from './limits.ts'
+import type { PrunedPart } from './pruned-part.ts'
 import type { Pace, ReadTurns } from './read-turns.ts'
 import { LedgerBusy } from './unavailable.ts'
 
@@ -33,6 +34,7 @@ export interface LogReadsParts {
   readonly reader: EntryReader
   readonly turns: ReadTurns
   readonly limits: Bounds
+  readonly pruned: PrunedPart
   /** Acknowledged entries. */
   size(): number
   /** Throws once nothing that is known here can be trusted any more. */
@@ -149,7 +151,9 @@ export class LogReads {
 
   #known(index: number): number {
     this.#parts.assertServing()
-    return knownIndex(index, this.#parts.size())
+    const known = knownIndex(index, this.#parts.size())
+    this.#parts.pruned.assertLeft(known)
+    return known
   }
 
   #full(): LedgerBusy {

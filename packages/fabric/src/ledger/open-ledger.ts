@@ -11,9 +11,12 @@ import { ExchangeIndex } from './exchange-index.ts'
 import { LeafWriter } from './leaf-writer.ts'
 import type { Ledger } from './ledger.ts'
 import { type LedgerLimits, ledgerLimits } from './limits.ts'
+import type { PrunedPart } from './pruned-part.ts'
 import { ReadTurns } from './read-turns.ts'
 import { type Recovered, recover } from './recovery.ts'
 import type { ReplacedKeyStore } from './replaced-keys.ts'
+import { loadPruned } from './retention.ts'
+import type { RetentionPolicy } from './retention-policy.ts'
 import { SpaceGuard } from './space-guard.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
 import { Subjects } from './subjects.ts'
@@ -49,6 +52,8 @@ export interface LedgerOptions {
   readonly limits?: Partial<LedgerLimits>
   /** Without it, a checkpoint is published once it is synced. */
   readonly cosigning?: CosignPolicy
+  /** Without it, every entry is kept. */
+  readonly retention?: RetentionPolicy | null
   /** Receives what an operator should know: long work at start, little space. */
   readonly log?: (event: string, facts: Readonly<Record<string, string | number>>) => void
   /** The time of the newest head, from which the operator lets the clock go back at this start. */
@@ -95,16 +100,17 @@ async function open(options: LedgerOptions): Promise<Ledger> {
   })
   const subjects = await openSubjects(options, limits, recovered)
   const vault = new DetailVault({ detailKey: options.detailKey, origin, subjects }, random)
-  const index = new ExchangeIndex(store.resources, limits.segmentEntries)
-  await restoreIndex(index, recovered, { store, clock, log })
+  const pruned = await loadPruned(store.resources, key)
+  const index = new ExchangeIndex(store.resources, limits.segmentEntries, pruned)
+  await restoreIndex(index, recovered, { store, clock, log, pruned })
   const { tree, window } = recovered
   const { resources } = store
-  const groups = new GroupIndex({ resources, log })
+  const groups = new GroupIndex({ resources, log, pruned })
   tree.readGroups({
     find: (tile) => groups.find(tile),
     read: (tile, group) => resources.readPart(tilePath(0, tile), group * groupBytes, groupBytes),
   })
-  const reader = new EntryReader({ resources, window, tree, vault, groups, subjects })
+  const reader = new EntryReader({ resources, window, tree, vault, groups, subjects, pruned })
   const writer = new LeafWriter({ vault, random, detailBytesMax: limits.detailBytesMax })
   const exchanges = index
   const termKeys = new TermKeys(options.detailKey, origin, subjects)
@@ -124,7 +130,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     reader,
     writer,
     recovered,
-    space,
+    ...{ space, pruned, retention: options.retention ?? null },
     newId: () => createExchangeId(options.lease.name, clock.now(), random(10)),
     log,
     onFatal: options.onFatal ?? (() => undefined),
@@ -197,7 +203,12 @@ const progressEveryMs = 2_000
 export async function restoreIndex(
   index: ExchangeIndex,
   { published, head, window }: Recovered,
-  { store, clock, log }: Required<Pick<LedgerOptions, 'store' | 'clock' | 'log'>>,
+  {
+    store,
+    clock,
+    log,
+    pruned,
+  }: Required<Pick<LedgerOptions, 'store' | 'clock' | 'log'>> & { readonly pruned: PrunedPart },
 ): Promise<number> {
   let loggedAt = clock.monotonic()
   let at = await index.restore(published.size)
@@ -209,7 +220,7 @@ export async function restoreIndex(
   // The last, partial bundle is in the window.
   for (let tile = Math.floor(at / tileWidth); (tile + 1) * tileWidth <= published.size; tile++) {
     const bundle = await store.resources.read(tilePath('entries', tile))
-    if (bundle === null) throw new LedgerDamage(`entry bundle ${tile} is missing`)
+    if (bundle === null) throw pruned.missing(tile * tileWidth, tilePath('entries', tile))
     for (const leaf of parseBundle(bundle, tileWidth).slice(at % tileWidth)) add(leaf)
     await index.store(at)
     if (clock.monotonic() - loggedAt >= progressEveryMs) {

@@ -21,6 +21,7 @@ function accessTo(
   kind: OpenedEntry['kind'],
   facts: OpenedEntry['facts'],
   erased?: readonly string[],
+  isCut = false,
 ) {
   const lost = erased === undefined ? {} : { erased }
   const entry = { kind, facts, exchange: 'exc_1', index: 0, at: 0, ...lost }
@@ -28,6 +29,7 @@ function accessTo(
     explain: (exchange: string) => Promise.resolve(exchange === 'exc_1' ? [entry] : []),
     findReceipt: () => Promise.resolve(null),
     origin: 'a.test/ledger/a',
+    pruning: { mayHave: (id: string) => id === 'exc_old' || (isCut && id === 'exc_1') },
   }
   return createReceiptAccess(ledger, {
     refusalOf: () => Promise.resolve(null),
@@ -70,6 +72,16 @@ describe('a receipt', () => {
     const own = await Promise.all(readers.map((reader) => isOwn('exc_1', reader)))
     expect(own).toEqual([false, true, false, true, false])
     expect(await whyNone('exc_1')).toMatchObject({ code: 'EXCHANGE_ERASED' })
+  })
+
+  test('of pruned entries is refused as such, by its time alone', async () => {
+    const cut = accessTo('outcome', { result: 'delivered' }, undefined, true)
+    expect(await cut.whyNone('exc_1')).toMatchObject({ code: 'ENTRIES_PRUNED' })
+    expect(cut.pruned('exc_1')).toMatchObject({ code: 'ENTRIES_PRUNED' })
+    const { whyNone, pruned } = accessTo('intent', called)
+    expect(await whyNone('exc_old')).toMatchObject({ code: 'ENTRIES_PRUNED' })
+    expect(pruned('exc_old')).toMatchObject({ code: 'ENTRIES_PRUNED' })
+    expect(pruned('exc_1')).toBeNull()
   })
 
   test('that is not there is one of an open exchange, or of an unknown one', async () => {

@@ -3,6 +3,7 @@ import type { Ledger } from './ledger.ts'
 import type { OpenedEntry } from './ledger-reads.ts'
 import { subjectName, trustDomainOf } from './named-subjects.ts'
 import type { OtherSlots } from './other-slots.ts'
+import type { LogPruning } from './pruning.ts'
 
 /** An authenticated caller that asks for a receipt. */
 export interface ReceiptReader {
@@ -22,6 +23,11 @@ export interface ReceiptAccess {
   /** Null while no outcome, refusal or indeterminate closes the exchange. */
   find(exchange: string): Promise<Uint8Array | null>
   /**
+   * The refusal for an exchange of a time of which entries were pruned; null otherwise. It depends
+   * on the id alone, so that every caller may have it.
+   */
+  pruned(exchange: string): Refusal | null
+  /**
    * The reason is only for callers that may have the receipt: no other caller can see whether an
    * exchange is there.
    */
@@ -31,7 +37,9 @@ export interface ReceiptAccess {
 const openAgainMs = 1_000
 
 export function createReceiptAccess(
-  ledger: Pick<Ledger, 'explain' | 'findReceipt' | 'origin'>,
+  ledger: Pick<Ledger, 'explain' | 'findReceipt' | 'origin'> & {
+    readonly pruning: Pick<LogPruning, 'mayHave'>
+  },
   others: OtherSlots,
 ): ReceiptAccess {
   return {
@@ -41,16 +49,30 @@ export function createReceiptAccess(
       return isEnd(await ledger.explain(exchange), reader, own)
     },
     find: (exchange) => ledger.findReceipt(exchange),
+    pruned: (exchange) =>
+      ledger.pruning.mayHave(exchange)
+        ? new Refusal('ENTRIES_PRUNED', prunedDetail(exchange))
+        : null,
     async whyNone(exchange) {
       const entries = await ledger.explain(exchange)
       if (entries.some(({ erased }) => erased !== undefined)) {
         return new Refusal('EXCHANGE_ERASED', exchange)
+      }
+      if (ledger.pruning.mayHave(exchange) && entries.every(({ kind }) => kind !== 'intent')) {
+        return new Refusal('ENTRIES_PRUNED', prunedDetail(exchange))
       }
       return entries.some(({ kind }) => kind === 'intent')
         ? new Refusal('EXCHANGE_OPEN', exchange, openAgainMs)
         : new Refusal('EXCHANGE_UNKNOWN', exchange)
     },
   }
+}
+
+/** For an id of which entries were pruned, or never were. */
+export function prunedDetail(exchange: string): string {
+  const next =
+    'a receipt that a party kept still verifies, and backups from before have the entries'
+  return `${exchange} began before entries that were pruned; ${next}`
 }
 
 /**

@@ -7,6 +7,7 @@ import {
 } from '@countersign/protocol'
 import type { EntryReader, ReadEntry } from './entry-reader.ts'
 import { closesExchange } from './exchange-index.ts'
+import type { PrunedPart } from './pruned-part.ts'
 import type { HandedOut } from './publisher.ts'
 import type { SyncedHead } from './synced-heads.ts'
 import type { Tree } from './tree.ts'
@@ -14,6 +15,7 @@ import type { Tree } from './tree.ts'
 export interface ReceiptParts {
   readonly origin: string
   readonly tree: Tree
+  readonly pruned: PrunedPart
   /** Resolves to a head over at least `size` entries, whose checkpoint may leave. */
   readonly handOut: (size: number) => Promise<HandedOut>
 }
@@ -26,7 +28,7 @@ const privatePrefix = 'private.'
 
 /**
  * The receipt over what closed the exchange, and the intent before it, or null while it is open,
- * and once a subject of it was erased.
+ * and once a subject of it was erased, or its intent was pruned.
  * Both proofs lead to one signed checkpoint.
  */
 export async function findReceipt(
@@ -34,7 +36,7 @@ export async function findReceipt(
   entries: readonly ReadEntry[],
   parts: ReceiptParts,
 ): Promise<Uint8Array | null> {
-  if (!isExchangeId(exchange)) return null
+  if (!isExchangeId(exchange) || parts.pruned.isCut(exchange)) return null
   const closing = entries.findLast(({ leaf }) => closesExchange(leaf.kind))
   if (closing === undefined) return null
   const intent = entries.find(({ leaf }) => leaf.kind === 'intent')

@@ -1,3 +1,4 @@
+import { RETENTION_FILE } from './retention-note.ts'
 import type { ResourceStore } from './store.ts'
 import {
   encodeBundle,
@@ -16,7 +17,7 @@ export async function findPublicResource(
   resources: ResourceStore,
   path: string,
 ): Promise<Uint8Array | null> {
-  if (path === 'checkpoint') return resources.read(path)
+  if (path === 'checkpoint' || path === RETENTION_FILE) return resources.read(path)
   const address = parseTilePath(path)
   if (address === null) return null
   const { kind, tile, width } = address

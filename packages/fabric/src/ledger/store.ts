@@ -99,6 +99,13 @@ export interface Resource {
   readonly bytes: Uint8Array
 }
 
+/** The file, or other thing, that has the name of a resource. */
+export interface ResourceStat {
+  /** `other` for a link, a pipe, a socket or a device. */
+  readonly kind: 'file' | 'folder' | 'other'
+  readonly bytes: number
+}
+
 /** Whole files by name. */
 export interface ResourceStore {
   read(path: string): Promise<Uint8Array | null>
@@ -111,6 +118,8 @@ export interface ResourceStore {
   write(resources: readonly Resource[]): Promise<void>
   /** Removes files, and directories that became empty. Not durable: they may come back. */
   remove(paths: readonly string[]): Promise<void>
+  /** Never follows a link. Null where there is nothing of that name. */
+  stat(path: string): Promise<ResourceStat | null>
   /** The names directly below `directory`, in no order. */
   list(directory: string): Promise<readonly string[]>
 }

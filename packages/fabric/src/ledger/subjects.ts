@@ -137,6 +137,11 @@ export class Subjects {
     return this.#named.size
   }
 
+  /** True while the keys of subjects are to be destroyed. */
+  get isErasing(): boolean {
+    return this.#leaving.size > 0
+  }
+
   /** Every subject that is not erased. */
   all(): readonly Subject[] {
     return [...this.#known.values()].filter((each) => each !== null)

@@ -152,6 +152,14 @@ export class TermIndex {
     }
   }
 
+  /** Forgets the segments below `minimum`, whose files are about to be removed. */
+  forgetPruned(minimum: number): void {
+    const first = Math.floor(minimum / this.#parts.segmentEntries)
+    for (const segments of [this.#directories, this.#tails]) {
+      for (const segment of segments.keys()) if (segment < first) segments.delete(segment)
+    }
+  }
+
   /** Stores whole segments, and ends what reads entries; resolves when nothing is at work. */
   async stop(): Promise<void> {
     this.#isStopped = true

@@ -5,6 +5,7 @@ import { DetailVault } from './details.ts'
 import { EntryReader } from './entry-reader.ts'
 import { leafHash } from './hash.ts'
 import { LeafWriter } from './leaf-writer.ts'
+import { PrunedPart } from './pruned-part.ts'
 import type { LoggedEntry } from './record.ts'
 import type { Resource, ResourceStore } from './store.ts'
 import { GroupIndex, groupEntries, groupsPath } from './tile-groups.ts'
@@ -33,6 +34,11 @@ class MemoryResources implements ResourceStore {
 
   async remove(paths: readonly string[]) {
     for (const path of paths) this.files.delete(path)
+  }
+
+  async stat(path: string) {
+    const bytes = this.files.get(path)
+    return bytes === undefined ? null : { kind: 'file' as const, bytes: bytes.length }
   }
 
   async list() {
@@ -88,7 +94,15 @@ async function open() {
       resources.readPart(tilePath(0, tile), group * groupEntries * hashBytes, 512),
   })
   const window = new Window(size, 0)
-  const reader = new EntryReader({ resources, window, tree, vault, groups, subjects })
+  const reader = new EntryReader({
+    pruned: new PrunedPart(),
+    resources,
+    window,
+    tree,
+    vault,
+    groups,
+    subjects,
+  })
   return { resources, groups, tree, reader }
 }
 

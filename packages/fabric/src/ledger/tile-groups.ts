@@ -1,4 +1,5 @@
 import { pairHashInto } from './hash.ts'
+import { PrunedPart } from './pruned-part.ts'
 import type { ResourceStore } from './store.ts'
 import { hashBytes, tilePath, tileWidth } from './tiles.ts'
 
@@ -8,6 +9,7 @@ const groupsPerTile = tileWidth / groupEntries
 const groupHeight = 4
 /** Full tiles of one file: 16,384 entries. */
 const tilesPerFile = 64
+export const groupFileEntries = tilesPerFile * tileWidth
 const endBytes = 4
 /** Records in memory, of 600 bytes each. */
 const recordsMax = 64
@@ -23,6 +25,7 @@ export interface TileGroups {
 
 export interface GroupIndexParts {
   readonly resources: ResourceStore
+  readonly pruned?: PrunedPart
   readonly log: (event: string, facts: Readonly<Record<string, string>>) => void
 }
 
@@ -34,6 +37,7 @@ export interface GroupIndexParts {
  */
 export class GroupIndex {
   readonly #resources: ResourceStore
+  readonly #pruned: PrunedPart
   readonly #log: (event: string, facts: Readonly<Record<string, string>>) => void
   /** Files that could not be made; the next start tries again. */
   readonly #failed = new Set<number>()
@@ -41,8 +45,9 @@ export class GroupIndex {
   #building: Promise<void> | null = null
   #isStopped = false
 
-  constructor({ resources, log }: GroupIndexParts) {
+  constructor({ resources, log, pruned = new PrunedPart() }: GroupIndexParts) {
     this.#resources = resources
+    this.#pruned = pruned
     this.#log = log
   }
 
@@ -75,6 +80,8 @@ export class GroupIndex {
   /** One file at a time; a reader that needs another one comes again. */
   #build(file: number): void {
     if (this.#isStopped || this.#building !== null || this.#failed.has(file)) return
+    // The bundles that it would be made from are gone.
+    if (file * groupFileEntries < this.#pruned.minimum) return
     this.#building = this.#write(file)
       .catch((cause: unknown) => {
         this.#failed.add(file)

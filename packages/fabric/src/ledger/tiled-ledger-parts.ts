@@ -7,8 +7,10 @@ import type { EntryReader } from './entry-reader.ts'
 import type { ExchangeIndex } from './exchange-index.ts'
 import type { LeafWriter } from './leaf-writer.ts'
 import type { LedgerLimits } from './limits.ts'
+import type { PrunedPart } from './pruned-part.ts'
 import type { ReadTurns } from './read-turns.ts'
 import type { Recovered } from './recovery.ts'
+import type { RetentionPolicy } from './retention-policy.ts'
 import type { SpaceGuard } from './space-guard.ts'
 import type { LedgerStore } from './store.ts'
 import type { Subjects } from './subjects.ts'
@@ -34,6 +36,8 @@ export interface TiledLedgerParts {
   readonly writer: LeafWriter
   readonly recovered: Recovered
   readonly space: SpaceGuard
+  readonly pruned: PrunedPart
+  readonly retention: RetentionPolicy | null
   /** For an entry of the ledger's own. */
   readonly newId: () => string
   readonly log: (event: string, facts: Readonly<Record<string, string | number>>) => void

@@ -33,6 +33,7 @@ import type {
   LineQuery,
   OpenedEntry,
 } from './ledger-reads.ts'
+import { LedgerPruning } from './log-pruning.ts'
 import { LogReads } from './log-reads.ts'
 import { closesIntent, isTaken, OpenIntentTable, ownerOf, spaceOf } from './open-intents.ts'
 import { Publisher } from './publisher.ts'
@@ -57,7 +58,8 @@ export class TiledLedger implements Ledger {
   readonly #reads: LogReads
   readonly #lines: ExchangeLines
   /** Reads the whole log, so that callers share one check, or wait for the next. */
-  readonly check = sharedRead(() => this.#checkOnce())
+  readonly check = sharedRead(() => this.pruning.whileWhole(() => this.#checkOnce()))
+  readonly pruning: LedgerPruning
   readonly #erasing: Erasing
   #stopped: LedgerUnavailable | null = null
   #closing: Promise<void> | null = null
@@ -75,6 +77,7 @@ export class TiledLedger implements Ledger {
     const serving = {
       reader: parts.reader,
       turns: parts.turns,
+      pruned: parts.pruned,
       limits,
       size: () => this.size,
       assertServing: () => this.#assertServing(),
@@ -98,6 +101,13 @@ export class TiledLedger implements Ledger {
         terms.store(size)
         return index.store(size)
       },
+    })
+    this.pruning = new LedgerPruning({
+      ...{ ...parts, tree, policy: parts.retention, resources: store.resources },
+      published: () => this.#publisher.published,
+      record: (draft) => this.#record(draft),
+      flush: () => this.flush(),
+      assertHeld: () => this.#assertHeld(),
     })
     this.#commit = new GroupCommit({
       ...{ store, lease, tree, key, clock, limits, head, heads, fatal },
@@ -130,6 +140,10 @@ export class TiledLedger implements Ledger {
 
   get size(): number {
     return this.#commit.size
+  }
+
+  get first(): number {
+    return this.#parts.pruned.minimum
   }
 
   get state(): LedgerState {
@@ -178,6 +192,7 @@ export class TiledLedger implements Ledger {
       await this.#record(stepEntry('clock-accepted', clockStep, this.#parts.newId()))
     }
     await closeIntents([...index.open.keys()], 'restart', this.#closings)
+    await this.pruning.start()
     this.#expiry.start()
     this.#parts.space.start()
   }
@@ -303,14 +318,14 @@ export class TiledLedger implements Ledger {
   }
 
   erase(erasure: Erasure): Promise<Erased> {
-    return this.#erasing.erase(erasure)
+    return this.pruning.whileWhole(() => this.#erasing.erase(erasure))
   }
 
   async findReceipt(exchange: string): Promise<Uint8Array | null> {
-    const { origin, recovered } = this.#parts
+    const { origin, recovered, pruned } = this.#parts
     const entries = await this.#entriesOf(exchange)
     return findReceipt(exchange, entries, {
-      ...{ origin, tree: recovered.tree },
+      ...{ origin, pruned, tree: recovered.tree },
       handOut: (size) => this.#regained(this.#publisher.handOut(size)),
     })
   }
@@ -368,6 +383,7 @@ export class TiledLedger implements Ledger {
     try {
       this.#parts.space.stop()
       await this.#expiry.stop()
+      await this.pruning.stop()
       this.#queue.stop(new LedgerUnavailable('the ledger is closing'))
       await this.#commit.drain()
       await this.#publisher.flush()
@@ -430,6 +446,7 @@ export class TiledLedger implements Ledger {
     void this.#expiry.stop()
     void this.#parts.terms.stop()
     void this.#parts.groups.stop()
+    void this.pruning.stop()
     this.#parts.space.stop()
     this.#reads.close(this.#stopped)
     this.#parts.onFatal(cause)

@@ -96,6 +96,19 @@ export class Tree {
     return this.#size === 0 ? emptyRoot : this.#rangeHash(0, this.#size)
   }
 
+  /** The root that the tree had at `size` leaves. */
+  async rootAt(size: number): Promise<Buffer> {
+    if (size > this.#size) throw new RangeError('the tree is not that large')
+    if (size === 0) return emptyRoot
+    return this.#holding(subtreesOf([0, size]), () => Buffer.from(this.#rangeHash(0, size)))
+  }
+
+  /** The root over the leaves of a full tile of level 0. */
+  async tileRoot(tile: number): Promise<Buffer> {
+    const root = { level: tileHeight, index: tile }
+    return this.#holding([root], () => Buffer.from(this.#node(root)))
+  }
+
   /** The bytes of a tile that no file holds yet. */
   unpublishedTile(level: number, tile: number, width: number): Buffer {
     const nodes = this.#held(level, tile)

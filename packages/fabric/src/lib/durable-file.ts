@@ -15,6 +15,11 @@ export interface DurableFile {
   close(): Promise<void>
 }
 
+export interface FileStat {
+  readonly kind: 'file' | 'folder' | 'other'
+  readonly bytes: number
+}
+
 /**
  * The operations that a durable store needs from a file system. The harness in `tools/crash` puts
  * faults and a model of the page cache behind it. A name that was created, renamed or removed may
@@ -31,6 +36,8 @@ export interface FileLayer {
   rename(from: string, to: string): Promise<void>
   /** A file or an empty directory; nothing happens where there is none. */
   remove(path: string): Promise<void>
+  /** The kind and length of what a name stands for, never behind a link; null for no such name. */
+  stat(path: string): Promise<FileStat | null>
   /** The names in a directory, empty where there is none. */
   list(directory: string): Promise<readonly string[]>
   /** Makes one directory whose parent exists; false when it was there. */
@@ -52,7 +59,9 @@ interface SystemCalls {
   readonly rename: (from: string, to: string) => Promise<void>
   readonly unlink: (path: string) => Promise<void>
   readonly rmdir: (path: string) => Promise<void>
-  readonly lstat: (path: string) => Promise<{ isDirectory(): boolean }>
+  readonly lstat: (
+    path: string,
+  ) => Promise<{ isDirectory(): boolean; isFile(): boolean; readonly size: number }>
   readonly readdir: (path: string) => Promise<readonly string[]>
   readonly mkdir: (path: string, mode: number) => Promise<unknown>
   readonly statfs: (path: string) => Promise<{ readonly bavail: number; readonly bsize: number }>
@@ -211,6 +220,17 @@ function createFileLayer(call: SystemCalls): FileLayer {
         await (found.isDirectory() ? call.rmdir(path) : call.unlink(path))
       } catch (error) {
         if (!isAbsence(error)) throw error
+      }
+    },
+
+    async stat(path) {
+      try {
+        const found = await call.lstat(path)
+        const kind = found.isFile() ? 'file' : found.isDirectory() ? 'folder' : 'other'
+        return { kind, bytes: found.size }
+      } catch (error) {
+        if (isAbsence(error)) return null
+        throw error
       }
     },
 

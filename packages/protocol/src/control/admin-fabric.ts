@@ -44,8 +44,13 @@ export interface FabricStatus {
   readonly version: string
   readonly trustDomain: string
   readonly origin: string
-  /** The log of this process. */
-  readonly ledger: { readonly slot: string; readonly size: number; readonly vkey: string }
+  /** The log of this process; its entries before `first` were pruned. */
+  readonly ledger: {
+    readonly slot: string
+    readonly first: number
+    readonly size: number
+    readonly vkey: string
+  }
   /** Every log slot of the fabric. */
   readonly slots: readonly SlotView[]
   /** Of the log of this process. */
@@ -116,7 +121,7 @@ export const readFabricStatus: Reader<FabricStatus> = readObject<FabricStatus>({
   version: readText,
   trustDomain: readText,
   origin: readText,
-  ledger: readObject({ slot: readText, size: readWhole, vkey: readText }),
+  ledger: readObject({ slot: readText, first: readWhole, size: readWhole, vkey: readText }),
   slots: readList(readObject<SlotView>({ slot: readText, isHeld: readFlag, address: readText })),
   consumers: readList(
     readObject<ConsumerView>({

@@ -154,6 +154,72 @@ export interface ErasureView {
   readonly keysBefore: number | null
 }
 
+/** The reasons why an entry is not pruned; `turn`: the next pruning goes on. */
+export const KEPT_BY = [
+  'policy',
+  'age',
+  'hold',
+  'clock',
+  'exchange',
+  'publication',
+  'reader',
+  'erasure',
+  'turn',
+] as const
+
+/** The end of a pruning. */
+export interface PruneBound {
+  /** The first entry that was left before, and the one that is after it. Equal where none goes. */
+  readonly first: number
+  readonly minimum: number
+  /** The reason why the entry `minimum` stays, and the name of the exchange, hold or consumer. */
+  readonly keptBy: (typeof KEPT_BY)[number]
+  readonly keptByName: string | null
+}
+
+/** The part of the log of one slot that a pruning would remove now. */
+export interface RetentionView extends PruneBound {
+  readonly slot: string
+  /** Of the first entry that is left: to read from it, or to follow. */
+  readonly cursor: string
+  /** Days for which the policy keeps entries; null without a policy. */
+  readonly keepDays: number | null
+  readonly holds: readonly HoldView[]
+  /** Entries of the log, pruned ones included. */
+  readonly size: number
+  /** Of what goes: when the oldest entry was recorded, and when the newest exchange began. */
+  readonly oldestAt: number | null
+  readonly newestAt: number | null
+  /** About as many, from a sample of the files. */
+  readonly bytes: number
+}
+
+/** Entries of these times are kept, both included. Unix milliseconds. */
+export interface HoldView {
+  readonly name: string
+  readonly from: number
+  readonly until: number
+  readonly reason: string
+}
+
+export interface PruneArgs {
+  /** The log slot of the process that is asked. */
+  readonly slot: string
+  readonly reason?: string | undefined
+}
+
+/** A pruning that was carried out. */
+export interface PruneView extends PruneBound {
+  readonly slot: string
+  /** The index of the entry that records it; null where nothing was pruned. */
+  readonly entry: number | null
+  /** Of the files that were removed. */
+  readonly files: number
+  readonly bytes: number
+  /** Files that could not be removed; the next pruning tries again. */
+  readonly failed: number
+}
+
 /** The ledger as it was derived from its files. */
 export interface LedgerCheckView {
   readonly entries: number
@@ -225,6 +291,36 @@ export const readErasureView: Reader<ErasureView> = readObject<ErasureView>({
   underWay: readWhole,
   pending: readList(readText),
   keysBefore: readNullable(readWhole),
+})
+
+const boundFields = {
+  first: readWhole,
+  minimum: readWhole,
+  keptBy: readOneOf(KEPT_BY),
+  keptByName: readNullable(readText),
+}
+
+export const readRetention: Reader<RetentionView> = readObject<RetentionView>({
+  ...boundFields,
+  slot: readText,
+  cursor: readText,
+  keepDays: readNullable(readWhole),
+  holds: readList(
+    readObject<HoldView>({ name: readText, from: readWhole, until: readWhole, reason: readText }),
+  ),
+  size: readWhole,
+  oldestAt: readNullable(readWhole),
+  newestAt: readNullable(readWhole),
+  bytes: readWhole,
+})
+
+export const readPruneView: Reader<PruneView> = readObject<PruneView>({
+  ...boundFields,
+  slot: readText,
+  entry: readNullable(readWhole),
+  files: readWhole,
+  bytes: readWhole,
+  failed: readWhole,
 })
 
 export const readLedgerCheck: Reader<LedgerCheckView> = readObject<LedgerCheckView>({

@@ -66,7 +66,11 @@ const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
     ...{ slots: [{ slot: 'b', isHeld: true, address: 'https://b.test:1' }] },
     consumers: [{ name: 'detection', position: 7, behind: 0, skipped: 0, saved: 5 }],
     followers: [{ reader: 'support', position: 7, behind: 2 }],
-    ...{ ledger: { slot: 'a', size: 9, vkey: 'key' }, trustFingerprint: 'f', policyVersion: 'v' },
+    ...{
+      ledger: { slot: 'a', first: 2, size: 9, vkey: 'key' },
+      trustFingerprint: 'f',
+      policyVersion: 'v',
+    },
     ...{ agents: 2, memoryBytes: 3, uptimeMs: 4 },
   },
   'activity.show': {
@@ -119,6 +123,15 @@ const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
   },
   'ledger.erase': {
     ...{ subject: 'a', slot: 'a', entries: 1, underWay: 0, pending: ['b'], keysBefore: 1 },
+  },
+  'ledger.retention': {
+    ...{ slot: 'a', first: 0, minimum: 65_536, keptBy: 'hold', keptByName: 'case' },
+    ...{ cursor: 'a.01234567.0', keepDays: 30, size: 70_000, oldestAt: 1, newestAt: 2, bytes: 3 },
+    holds: [{ name: 'case', from: 1, until: 2, reason: 'court' }],
+  },
+  'ledger.prune': {
+    ...{ slot: 'a', first: 0, minimum: 65_536, keptBy: 'age', keptByName: null },
+    ...{ entry: 70_000, files: 5, bytes: 6, failed: 0 },
   },
   'route.list': [
     {

@@ -60,12 +60,17 @@ import {
   type LedgerCheckView,
   type LedgerFindArgs,
   type LogPartArgs,
+  type PruneArgs,
+  type PruneView,
+  type RetentionView,
   readEntryPage,
   readErasureView,
   readExchangePage,
   readExplainedExchange,
   readFollowedEntry,
   readLedgerCheck,
+  readPruneView,
+  readRetention,
   readSubjectView,
   type SubjectView,
 } from './admin-ledger.ts'
@@ -116,6 +121,8 @@ export interface AdminContract {
   readonly 'ledger.check': Operation<NoArgs, LedgerCheckView>
   readonly 'ledger.subject': Operation<Pick<EraseArgs, 'subject'>, SubjectView>
   readonly 'ledger.erase': Operation<EraseArgs, ErasureView>
+  readonly 'ledger.retention': Operation<NoArgs, RetentionView>
+  readonly 'ledger.prune': Operation<PruneArgs, PruneView>
   readonly 'route.list': Operation<NoArgs, readonly RouteView[]>
   readonly 'route.put': Operation<RoutePutArgs, StoredRoute>
   readonly 'route.delete': Operation<Named, RemovedRoute>
@@ -173,6 +180,8 @@ const readers: { readonly [Name in AdminOperation]: Reader<AdminResult<Name>> } 
   'ledger.check': readLedgerCheck,
   'ledger.subject': readSubjectView,
   'ledger.erase': readErasureView,
+  'ledger.retention': readRetention,
+  'ledger.prune': readPruneView,
   'route.list': readList(readRouteView),
   'route.put': readStoredRoute,
   'route.delete': readRemovedRoute,

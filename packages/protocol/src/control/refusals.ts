@@ -40,6 +40,10 @@ export const REFUSALS = {
     retry: false,
     says: 'a principal of this exchange was erased, so its facts cannot be shown any more',
   },
+  ENTRIES_PRUNED: {
+    retry: false,
+    says: 'entries of that time were removed under the retention policy of the ledger',
+  },
   EXCHANGE_ELSEWHERE: {
     retry: false,
     says: 'another replica holds the log of this exchange; ask that one',

@@ -29,7 +29,7 @@ const unstated: ReadonlySet<RefusalCode> = new Set([
     'EXCHANGE_OPEN',
     'EPOCH_STALE',
   ] as const),
-  ...(['EXCHANGE_ELSEWHERE', 'CURSOR_UNKNOWN'] as const),
+  ...(['EXCHANGE_ELSEWHERE', 'CURSOR_UNKNOWN', 'ENTRIES_PRUNED'] as const),
   ...(['CHANNEL_FULL', 'LEASE_LOST', 'IDEMPOTENCY_CONFLICT'] as const),
   ...(['MESSAGE_REPLAYED', 'OUTCOME_UNKNOWN'] as const),
 ])

@@ -43,6 +43,8 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   OVERLOADED: 'nothing was delivered; wait for `retryAfterMs`, then call again',
   RECEIVER_UNKNOWN: 'check the name: `countersign agent list`',
   EXCHANGE_UNKNOWN: 'check the id, and that it is of this fabric',
+  ENTRIES_PRUNED:
+    'use your own copy of the receipt, or a backup from before; go on from the first position that is left',
   EXCHANGE_ERASED: 'a receipt that was fetched before the erasure still verifies',
   EXCHANGE_ELSEWHERE:
     'ask the replica that `holder` names; without an address, no process holds that log now: start one on its data folder',

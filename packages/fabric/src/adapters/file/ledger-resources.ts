@@ -1,4 +1,4 @@
-import type { Resource, ResourceStore } from '../../ledger/store.ts'
+import type { Resource, ResourceStat, ResourceStore } from '../../ledger/store.ts'
 import { type FileLayer, readWhole } from '../../lib/durable-file.ts'
 
 /** Half of libuv's four threads: the write-ahead log must never queue behind tiles. */
@@ -65,6 +65,10 @@ export class FileResourceStore implements ResourceStore {
       this.#known.delete(this.#resolve(path))
       await this.#files.remove(this.#resolve(path))
     }
+  }
+
+  stat(path: string): Promise<ResourceStat | null> {
+    return this.#files.stat(this.#resolve(path))
   }
 
   list(directory: string): Promise<readonly string[]> {

@@ -255,6 +255,7 @@ test('a head that is written while a sync is under way does not count as synced'
     open: open as FileLayer['open'],
     rename: (from, to) => disk.rename(from, to),
     remove: (path) => disk.remove(path),
+    stat: (path) => disk.stat(path),
     list: (directory) => disk.list(directory),
     makeDirectory: (path) => disk.makeDirectory(path),
     syncDirectory: (path) => disk.syncDirectory(path),

@@ -7,6 +7,7 @@ import { collectPages, showExchanges } from '../exchange-pages.ts'
 import { withFabric } from '../fabric-client.ts'
 import { Failure, toFailure } from '../failure.ts'
 import { parseCount, parsePrincipalName, parseSeconds, parseTime } from '../option-values.ts'
+import { explainPruned } from '../pruned-cursor.ts'
 
 type Conditions = Omit<LedgerFindArgs, 'countMax' | 'before' | 'after' | 'since' | 'until'>
 
@@ -51,7 +52,10 @@ async function findExchanges(context: CliContext, options: FindOptions): Promise
   await withFabric(context, options, async (fabric) => {
     const progress = output.progress('Searching the ledger')
     const page = await collectPages(options.limit, { before: options.cursor }, (part) =>
-      fabric.admin('ledger.find', { ...conditions, ...part }).catch(explained(conditions)),
+      fabric
+        .admin('ledger.find', { ...conditions, ...part })
+        .catch(explained(conditions))
+        .catch(explainPruned(fabric, (cursor) => `the first that is left: --cursor ${cursor}`)),
     ).finally(() => progress.stop())
     showExchanges(output, page, '--cursor')
   })

@@ -3,12 +3,13 @@ import { RefusedError } from '@countersign/sdk'
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { type EntrySink, exportEntries, FileSink, fileCursor } from '../entry-export.ts'
-import { type FabricClient, withFabric } from '../fabric-client.ts'
+import { withFabric } from '../fabric-client.ts'
 import { toFailure } from '../failure.ts'
 import { watchInterruption } from '../interruption.ts'
 import { parsePath } from '../option-values.ts'
 import type { Output } from '../output/output.ts'
 import { formatDuration } from '../output/quantities.ts'
+import { explainPruned, firstCursor } from '../pruned-cursor.ts'
 
 interface FollowOptions extends ClientOptions {
   readonly cursor: string
@@ -42,7 +43,9 @@ async function followLedger(context: CliContext, options: FollowOptions): Promis
     await exportEntries({
       connect: (after, use) =>
         withFabric(context, options, async (fabric) =>
-          use(fabric.watch(signal, after ?? (await firstCursor(fabric)))),
+          use(fabric.watch(signal, after ?? (await firstCursor(fabric)))).catch(
+            explainPruned(fabric, (cursor) => pastGap(options.cursor, cursor)),
+          ),
         ),
       sink: file ?? terminalSink(output, format),
       cursor: fileCursor(options.cursor),
@@ -57,10 +60,8 @@ async function followLedger(context: CliContext, options: FollowOptions): Promis
   }
 }
 
-/** The place before the first entry, so that an export has no gap at its start. */
-async function firstCursor({ admin }: FabricClient): Promise<string> {
-  const { ledger } = await admin('status', {})
-  return `${ledger.slot}.${ledger.vkey.split('+')[1] ?? ''}.0`
+function pastGap(file: string, cursor: string): string {
+  return `entries are missing in this export; to go on without them, write ${cursor} to ${file}`
 }
 
 /** A pipe takes the bytes before `write` returns; nothing is known of what its reader does. */

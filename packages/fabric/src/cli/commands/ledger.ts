@@ -9,9 +9,11 @@ import { watchInterruption } from '../interruption.ts'
 import { parseCount } from '../option-values.ts'
 import type { Output } from '../output/output.ts'
 import { formatCount } from '../output/quantities.ts'
+import { explainPruned } from '../pruned-cursor.ts'
 import { addCompareCommand } from './ledger-compare.ts'
 import { addFindCommand } from './ledger-find.ts'
 import { addFollowCommand } from './ledger-follow.ts'
+import { addPruneCommand } from './ledger-prune.ts'
 
 interface RecentOptions extends ClientOptions {
   readonly count: number
@@ -38,6 +40,7 @@ export function addLedgerCommands(program: Command, context: CliContext): void {
       .option('--after <cursor>', 'those after it'),
   ).action((options: RecentOptions) => showRecent(context, options))
   addFindCommand(ledger, context)
+  addPruneCommand(ledger, context)
   addClientOptions(
     ledger
       .command('watch')
@@ -75,9 +78,12 @@ async function showRecent(
     throw new Failure('usage', '--before and --after exclude each other', 'give one of them')
   }
   const output = outputOf(context, options)
+  const side = after === undefined ? 'before' : 'after'
   await withFabric(context, options, async (fabric) => {
     const page = await collectPages(count, { before, after }, (args) =>
-      fabric.admin('ledger.recent', args),
+      fabric
+        .admin('ledger.recent', args)
+        .catch(explainPruned(fabric, (cursor) => `the first that is left: --${side} ${cursor}`)),
     )
     showExchanges(output, page, '--before')
   })
@@ -90,8 +96,12 @@ async function watchLedger(context: CliContext, options: WatchOptions): Promise<
     await withFabric(context, options, async (fabric) => {
       const complete = createEntryCompletion()
       output.note('Watching; stop with Ctrl-C.')
-      for await (const entry of fabric.watch(interruption.signal, options.after)) {
-        output.line(entry, (each) => formatWatched(complete(each), output))
+      try {
+        for await (const entry of fabric.watch(interruption.signal, options.after)) {
+          output.line(entry, (each) => formatWatched(complete(each), output))
+        }
+      } catch (error) {
+        await explainPruned(fabric, (cursor) => `the first that is left: --after ${cursor}`)(error)
       }
     })
   } finally {

@@ -43,6 +43,7 @@ const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> 
   RECEIVER_UNKNOWN: 'stated',
   EXCHANGE_UNKNOWN: 'never',
   EXCHANGE_ERASED: 'never',
+  ENTRIES_PRUNED: 'never',
   EXCHANGE_ELSEWHERE: 'never',
   CURSOR_UNKNOWN: 'never',
   EXCHANGE_OPEN: 'never',

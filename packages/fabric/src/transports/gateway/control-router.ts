@@ -83,7 +83,12 @@ function receiptsRouter(options: ControlOptions): Router {
     })
     const wider = uncheckedFor(context, { action: 'read', operation: 'receipt.read' })
     const answer = found ?? (await answerControl(deps, wider, ({ still }) => receiptOf(still)))
-    if (answer instanceof Refusal) return problemReply(answer, context.exchange)
+    if (answer instanceof Refusal) {
+      // The ends of what was pruned are unknown: they receive the reason, and so do all others.
+      const isNotIts = found === null && answer.code === 'NOT_PERMITTED'
+      const pruned = isNotIts ? receipts.pruned(exchange) : null
+      return problemReply(pruned ?? answer, context.exchange)
+    }
     if (answer.receipt === null) {
       const refusal = answer.elsewhere ?? (await receipts.whyNone(exchange))
       return problemReply(refusal, context.exchange)

@@ -20,6 +20,7 @@ const options = {
     loads += 1
     return Promise.resolve(path === 'none' ? null : new TextEncoder().encode(path))
   },
+  isPruned: (path: string) => path === 'tile/entries/000',
   findPage: () => {
     loads += 1
     return Promise.resolve(page)
@@ -101,6 +102,13 @@ describe('public resources', () => {
       fetch(`${origin}/v1/trust`, { headers: { host: `localhost:${port}` } }),
     )
     if (headers.get('strict-transport-security') !== null) throw new Error('localhost is pinned')
+  })
+
+  test('a bundle of pruned entries is gone, and its hashes are not', async () => {
+    const gone = await fetch(`${origin}/log/tile/entries/000`)
+    expect([gone.status, await gone.text()]).toEqual([410, expect.stringContaining('retention')])
+    expect((await fetch(`${origin}/log/tile/0/000`)).status).toBe(200)
+    expect((await fetch(`${origin}/log/retention`)).headers.get('cache-control')).toBe('max-age=1')
   })
 
   test('are loaded once, and not sent again to a client that has them', async () => {

@@ -25,6 +25,8 @@ export interface PublicOptions {
   /** Returns the address that serves the log of another slot; null where none is known. */
   addressOfLog(slot: string): Promise<string | null>
   findLogResource(path: string): Promise<Uint8Array | null>
+  /** True for a bundle of entries that were pruned. */
+  isPruned(path: string): boolean
   /** A page as HTML, or null. */
   findPage(name: 'verify' | 'console'): Promise<Uint8Array | null>
   handleTokens(request: NodeRequest, response: NodeResponse, body: Uint8Array): Promise<void>
@@ -231,7 +233,7 @@ async function logResource(
   if (isSlotName(first) && first !== options.slot) {
     return logElsewhere(response, `${first}/${path}`, await options.addressOfLog(first))
   }
-  if (path === 'checkpoint') {
+  if (path === 'checkpoint' || path === 'retention') {
     const body = await options.findLogResource(path)
     if (body === null) return noResource(response, 'no such resource\n')
     const headers = {
@@ -239,6 +241,10 @@ async function logResource(
       'cache-control': 'max-age=1',
     }
     return send(response, { status: 200, headers, body })
+  }
+  if (options.isPruned(path)) {
+    const body = utf8('pruned; `retention` states the first entry that is left\n')
+    return send(response, { status: 410, headers: {}, body })
   }
   const resource = await options.shared.find(`log/${path}`, () => options.findLogResource(path))
   if (resource === null) return noResource(response, 'no such resource\n')

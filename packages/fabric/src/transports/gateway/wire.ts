@@ -46,6 +46,7 @@ export const GATEWAY_WIRE = {
   UNDECIDED: { status: 503, jsonRpc: -31031 },
   OVERLOADED: { status: 503, jsonRpc: -31033 },
   EXCHANGE_ERASED: { status: 410, jsonRpc: -31042 },
+  ENTRIES_PRUNED: { status: 410, jsonRpc: -31043 },
   EXCHANGE_UNKNOWN: { status: 404, jsonRpc: -31034 },
   EXCHANGE_ELSEWHERE: { status: 421, jsonRpc: -31040 },
   CURSOR_UNKNOWN: { status: 400, jsonRpc: -31041 },

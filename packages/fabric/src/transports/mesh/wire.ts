@@ -42,6 +42,7 @@ export const MESH_WIRE = {
   UNDECIDED: { status: 503, jsonRpc: -31031, closes: false },
   OVERLOADED: { status: 503, jsonRpc: -31033, closes: false },
   EXCHANGE_ERASED: { status: 410, jsonRpc: -31042, closes: false },
+  ENTRIES_PRUNED: { status: 410, jsonRpc: -31043, closes: false },
   EXCHANGE_UNKNOWN: { status: 404, jsonRpc: -31034, closes: false },
   EXCHANGE_ELSEWHERE: { status: 421, jsonRpc: -31040, closes: false },
   CURSOR_UNKNOWN: { status: 400, jsonRpc: -31041, closes: false },

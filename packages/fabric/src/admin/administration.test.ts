@@ -12,7 +12,7 @@ const entry = (index: number) =>
 const request = { exchange: 'exc_w', caller: { principal: 'spiffe://a.test/agent/op' } } as never
 
 function administrationOf(follow: (options: FollowOptions) => AsyncIterableIterator<OpenedEntry>) {
-  const reads = { slot: 'a', vkey: 'a.test/ledger/a+01234567+AQ+key', size: 7, follow }
+  const reads = { slot: 'a', vkey: 'a.test/ledger/a+01234567+AQ+key', first: 0, size: 7, follow }
   return createAdministration({ ledger: { reads } } as unknown as AdminDeps)
 }
 

@@ -2,14 +2,15 @@
 
     python3 verify_receipt.py RECEIPT TRUST
 
-Needs Python 3.9 and the package `cryptography`. It does steps 1 to 7 of docs/protocol.md,
-"Receipts": which entries a log of the fabric holds, and which facts they state. The signatures of
-caller and receiver (steps 8 to 11) are among these facts, and are not verified here.
+Needs Python 3.9 and the package `cryptography`. It does steps 1 to 8 of docs/protocol.md,
+"Receipts": which entries a log of the fabric holds, which facts they state, and that the agents of
+connectors signed those that name them as producers. The signatures of caller and receiver (steps 9
+to 12) are among these facts, and are not verified here.
 """
 import json
 import re
 import sys
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -79,8 +80,32 @@ def root_of(node, index, last, path):  # RFC 9162, section 2.1.3.2
     return node
 
 
+def verify_stated(stated, leaf_hash, producer, origin):  # RFC 9052: COSE_Sign1
+    check(stated.keys() == {"index", "key", "path", "statement"}, "a statement with other members")
+    data, key = raw(stated["statement"]), raw(stated["key"])
+    check(data[:1] == b"\xd2", "a statement without the tag of COSE_Sign1")
+    parts = decode(data, 1)[0]
+    check(b"\xd2" + encode(parts) == data, "a statement in another encoding")
+    protected, unprotected, payload, signature = parts
+    jwk = b'{"crv":"Ed25519","kty":"OKP","x":"%s"}' % urlsafe_b64encode(key).rstrip(b"=")
+    key_id = urlsafe_b64encode(sha256(jwk).digest()).rstrip(b"=")  # RFC 7638
+    kind = "application/vnd.countersign.batch+cbor"
+    check(protected == encode({1: -8, 3: kind, 4: key_id}), "a statement by another key")
+    batch = decode(payload)[0]
+    check(unprotected == {} and encode(batch) == payload, "a statement in another encoding")
+    version, log, by, chain, n, prev, size, root, at = batch
+    check([version, log, by] == [2, origin, producer], "a statement of another log or producer")
+    check(len(chain) == 16 and len(prev) == 32 and n >= 0 and at >= 0, "a malformed statement")
+    index, path = stated["index"], [raw(sibling) for sibling in stated["path"]]
+    check(type(index) is int and 0 <= index < size <= 256, "a place beyond the batch")
+    check(root_of(leaf_hash, index, size - 1, path) == root, "an entry that is not in the batch")
+    signed = encode(["Signature1", protected, b"", payload])
+    Ed25519PublicKey.from_public_bytes(key).verify(signature, signed)
+    return key_id.decode()
+
+
 def verify_entry(entry, exchange, slot):
-    check(entry.keys() == {"leaf", "proof", "facts"}, "an entry with other members")
+    check(entry.keys() - {"stated"} == {"leaf", "proof", "facts"}, "an entry with other members")
     data = raw(entry["leaf"])
     leaf = decode(data)[0]
     check(encode(leaf) == data, "a leaf in another encoding")
@@ -109,6 +134,10 @@ def verify_entry(entry, exchange, slot):
     check(origin == slot["origin"] and size == str(int(size)), "a checkpoint of another log")
     check(0 <= index < int(size), "an index beyond the checkpoint")
     leaf_hash = sha256(b"\x00" + data).digest()
+    check(("producer" in commitments) == ("stated" in entry), "an entry that nobody stated")
+    stated_by = None
+    if "stated" in entry:
+        stated_by = verify_stated(entry["stated"], leaf_hash, facts["producer"], origin)
     found = root_of(leaf_hash, index, int(size) - 1, [raw(sibling) for sibling in path])
     check(found == raw(root), "an entry that is not in the log")
     name, key_id, key = slot["vkey"].split("+", 2)  # C2SP signed-note, type 1: Ed25519
@@ -119,7 +148,8 @@ def verify_entry(entry, exchange, slot):
     check(signed[:4].hex() == key_id and raw(key)[0] == 1, "a signature by another key")
     Ed25519PublicKey.from_public_bytes(raw(key)[1:]).verify(signed[4:], f"{text}\n".encode())
     withheld = sorted(commitments.keys() - facts.keys())
-    return {"kind": kind, "at": at, "index": index, "facts": facts, "withheld": withheld}, note
+    shown = {"kind": kind, "at": at, "index": index, "facts": facts, "withheld": withheld}
+    return {**shown, "key": stated_by}, note
 
 
 def verify(data, trust):
@@ -156,6 +186,8 @@ if __name__ == "__main__":
     print(f"verified {exchange!r}; its checkpoint is {level}, as the receipt states without proof")
     for entry in entries:
         print(f"entry {entry['index']}: {entry['kind']} at {entry['at']}")
+        if entry["key"] is not None:
+            print(f"  stated by {entry['facts']['producer']!r} with the key {entry['key']}")
         for name, value in entry["facts"].items():
             print(f"  {name!r}: {value!r}")
         print(f"  withheld: {entry['withheld']!r}")

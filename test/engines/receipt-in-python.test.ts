@@ -35,7 +35,12 @@ interface Fact {
 }
 interface Receipt {
   v: number
-  entries: { leaf: string; proof: string; facts: Record<string, Fact> }[]
+  entries: {
+    leaf: string
+    proof: string
+    facts: Record<string, Fact>
+    stated?: { statement: string; key: string; index: number; path: string[] }
+  }[]
 }
 
 let world: World
@@ -122,6 +127,13 @@ const fact = (given: Receipt, name: string): Fact => {
 const inSignature = (at: number) =>
   noteLine(-2, (text) => text.replace(/\S+$/, (base64) => flipped(base64, at)))
 
+/** The batch in which the first entry is stated. */
+const stated = (given: Receipt) => {
+  const found = entry(given).stated
+  if (found === undefined) throw new Error('the entry is not stated in a batch')
+  return found
+}
+
 const changes: Readonly<Record<string, (receipt: Receipt) => void>> = {
   'one bit of a leaf': (given) => {
     entry(given).leaf = flipped(entry(given).leaf, 60)
@@ -159,6 +171,30 @@ const changes: Readonly<Record<string, (receipt: Receipt) => void>> = {
   'the entries in another order': (given) => {
     given.entries.reverse()
   },
+  'one bit of a statement': (given) => {
+    stated(given).statement = flipped(stated(given).statement, 200)
+  },
+  'one bit of the signature of a statement': (given) => {
+    const { statement } = stated(given)
+    stated(given).statement = flipped(statement, Buffer.from(statement, 'base64').length - 9)
+  },
+  'one bit of the key of a statement': (given) => {
+    stated(given).key = flipped(stated(given).key)
+  },
+  'the place in a batch': (given) => {
+    stated(given).index += 1
+  },
+  'a hash more in the path of a batch': (given) => {
+    stated(given).path.push(Buffer.alloc(32).toString('base64'))
+  },
+  'the statement left out': (given) => {
+    delete entry(given).stated
+  },
+  'the statement of the other entry': (given) => {
+    const [, other] = given.entries
+    if (other?.stated === undefined) throw new Error('the ending is not stated in a batch')
+    entry(given).stated = other.stated
+  },
   'the end left out': (given) => {
     given.entries.pop()
   },
@@ -185,7 +221,7 @@ function forgedLog() {
     const signature = key.sign(utf8(text))
     const checkpoint = formatNote(text, [{ name: origin, keyId, signature }])
     const proof = formatTlogProof({ index: 0, path: [], checkpoint })
-    const entries = [{ leaf, proof, facts: {} }]
+    const entries = [{ leaf, proof, facts: {}, stated: null }]
     const level = 'published'
     return createReceipt({ exchange: exchange as ExchangeId, origin, level, entries })
   }
@@ -198,6 +234,8 @@ describe('the verifier in Python', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(stdout).toContain(`verified '${exchange}'`)
     expect(stdout).toContain(`'caller': '${world.caller.spiffeId}'`)
+    // That of the receiver, whose connector recorded the exchange.
+    expect(stdout).toMatch(/ {2}stated by 'spiffe:.*' with the key [\w-]{43}\n/)
     expect(stdout).toMatch(/intent at \d+\n[^]*outcome at \d+\n/)
     expect(verify(changed(() => undefined)).status).toBe(0)
     expect(verify(earlier).status).toBe(0)

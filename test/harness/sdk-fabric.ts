@@ -557,6 +557,7 @@ export class TestFabric {
         leaf,
         facts,
         proof: formatTlogProof({ index, path: [index === 0 ? b : a], checkpoint }),
+        stated: null,
       })),
     })
   }

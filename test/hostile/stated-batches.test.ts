@@ -6,13 +6,15 @@ import {
   encodePackedBatch,
   type MeshEntry,
   type PackedEntry,
+  parseReceipt,
+  verifyReceipt,
 } from '@countersign/protocol'
 import { askControl, type Identity, openIdentity } from '@countersign/sdk'
 import { expect, inject } from 'vitest'
 import { type Attempt, attack } from '../harness/attack.ts'
 import { ShiftedClock } from '../harness/clock.ts'
-import { agentId, refusalOf } from '../harness/doors.ts'
-import { decidedIn, meshEntry, sendBatch } from '../harness/entries.ts'
+import { agentId, refusalOf, send } from '../harness/doors.ts'
+import { decidedIn, meshEntry, record, sendBatch } from '../harness/entries.ts'
 import type { Heard } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import { sha256 } from '../harness/signed.ts'
@@ -243,6 +245,31 @@ attack(
         expect(answer.indexes).toEqual([expect.any(Number), null, expect.any(Number)])
         expect(answer.batch).toBe((answer.indexes[2] ?? 0) + 1)
         expect(answerOf(await sendAs(world, mixed, statement))).toEqual(answer)
+      },
+      'and each of its entries has a receipt with the statement and its own place': async (
+        world,
+      ) => {
+        const { thief, entries, exchanges } = await honest(world, 3)
+        const bad = packedAs(thief, meshEntry({ facts: { receiver: 'echo' } }))
+        const mixed = { thief, exchanges, entries: entries.toSpliced(1, 0, bad) }
+        const statement = statedBatch(thief, mixed.entries)
+        expect((await sendAs(world, mixed, statement)).status).toBe(200)
+        const ends = exchanges.map((exchange) => meshEntry({ exchange, kind: 'outcome' }))
+        expect((await record(world, ends)).status).toBe(200)
+        for (const [at, exchange] of exchanges.entries()) {
+          const path = `/v1/receipts/${exchange}`
+          const as = thief.credential()
+          const { body } = await send(world.control, { method: 'GET', path, body: null, as })
+          const [opening, ending] = parseReceipt(body).entries
+          expect(opening?.stated?.statement).toEqual(statement)
+          expect([opening?.stated?.index, ending?.stated?.index]).toEqual([
+            at === 0 ? 0 : at + 1,
+            at,
+          ])
+          const stated = { producer: thief.spiffeId, stated: { keyId: thief.signing.keyId } }
+          const verified = await verifyReceipt(body, world.caller.trust)
+          expect(verified.entries).toMatchObject([stated, stated])
+        }
       },
       'and after a restart, the chain goes on where it was': restarted,
     },

@@ -314,6 +314,7 @@ export {
   type Source,
   sourceOf,
 } from './receipts/receipt-sources.ts'
+export type { StatedIn, VerifiedStatement } from './receipts/receipt-statement.ts'
 export * from './receipts/receipt-words.ts'
 export {
   formatTrust,

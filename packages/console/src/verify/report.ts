@@ -52,6 +52,7 @@ const CHECKS = {
   log: 'Every entry is in the log, under a checkpoint that the log signed',
   facts: 'Every disclosed fact is the one that was committed to',
   claims: 'No fact that decides its meaning is withheld, missing or unknown',
+  stated: 'The agent of each connector signed the entries that name it as their producer',
   parties: 'The signatures of caller and receiver are theirs, and belong together',
 } as const
 type CheckName = keyof typeof CHECKS
@@ -74,6 +75,7 @@ const CHECK_OF: Readonly<Record<ReceiptFault, CheckName>> = {
   FACT_MISSING: 'claims',
   VALUE_UNKNOWN: 'claims',
   PRODUCER_CONTRADICTED: 'claims',
+  STATEMENT_REJECTED: 'stated',
   FACT_MISPLACED: 'parties',
   FACT_MISTYPED: 'parties',
   ATTESTATION_CONTRADICTED: 'parties',

@@ -20,7 +20,7 @@ describe('the report about a receipt', () => {
     expect(report).toContain('spiffe://acme.test/agent/invoice')
     expect(report).toMatch(/^ended +delivered: the response was handed to the caller\n/)
     expect(report).toContain('signed by the receiver, with its own key')
-    expect(report.match(/✓/g)).toHaveLength(10)
+    expect(report.match(/✓/g)).toHaveLength(11)
     expect(report.endsWith('verified')).toBe(true)
   })
 
@@ -32,7 +32,7 @@ describe('the report about a receipt', () => {
     expect(verification.steps.map(({ outcome }) => outcome)).toEqual([
       'passed',
       'failed',
-      ...Array.from({ length: 8 }, () => 'not reached'),
+      ...Array.from({ length: 9 }, () => 'not reached'),
     ])
     const report = formatVerification(verification, context, terminal)
     expect(report).toContain(`not verified: ORIGIN_UNTRUSTED: ${RECEIPT_FAULTS.ORIGIN_UNTRUSTED}`)

@@ -53,6 +53,10 @@ const STEPS = [
     faults: ['FACT_WITHHELD', 'FACT_MISSING', 'VALUE_UNKNOWN', 'PRODUCER_CONTRADICTED'],
   },
   {
+    says: 'the agent of each connector signed the entries that name it as their producer',
+    faults: ['STATEMENT_REJECTED'],
+  },
+  {
     says: 'whatever caller and callee signed holds, and belongs together',
     faults: [
       'FACT_MISPLACED',

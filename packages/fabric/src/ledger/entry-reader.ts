@@ -78,6 +78,27 @@ export class EntryReader {
     return this.#parts.tree.leafHash(index)
   }
 
+  /** The index of the first entry of kind `batch` of this range; null if there is none. */
+  async findBatch(from: number, end: number): Promise<number | null> {
+    const { window, resources } = this.#parts
+    let leaves: readonly Uint8Array[] = []
+    let tile = -1
+    for (let index = from; index < end; index++) {
+      let leaf = window.find(index)?.leaf
+      if (leaf === undefined) {
+        if (tile !== Math.floor(index / tileWidth)) {
+          tile = Math.floor(index / tileWidth)
+          const bundle = await resources.read(tilePath('entries', tile))
+          leaves = bundle === null ? [] : parseBundle(bundle, tileWidth)
+        }
+        leaf = leaves[index % tileWidth]
+      }
+      if (leaf === undefined) throw new LedgerDamage(`entry ${index} is missing`)
+      if (readLeaf(leaf, index).kind === 'batch') return index
+    }
+    return null
+  }
+
   /** Reads entries that are far from each other: of each, its group and not the whole bundle. */
   async readFew(indexes: readonly number[]): Promise<readonly ReadEntry[]> {
     const entries: ReadEntry[] = []

@@ -9,6 +9,7 @@ import type { EntryReader, ReadEntry } from './entry-reader.ts'
 import { closesExchange } from './exchange-index.ts'
 import type { PrunedPart } from './pruned-part.ts'
 import type { HandedOut } from './publisher.ts'
+import { findStated } from './stated-in.ts'
 import type { SyncedHead } from './synced-heads.ts'
 import type { Tree } from './tree.ts'
 
@@ -16,6 +17,9 @@ export interface ReceiptParts {
   readonly origin: string
   readonly tree: Tree
   readonly pruned: PrunedPart
+  readonly reader: EntryReader
+  /** Acknowledged entries. */
+  readonly size: number
   /** Resolves to a head over at least `size` entries, whose checkpoint may leave. */
   readonly handOut: (size: number) => Promise<HandedOut>
 }
@@ -45,11 +49,20 @@ export async function findReceipt(
   if (chosen.some(({ erased }) => erased !== null)) return null
   const shown: ReceiptEntry[] = []
   const { head, level } = await parts.handOut(closing.index + 1)
-  for (const entry of chosen) shown.push(await receiptEntry(entry, parts.tree, head))
+  for (const entry of chosen) {
+    const stated = await findStated(entry, parts.reader, parts.size)
+    // Its agent was erased since the entries were read.
+    if (stated === 'erased') return null
+    shown.push({ ...(await receiptEntry(entry, parts.tree, head)), stated })
+  }
   return createReceipt({ exchange, origin: parts.origin, level, entries: shown })
 }
 
-async function receiptEntry(entry: ReadEntry, tree: Tree, head: SyncedHead): Promise<ReceiptEntry> {
+async function receiptEntry(
+  entry: ReadEntry,
+  tree: Tree,
+  head: SyncedHead,
+): Promise<Omit<ReceiptEntry, 'stated'>> {
   const path = await tree.inclusionPath(entry.index, head.size)
   const facts: Record<string, DisclosedFact> = {}
   for (const { name, salt, value } of entry.facts) {

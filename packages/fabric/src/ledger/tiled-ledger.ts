@@ -325,7 +325,7 @@ export class TiledLedger implements Ledger {
     const { origin, recovered, pruned } = this.#parts
     const entries = await this.#entriesOf(exchange)
     return findReceipt(exchange, entries, {
-      ...{ origin, pruned, tree: recovered.tree },
+      ...{ origin, pruned, tree: recovered.tree, reader: this.#parts.reader, size: this.size },
       handOut: (size) => this.#regained(this.#publisher.handOut(size)),
     })
   }

@@ -51,4 +51,13 @@ describe('a changed bit', () => {
     expect(await accepted(bytes)).toBe(true)
     expect(await unnoticed(bytes, (at) => (at % 3 === 0 ? [at % 8] : []))).toEqual([])
   })
+
+  // Of its second entry: the first one has the same form.
+  test('is noticed throughout the statement of a connector', async () => {
+    const bytes = bytesOf(vector.stated)
+    expect(await accepted(bytes)).toBe(true)
+    const begin = Buffer.from(bytes).lastIndexOf('"stated"')
+    expect(begin).toBeGreaterThan(0)
+    expect(await unnoticed(bytes, (at) => (at >= begin ? [at % 8] : []))).toEqual([])
+  })
 })

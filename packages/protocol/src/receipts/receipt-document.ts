@@ -6,6 +6,7 @@ import { parseStrictJson } from '../encoding/strict-json.ts'
 import { type FactValue, factsMax, isFactName, saltBytes } from '../log/leaf.ts'
 import { isNoteKeyName } from '../log/note.ts'
 import { ReceiptError } from './receipt-error.ts'
+import { readStated, type StatedIn, statedJson } from './receipt-statement.ts'
 import { readBytes, readMembers } from './trust.ts'
 
 /**
@@ -23,6 +24,8 @@ export interface ReceiptEntry {
   /** C2SP tlog-proof text. */
   readonly proof: string
   readonly facts: Readonly<Record<string, DisclosedFact>>
+  /** Null for an entry of the fabric itself. */
+  readonly stated: StatedIn | null
 }
 
 /**
@@ -37,7 +40,8 @@ export type ReceiptLevel = (typeof RECEIPT_LEVELS)[number]
 /**
  * The receipt of one closed exchange: `{"entries":[{"facts":…,"leaf":…,"proof":…}…],
  * "exchange":…,"level":…,"origin":…,"v":2}` in canonical JSON (RFC 8785). Bytes are base64; a fact
- * whose value is a byte string has `{"bytes":"<base64>"}` for it.
+ * whose value is a byte string has `{"bytes":"<base64>"}` for it. An entry that a connector stated
+ * has the member `stated` as well: `{"index":…,"key":…,"path":[…],"statement":…}`.
  */
 export interface Receipt {
   readonly exchange: ExchangeId
@@ -86,6 +90,7 @@ function receiptJson(receipt: Receipt): JsonValue {
       facts: Object.fromEntries(
         Object.entries(entry.facts).map(([name, fact]) => [name, factJson(name, fact)]),
       ),
+      ...(entry.stated === null ? {} : { stated: statedJson(entry.stated) }),
     })),
   }
 }
@@ -127,7 +132,12 @@ function assertVersion(document: JsonValue): void {
 }
 
 function readEntry(value: JsonValue): ReceiptEntry {
-  const { leaf, proof, facts } = readMembers(value, ['leaf', 'proof', 'facts'] as const)
+  const members = ['leaf', 'proof', 'facts'] as const
+  const isStated = typeof value === 'object' && value !== null && Object.hasOwn(value, 'stated')
+  const entry = isStated
+    ? readMembers(value, [...members, 'stated'] as const)
+    : { ...readMembers(value, members), stated: null }
+  const { leaf, proof, facts, stated } = entry
   if (typeof proof !== 'string') throw new MalformedError('the proof is not text')
   if (typeof facts !== 'object' || facts === null || Array.isArray(facts)) {
     throw new MalformedError('the facts are not an object')
@@ -139,7 +149,10 @@ function readEntry(value: JsonValue): ReceiptEntry {
     if (!isFactName(name)) throw new MalformedError('a fact name is malformed')
     disclosed[name] = readFact(fact)
   }
-  return { leaf: readBytes(leaf), proof, facts: disclosed }
+  return {
+    ...{ leaf: readBytes(leaf), proof, facts: disclosed },
+    stated: isStated ? readStated(stated) : null,
+  }
 }
 
 function readFact(fact: JsonValue): DisclosedFact {

@@ -17,6 +17,8 @@ export const RECEIPT_FAULTS = {
   FACT_MISSING: 'an entry lacks a fact that entries of its kind have',
   VALUE_UNKNOWN: 'a fact has a value that is not one of those it can have',
   PRODUCER_CONTRADICTED: 'who recorded the exchange does not agree with what is recorded',
+  STATEMENT_REJECTED:
+    'the agent of a connector did not state an entry that names it as its producer',
   FACT_MISPLACED: 'a fact about one half of the exchange stands in the other half',
   FACT_MISTYPED: 'a fact does not have the type that its name demands',
   ATTESTATION_CONTRADICTED: 'who attested a half does not agree with the signatures present',

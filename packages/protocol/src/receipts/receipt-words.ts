@@ -72,8 +72,10 @@ export function describeAttestation({ by, producer }: Attestation, half: Half): 
 
 /** Describes the party that recorded how the exchange ended. */
 export function describeRecorder({ entries }: Pick<VerifiedReceipt, 'entries'>): string {
-  const producer = entries.at(-1)?.producer ?? null
-  return producer === null ? 'the fabric' : `the connector of ${producer}`
+  const { producer = null, stated = null } = entries.at(-1) ?? {}
+  if (producer === null) return 'the fabric'
+  const key = stated === null ? '' : `, which signed it with the key ${stated.keyId}`
+  return `the connector of ${producer}${key}`
 }
 
 /** On whose word a fact stands. */

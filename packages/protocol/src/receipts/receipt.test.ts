@@ -1,8 +1,10 @@
 import { createHash, createPrivateKey, createPublicKey, sign } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import vector from '../../vectors/receipt.json' with { type: 'json' }
+import { keyThumbprint } from '../control/enrollment.ts'
 import { parseUtf8, toBase64, utf8 } from '../encoding/bytes.ts'
 import { canonicalJson, type JsonValue } from '../encoding/canonical.ts'
+import { type BatchStatement, draftBatch, noBatchBefore } from '../log/batch.ts'
 import {
   commitmentInput,
   type EntryKind,
@@ -10,7 +12,13 @@ import {
   encodeLeaf,
   type FactValue,
 } from '../log/leaf.ts'
-import { formatTlogProof, hashLeafWith, hashNodeWith } from '../log/merkle.ts'
+import {
+  formatTlogProof,
+  hashLeafWith,
+  hashNodeWith,
+  treePathWith,
+  treeRootWith,
+} from '../log/merkle.ts'
 import { signMessageBatch } from '../log/message-batch.ts'
 import {
   formatCheckpoint,
@@ -39,6 +47,7 @@ import {
   type Receipt,
 } from './receipt-document.ts'
 import { RECEIPT_FAULTS, ReceiptError, type ReceiptFault } from './receipt-error.ts'
+import type { StatedIn } from './receipt-statement.ts'
 import { describeLevel } from './receipt-words.ts'
 import { formatTrust, type SlotTrust, slotCertificate, type Trust } from './trust.ts'
 
@@ -138,6 +147,7 @@ interface LogOptions {
   readonly leaf?: (leaf: Uint8Array) => Uint8Array
   readonly noteText?: (text: string) => string
   readonly signNote?: (text: string) => Uint8Array
+  readonly stated?: (leaf: Uint8Array, n: number) => StatedIn | null
   readonly moreLines?: readonly { name: string; keyId: Uint8Array; signature: Uint8Array }[]
 }
 
@@ -167,7 +177,8 @@ function receiptOf(specs: readonly EntrySpec[], options: LogOptions = {}): Recei
     level: 'published',
     entries: made.map(({ leaf, facts }, i) => {
       const { index, path } = paths[i] ?? { index: 0, path: [] }
-      return { leaf, facts, proof: formatTlogProof({ index, path, checkpoint }) }
+      const stated = options.stated?.(leaf, i) ?? null
+      return { leaf, facts, proof: formatTlogProof({ index, path, checkpoint }), stated }
     }),
   }
 }
@@ -201,6 +212,42 @@ const refused: FactSet = {
 }
 const refusal: EntrySpec = { kind: 'refusal', facts: refused }
 const good = createReceipt(receiptOf([{ ...intent, withheld: ['private.x'] }, outcome]))
+
+const producer = 'spiffe://acme.test/agent/pay'
+const keyIds = new Map([
+  [callee, await keyThumbprint('Ed25519', callee.publicKey)],
+  [caller, await keyThumbprint('Ed25519', caller.publicKey)],
+])
+
+interface StatedOptions extends Partial<BatchStatement> {
+  readonly signer?: typeof callee
+  /** Of the key that the receipt shows. */
+  readonly shown?: typeof callee
+  readonly keyId?: typeof callee
+}
+
+/** A batch of five leaves in which the connector of `producer` states the entry, as the fourth. */
+function statedBy({ signer: by = callee, shown = by, keyId = by, ...change }: StatedOptions = {}) {
+  return (leaf: Uint8Array): StatedIn => {
+    const others = [0, 1, 2, 4].map((i) => hashLeafWith(sha256, Uint8Array.of(i)))
+    const hashes = others.toSpliced(3, 0, hashLeafWith(sha256, leaf))
+    const root = treeRootWith(sha256, hashes)
+    const named = { origin, producer, chain: new Uint8Array(16).fill(7), n: 0, prev: noBatchBefore }
+    const at = 1_760_000_000_030
+    const statement = { ...named, size: hashes.length, root, at, ...change }
+    const draft = draftBatch(statement, keyIds.get(keyId) ?? '')
+    const encoded = draft.encode(by.sign(draft.signed))
+    const path = treePathWith(sha256, hashes, 3)
+    return { statement: encoded, key: shown.publicKey, index: 3, path }
+  }
+}
+
+const ofConnector = { transport: 'mesh', producer }
+const meshed = [
+  { kind: 'intent', facts: { ...who, ...halves.intent, ...ofConnector } },
+  { kind: 'outcome', facts: { ...outcome.facts, ...ofConnector } },
+] as const satisfies readonly EntrySpec[]
+const goodOfConnector = createReceipt(receiptOf(meshed, { stated: statedBy() }))
 
 async function faultOf(bytes: Uint8Array, pinned: Trust = trust): Promise<ReceiptFault | null> {
   try {
@@ -255,6 +302,7 @@ describe('a countersigned receipt', () => {
       trust: formatTrust(trust),
       receipt: toBase64(good),
       refusal: toBase64(createReceipt(receiptOf([refusal]))),
+      stated: toBase64(goodOfConnector),
     })
   })
 
@@ -292,6 +340,67 @@ describe('a countersigned receipt', () => {
     const closed = await verifyReceipt(createReceipt(receiptOf([intent, open])), trust)
     expect(closed.response.by).toBeNull()
     expect(closed.ending).toEqual({ result: 'unknown', code: null })
+  })
+})
+
+describe('a receipt of entries that a connector stated', () => {
+  test('names the key of the statement, and its time', async () => {
+    const { entries } = await verifyReceipt(goodOfConnector, trust)
+    const stated = { keyId: keyIds.get(callee), at: 1_760_000_000_030 }
+    expect(entries).toMatchObject([
+      { producer, stated },
+      { producer, stated },
+    ])
+    expect((await verifyReceipt(good, trust)).entries[0]?.stated).toBeNull()
+  })
+
+  const noHash = new Uint8Array(32)
+  const spoiled: Readonly<Record<string, (leaf: Uint8Array, n: number) => StatedIn | null>> = {
+    'that no one stated': () => null,
+    'of which the ending is not stated': (leaf, n) => (n === 0 ? statedBy()(leaf) : null),
+    'of another producer': statedBy({ producer: 'spiffe://acme.test/agent/other' }),
+    'stated for another log': statedBy({ origin: 'acme.test/ledger/b' }),
+    'stated by another key than the one that is shown': statedBy({ shown: caller }),
+    'with the id of another key': statedBy({ keyId: caller }),
+    'signed by another key': statedBy({ signer: caller, shown: callee, keyId: callee }),
+    'with another root': statedBy({ root: noHash }),
+    'in a batch of another size': statedBy({ size: 9 }),
+    'at another place': (leaf) => ({ ...statedBy()(leaf), index: 2 }),
+    'at no place': (leaf) => ({ ...statedBy()(leaf), index: -1 }),
+    'with a path that ends early': (leaf) => {
+      const stated = statedBy()(leaf)
+      return { ...stated, path: stated.path.slice(1) }
+    },
+    'with a path that goes on': (leaf) => {
+      const stated = statedBy()(leaf)
+      return { ...stated, path: [...stated.path, noHash] }
+    },
+    'with a key of another length': (leaf) => ({ ...statedBy()(leaf), key: new Uint8Array(31) }),
+    'with a statement of another form': (leaf) => ({
+      ...statedBy()(leaf),
+      statement: Uint8Array.of(0xd2, 0x84),
+    }),
+  }
+  test.each(Object.entries(spoiled))('%s is refused', async (_, stated) => {
+    expect(await faultOfSpecs(meshed, { stated })).toBe('STATEMENT_REJECTED')
+  })
+
+  test('is refused where the fabric shows its own entries as stated', async () => {
+    expect(await faultOfSpecs([intent, outcome], { stated: statedBy() })).toBe('STATEMENT_REJECTED')
+  })
+
+  test('is refused in another form', async () => {
+    const text = parseUtf8(goodOfConnector)
+    for (const other of [
+      text.replace('"index":3', '"index":3.5'),
+      text.replace('"index":3', '"more":1,"index":3'),
+      text.replace('"path":[', '"path":[["x"],'),
+      text.replace(/"path":\[[^\]]*\]/, `"path":[${Array(9).fill('""').join(',')}]`),
+      text.replace('"stated":{', '"stated":null,"x":{'),
+    ]) {
+      expect(other).not.toBe(text)
+      expect(await faultOf(utf8(other)), other).toBe('RECEIPT_MALFORMED')
+    }
   })
 })
 

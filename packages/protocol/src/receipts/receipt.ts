@@ -28,6 +28,7 @@ import {
   type ReceiptLevel,
 } from './receipt-document.ts'
 import { ReceiptError, type ReceiptFault } from './receipt-error.ts'
+import { type VerifiedStatement, verifyStated } from './receipt-statement.ts'
 import { isCertifiedLog, type SlotTrust, type Trust } from './trust.ts'
 
 /** One entry of a receipt that verified. */
@@ -40,6 +41,8 @@ export interface VerifiedEntry {
    * SPIFFE ID of the agent on whose connector's word it was recorded; null for the fabric's own.
    */
   readonly producer: string | null
+  /** The batch in which the producer stated it, by its own key; null for the fabric's own. */
+  readonly stated: VerifiedStatement | null
   /** The facts that were opened, each found to be what was committed to. */
   readonly facts: Readonly<Record<string, FactValue>>
   /** Names of facts that the entry commits to and the receipt does not open. */
@@ -104,9 +107,9 @@ interface ReadEntry {
  * Verifies a receipt offline against pinned keys, in this order: its form; that it is of a log of
  * the trusted fabric; that its entries make one closed exchange; that each is in the log; that
  * every disclosed fact is what was committed to; the signature of the log; that every fact that
- * decides the receipt's meaning is disclosed; the signatures of caller and callee. Throws a
- * ReceiptError on the first failure; a changed bit anywhere is one, except in `level` and in the
- * lines of witnesses.
+ * decides the receipt's meaning is disclosed; that connectors stated their entries; the signatures
+ * of caller and callee. Throws a ReceiptError on the first failure; a changed bit anywhere is one,
+ * except in `level` and in the lines of witnesses.
  */
 export async function verifyReceipt(bytes: Uint8Array, trusted: Trust): Promise<VerifiedReceipt> {
   const receipt = parseReceipt(bytes)
@@ -119,8 +122,13 @@ export async function verifyReceipt(bytes: Uint8Array, trusted: Trust): Promise<
   for (const one of read) await checkIncluded(one, checkpoint)
   for (const one of read) await checkFacts(one)
   await checkSignature(read, trust)
-  const entries = read.map(verifiedEntry)
-  checkClaims(entries, trust.trustDomain)
+  checkClaims(read.map(claimedEntry), trust.trustDomain)
+  const entries: VerifiedEntry[] = []
+  for (const one of read) {
+    const claimed = claimedEntry(one)
+    const stated = await verifyStated(one.entry, { ...trust, producer: claimed.producer })
+    entries.push({ ...claimed, stated })
+  }
   const opening = openedFacts(first)
   const closing = first === last ? opening : openedFacts(last)
   const ending = endingOf(last.leaf.kind, closing)
@@ -284,7 +292,7 @@ function openedFacts({ entry }: ReadEntry): Readonly<Record<string, FactValue>> 
   return Object.fromEntries(Object.entries(entry.facts).map(([name, { value }]) => [name, value]))
 }
 
-function verifiedEntry(one: ReadEntry): VerifiedEntry {
+function claimedEntry(one: ReadEntry): Omit<VerifiedEntry, 'stated'> {
   const { entry, leaf, proof } = one
   return {
     kind: leaf.kind,

@@ -91,7 +91,7 @@ test('a read beyond the places of its reader is refused by the limit', async () 
     const limit = { name: 'ledger.readsPerReader', value: 1, unit: 'count' } as const
     return Promise.reject(new LedgerBusy(limit, 'too many'))
   }
-  const reads = { slot: 'a', vkey: 'a.test/ledger/a+01234567+AQ+key', size: 7 }
+  const reads = { slot: 'a', vkey: 'a.test/ledger/a+01234567+AQ+key', first: 0, size: 7 }
   const ledger = { reads: { ...reads, read: busy, list: busy } }
   const administration = createAdministration({ ledger } as unknown as AdminDeps)
   for (const operation of ['ledger.read', 'ledger.recent', 'ledger.find']) {

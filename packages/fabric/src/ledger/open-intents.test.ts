@@ -149,9 +149,9 @@ test('an exchange that is open for too long is closed on record, and its late ou
   const limits = { openIntentMs: 1_000_000, openIntentsPerOwnerMax: 2 }
   const ledger = await openLossyLedger(new LossyDisk(), keys, { clock, limits })
   const [old, young] = [newExchange(), newExchange()]
-  await ledger.append(draft('intent', old, { producer: 'p' }))
+  await ledger.append(draft('intent', old, { caller: 'p' }))
   now += 600_000
-  await ledger.append(draft('intent', young, { producer: 'p' }))
+  await ledger.append(draft('intent', young, { caller: 'p' }))
   now += 500_000
   // The next entry finds the old one; no timer of an hour is waited for.
   await ledger.append(draft('refusal', newExchange()))

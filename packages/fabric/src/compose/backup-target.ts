@@ -206,6 +206,7 @@ export class BackupTarget {
 
   /** Bundles of a backup before that the log has pruned since. */
   async #removePruned(slot: string, minimum: number): Promise<void> {
+    if (minimum === 0) return
     const { resources } = logFolder(copiedLogFolder(this.folder, slot))
     const { segmentEntries, termSegmentEntries } = ledgerLimits
     const parts = { resources, minimum, segmentEntries, termSegmentEntries, pauseMs: 0 }

@@ -31,7 +31,8 @@ const perFolder = 1_000
 /**
  * Removes the bundles and details of the entries below `minimum`, oldest first, and what the
  * indexes have of them; never a hash tile. Files that a crash has left go too. A link is removed
- * and not followed. A fault leaves its file, and the others go.
+ * and not followed; one in place of a whole folder stays, and is a fault. A fault leaves its file,
+ * and the others go.
  */
 export function removePruned(parts: PruneFilesParts): Promise<RemovedFiles> {
   return new Removal(parts).run()
@@ -50,8 +51,9 @@ class Removal {
 
   async run(): Promise<RemovedFiles> {
     const { minimum, segmentEntries, termSegmentEntries } = this.#parts
-    await this.#removeTiles('tile/entries', 0)
-    await this.#removeTiles('detail', 0)
+    for (const folder of ['tile/entries', 'detail']) {
+      if (await this.#isFolder(folder)) await this.#removeTiles(folder, 0)
+    }
     await this.#removeNumbered('index', Math.floor(minimum / segmentEntries))
     await this.#removeNumbered('index/terms', Math.floor(minimum / termSegmentEntries))
     await this.#removeNumbered('index/groups', Math.floor(minimum / groupFileEntries))
@@ -94,7 +96,7 @@ class Removal {
   }
 
   async #removeNumbered(folder: string, firstLeft: number): Promise<void> {
-    if ((await this.#kindOf(folder)) !== 'folder') return
+    if (!(await this.#isFolder(folder))) return
     for (const name of await this.#namesIn(folder)) {
       if (/^(0|[1-9][0-9]*)$/.test(name) && Number(name) < firstLeft) {
         await this.#remove(`${folder}/${name}`)
@@ -105,6 +107,24 @@ class Removal {
   async #namesIn(folder: string): Promise<readonly string[]> {
     if (this.#parts.isStopped()) return []
     return [...(await this.#parts.resources.list(folder))].sort()
+  }
+
+  /** A link in place of the folder, or of one above it, is a fault: its files belong to others. */
+  async #isFolder(folder: string): Promise<boolean> {
+    const names = folder.split('/')
+    for (const depth of names.keys()) {
+      const path = names.slice(0, depth + 1).join('/')
+      const kind = await this.#kindOf(path)
+      if (kind === 'folder') continue
+      if (kind !== null) this.#fault(path, 'it is not a folder')
+      return false
+    }
+    return true
+  }
+
+  #fault(path: string, cause: unknown): void {
+    this.#failed += 1
+    if (this.#faults.length < faultsMax) this.#faults.push(`${path}: ${String(cause)}`)
   }
 
   async #kindOf(path: string) {
@@ -120,8 +140,7 @@ class Removal {
       this.#files += 1
       if (found?.kind === 'file') this.#bytes += found.bytes
     } catch (cause) {
-      this.#failed += 1
-      if (this.#faults.length < faultsMax) this.#faults.push(`${path}: ${String(cause)}`)
+      this.#fault(path, cause)
     }
     if (pauseMs > 0 && this.#files % filesPerTurn === 0) await sleep(pauseMs)
   }

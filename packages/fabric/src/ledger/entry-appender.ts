@@ -28,14 +28,20 @@ export interface EntryAppenderParts {
 }
 
 /** An entry of a batch that has its turn, or the reason why it has none. */
-type Place =
-  | {
-      readonly entry: StatedEntry
-      readonly owner: string | null
-      readonly named: readonly Subject[]
-      bytes: number
-    }
-  | { readonly entry: StatedEntry; readonly cause: unknown }
+type Place = Turn | Refused
+
+interface Turn {
+  readonly entry: StatedEntry
+  readonly owner: string | null
+  bytes: number
+}
+
+interface Refused {
+  readonly entry: StatedEntry
+  readonly cause: unknown
+}
+
+const isRefused = (place: Place): place is Refused => 'cause' in place
 
 /** Gives drafts their indexes, in the order in which they come to the group commit. */
 export class EntryAppender {
@@ -79,17 +85,24 @@ export class EntryAppender {
     entries: readonly StatedEntry[],
     entryAbout: BatchDraft,
   ): Promise<CommittedBatch> {
-    const producer = await this.#named(entryAbout(() => true))
-    const places = await Promise.all(entries.map((entry) => this.#enter(entry)))
+    const about = entryAbout(() => true)
+    let places: readonly Place[] = await Promise.all(entries.map((entry) => this.#enter(entry)))
     const { queue, writer, commit, subjects } = this.#parts
     let index: number | null = null
     try {
+      // While others waited, a subject may have been erased: a check of the log accepts no entry
+      // that names it after that. Nothing is awaited from the last comparison to the group.
+      let named = subjects.of(about)
+      for (let stale = this.#stale(places); named === null || stale !== null; ) {
+        places = await this.#renewed(places, stale, about)
+        named = subjects.of(about)
+        stale = this.#stale(places)
+      }
       const first = this.#nextIndex
       const { taken, failed, written } = this.#writeAll(places)
       if (written.length > 0) {
         index = this.#nextIndex
         const draft = entryAbout((entry) => taken.has(entry))
-        const named = subjects.of(draft) ?? producer
         written.push(writer.write(draft, index, named))
         this.#added(draft, named)
         queue.pass()
@@ -99,7 +112,7 @@ export class EntryAppender {
       return { entries: results, index }
     } finally {
       if (index !== null) queue.leave(null, 0)
-      for (const place of places) if ('owner' in place) queue.leave(place.owner, place.bytes)
+      for (const place of places) if (!isRefused(place)) queue.leave(place.owner, place.bytes)
     }
   }
 
@@ -119,14 +132,37 @@ export class EntryAppender {
   async #enter(entry: StatedEntry): Promise<Place> {
     const { queue, assertAppendable } = this.#parts
     try {
-      const named = await this.#named(entry)
+      await this.#named(entry)
       assertAppendable(entry)
       const owner = closesIntent(entry) ? null : ownerOf(entry)
       if (owner === null) queue.pass()
       else await queue.enter(owner)
-      return { entry, owner, named, bytes: 0 }
+      return { entry, owner, bytes: 0 }
     } catch (cause) {
       return { entry, cause }
+    }
+  }
+
+  /** An entry that has its turn, and names a subject without a present key. */
+  #stale(places: readonly Place[]): Turn | null {
+    const { subjects } = this.#parts
+    return places.find((each): each is Turn => !isRefused(each) && !subjects.of(each.entry)) ?? null
+  }
+
+  /** Gives a key to what `stale`, or the entry about the batch, names. */
+  async #renewed(
+    places: readonly Place[],
+    stale: Turn | null,
+    about: EntryDraft,
+  ): Promise<readonly Place[]> {
+    try {
+      await this.#named(stale?.entry ?? about)
+      return places
+    } catch (cause) {
+      if (stale === null) throw cause
+      this.#parts.queue.leave(stale.owner, stale.bytes)
+      const { entry } = stale
+      return places.map((each) => (each === stale ? { entry, cause } : each))
     }
   }
 
@@ -137,7 +173,7 @@ export class EntryAppender {
     const failed = new Map<StatedEntry, unknown>()
     for (const place of places) {
       const { entry } = place
-      if ('cause' in place) {
+      if (isRefused(place)) {
         failed.set(entry, place.cause)
         continue
       }
@@ -149,10 +185,14 @@ export class EntryAppender {
         failed.set(entry, cause)
         continue
       }
+      const named = known.of(entry)
+      if (named === null) {
+        failed.set(entry, new LedgerUnavailable('a subject of the entry has no key'))
+        continue
+      }
       const { exchange, kind } = entry
       const index = this.#nextIndex
-      // A subject may have been erased since, and then has another key for what begins.
-      const subjects = intents.withIntent(entry, known.of(entry) ?? place.named)
+      const subjects = intents.withIntent(entry, named)
       const one = writer.writeStated(entry, index, subjects)
       place.bytes = this.#wrote(one)
       this.#added(entry, subjects)

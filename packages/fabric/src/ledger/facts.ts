@@ -30,6 +30,8 @@ export function openFacts(
     const salt = detail.subarray(at, at + saltBytes)
     const encoded = detail.subarray(start, end)
     const { name, value } = parseFact(encoded)
+    // At once: a client could have one fact hashed as often as it fits into a detail.
+    if (names.has(name)) throw new LedgerDamage(`the detail holds the fact ${name} twice`)
     const commitment = commitments.get(name)
     if (
       commitment === undefined ||

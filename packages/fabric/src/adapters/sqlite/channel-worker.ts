@@ -11,6 +11,8 @@ import { vacuumInto } from './snapshot.ts'
 const batchesMax = 64
 /** Written since the last checkpoint; above it the log is copied without waiting for the timer. */
 const walBytesMax = 64 * 1024 * 1024
+/** One page of the log for each row that changes. */
+const bytesOfChange = 4_096
 
 /**
  * The writer's thread. It takes everything that waits at its port into one transaction and answers
@@ -73,6 +75,8 @@ class ChannelWriter {
     const hasBuried = this.#log.takeBuried()
     if (!this.#isSynced && hasBuried) this.#logFile.sync()
     if (changes !== this.#changes && (this.#isSynced || hasBuried)) this.#syncs++
+    // Leases and settlements come without bytes, and fill the log all the same.
+    this.#bytesSinceCheckpoint += (changes - this.#changes) * bytesOfChange
     this.#changes = changes
     // Between two transactions, so that a copy has all of this one and nothing of the next.
     for (const { at, path } of snapshots) answers[at] = vacuumInto(this.#database, path)

@@ -169,7 +169,7 @@ export function readSignedHalf(
   const parsed = parseBase(half, made === undefined ? base : made)
   const { tag, alg } = parsed.params
   if (!isSignatureLength(alg, signature.length)) {
-    throw new ReceiptError(rejectedCode[half], `it is no signature by ${alg}`)
+    throw new ReceiptError(rejectedCode[half], `not a signature by ${alg}`)
   }
   // A signature for another purpose does not attest this half.
   if (tag !== null && tag !== tagOf[half]) {

@@ -248,6 +248,22 @@ test('a lease waits for no disk, unless it made a dead letter', async () => {
   await store.close()
 })
 
+test('leases and settlements fill the log too, and have it checkpointed', async () => {
+  const store = await openAt(freshDirectory())
+  await store.publish([message(1)])
+  await store.sweep()
+  const before = (await store.sweep()).checkpoints
+  const [leased] = await store.lease(lease)
+  if (leased === undefined) throw new Error('not leased')
+  // The first of them checkpoints after its answer.
+  await store.sweep()
+  expect((await store.sweep()).checkpoints).toBe(before + 1)
+  await store.settle([settleOf(leased)])
+  await store.sweep()
+  expect((await store.sweep()).checkpoints).toBe(before + 2)
+  await store.close()
+})
+
 test('for any actions of consumers, nothing is lost, invented or delivered after it was settled', async () => {
   const wide = { ...limits, messagesMax: 1000 }
   const store = await openAt(freshDirectory(), { limitsOf: () => wide })

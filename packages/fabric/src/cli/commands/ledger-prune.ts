@@ -133,7 +133,7 @@ function formatPruned(done: PruneView, { terminal: { paint, facts } }: Output): 
 function reasonOf({ keptBy, keptByName }: PruneBound): string {
   const name = keptByName ?? ''
   const reasons: Readonly<Record<PruneBound['keptBy'], string>> = {
-    policy: 'stays: there is no policy',
+    policy: 'stays: no policy is set',
     age: 'stays: it, or one of its block, is too young',
     hold: `stays: hold ${name}`,
     clock: 'stays: the clock of the fabric went ahead; restart the fabric',
